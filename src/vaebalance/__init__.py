@@ -1,0 +1,26 @@
+"""vaebalance: how much should reconstruction weigh against the KL term of a VAE?
+
+    weighted loss = α · D + β · R
+
+The tree is the architecture; imports only point down this list:
+
+    report, figures            the latent-space report
+    tuning, tracking           studies (Optuna), runs (MLflow)
+    experiment                 settings -> learner -> reports
+    settings                   params.yaml, checked
+    evaluation                 what the weights did
+    checkpoints, saved_model   resuming exactly, and the trained model on disk
+    training                   the step and the loop
+    balances                   who sets α and β
+    elbo                       distortion, rate, the one loss
+    model, networks            the VAE
+    likelihoods                what the decoder says about a pixel
+    data                       pictures -> uint8 tensors on disk
+    specs, errors, files, …    the ground
+"""
+
+import os
+
+# OpenMP's threads spin while they wait for each other: beside any other busy process a small net
+# then trains some 20 times slower. Read once, when torch is loaded; a user's own setting stands.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

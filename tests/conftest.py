@@ -1,0 +1,63 @@
+"""Fixtures that several folders of tests share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+# (Imported before torch, the package sets how OpenMP's threads wait.)
+from vaebalance.data import Dataset, DataSpec, open_dataset, prepare
+
+ROOT = Path(__file__).parent.parent
+# Helpers of the tests (odd_pictures): importlib mode puts no folder of tests on the path.
+sys.path.insert(0, str(Path(__file__).parent / "data"))
+
+# A busy machine is no error.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
+
+
+def make_data_spec(source: dict[str, Any] | None = None, **changes: Any) -> DataSpec:
+    """The `data` section with ordinary values but for `changes`."""
+    values: dict[str, Any] = {
+        "source": source or {"kind": "digits"},
+        "root": "data/raw",
+        "validation_fraction": 0.1,
+        "test_fraction": 0.2,
+        "max_images": None,
+        "max_bad_fraction": 0.1,
+        "max_pixels": 100_000_000,
+        "binarisation": "none",
+        "workers": 1,
+    }
+    return DataSpec.model_validate(values | changes)
+
+
+@pytest.fixture(scope="session")
+def data_spec() -> Callable[..., DataSpec]:
+    """Makes a `DataSpec`: `data_spec({"kind": ...}, root=..., ...)`."""
+    return make_data_spec
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The embedded digits, prepared with seed 0."""
+    folder = tmp_path_factory.mktemp("digits") / "prepared"
+    prepare(make_data_spec(), 0, folder)
+    return open_dataset(folder)
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> Path:
+    """A folder with torchvision's MNIST in it."""
+    places = [os.environ.get("VAEBALANCE_MNIST"), ROOT.parent / "shared" / "data"]
+    for place in places:
+        if place and (Path(place) / "MNIST" / "raw").is_dir():
+            return Path(place)
+    pytest.skip("no MNIST: set VAEBALANCE_MNIST to a folder that holds MNIST/raw")
