@@ -1,0 +1,138 @@
+"""Published arrays: scikit-learn's digits, and torchvision's MNIST, its kin and CIFAR-10."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaebalance.data.collection import AbstractSource, Collection, read_array
+from vaebalance.errors import UserError
+
+PATIENCE = 30
+"""Seconds that a download may go without an answer."""
+
+
+class Digits(AbstractSource):
+    """1,797 real handwritten digits of 8x8, from scikit-learn: no file, no network."""
+
+    kind: Literal["digits"] = "digits"
+
+    def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
+        """The digits; their 17 grey levels 0 … 16 are spread over 0 … 255."""
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+
+        digits = load_digits()
+        images = np.round(digits.images * (255 / 16)).astype(np.uint8)[:, None]
+        return Collection(
+            name=self.kind,
+            image_shape=(1, 8, 8),
+            paths=[f"digits/{index:04d}" for index in range(len(images))],
+            labels=digits.target.astype(np.int64),
+            label_names=tuple(str(name) for name in digits.target_names),
+            read=read_array(images),
+        )
+
+
+class MNIST(AbstractSource):
+    """Handwritten digits, 60,000 + 10,000 of 28x28 (LeCun et al. 1998)."""
+
+    kind: Literal["mnist"] = "mnist"
+
+    def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
+        """Both published parts, downloaded to `root` when they are not there."""
+        return _published(self.kind, "MNIST", root)
+
+
+class FashionMNIST(AbstractSource):
+    """Clothes, 60,000 + 10,000 of 28x28 (Xiao et al. 2017)."""
+
+    kind: Literal["fashion_mnist"] = "fashion_mnist"
+
+    def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
+        """Both published parts, downloaded to `root` when they are not there."""
+        return _published(self.kind, "FashionMNIST", root)
+
+
+class KMNIST(AbstractSource):
+    """Japanese cursive characters, 60,000 + 10,000 of 28x28 (Clanuwat et al. 2018)."""
+
+    kind: Literal["kmnist"] = "kmnist"
+
+    def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
+        """Both published parts, downloaded to `root` when they are not there."""
+        return _published(self.kind, "KMNIST", root)
+
+
+class CIFAR10(AbstractSource):
+    """Photographs of ten kinds of things, 50,000 + 10,000 of 32x32 in colour (Krizhevsky 2009)."""
+
+    kind: Literal["cifar10"] = "cifar10"
+
+    def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
+        """Both published parts, downloaded to `root` when they are not there."""
+        return _published(self.kind, "CIFAR10", root)
+
+
+def _published(kind: str, class_name: str, root: Path) -> Collection:
+    """The training and the test part of the torchvision data set of that class name."""
+    parts = [_torchvision(class_name, root, train=train) for train in (True, False)]
+    images = np.concatenate([_channels_first(part.data) for part in parts])
+    training = len(parts[0].data)
+    names = [f"train/{index:05d}" for index in range(training)]
+    names += [f"test/{index:05d}" for index in range(len(images) - training)]
+    _, channels, height, width = images.shape
+    return Collection(
+        name=kind,
+        image_shape=(channels, height, width),
+        paths=names,
+        labels=np.concatenate([np.asarray(part.targets, np.int64) for part in parts]),
+        label_names=tuple(parts[0].classes),
+        published_test=np.arange(len(images)) >= training,
+        read=read_array(images),
+    )
+
+
+def _torchvision(class_name: str, root: Path, *, train: bool) -> Any:
+    """One part, from `root` or, when it is not there, from the network."""
+    from torchvision import datasets  # type: ignore[import-untyped]
+
+    dataset = getattr(datasets, class_name)
+    try:
+        return dataset(root, train=train, download=False)
+    except RuntimeError:
+        print(f"{class_name} is not in {root}: downloading it", file=sys.stderr)
+    try:
+        with _patience(PATIENCE):
+            return dataset(root, train=train, download=True)
+    except (OSError, EOFError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"data.root = {str(root)!r}: {class_name} is not there whole, and downloading it "
+            f"failed ({reason}). Either set data.root to a folder where torchvision's {class_name} "
+            "is, or connect to the network; what a broken download left in data.root may have to "
+            "be deleted first."
+        ) from error
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Give up on a silent server: torchvision sets no limit of its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _channels_first(data: Any) -> NDArray[np.uint8]:
+    """From torchvision's [N, H, W] tensors and [N, H, W, C] arrays to [N, C, H, W]."""
+    array = np.asarray(data, np.uint8)
+    return array[:, None] if array.ndim == 3 else array.transpose(0, 3, 1, 2)
