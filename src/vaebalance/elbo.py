@@ -1,0 +1,71 @@
+"""Distortion, rate, and the one loss: weighted loss = α·D + β·R.
+
+Everything is in nats per image: summed over an image's dimensions, averaged over images. Nothing
+else anywhere: `reduction="mean"` would divide D by the number of pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.distributions import Distribution, Independent, kl_divergence
+
+from vaebalance.model import VAE
+
+
+@dataclass(frozen=True)
+class ElboTerms:
+    """The two halves of the bound for a batch, one posterior sample per image."""
+
+    distortion: Tensor  # [B] nats: −log p(x|z), z ~ q(z|x)
+    rate_by_latent: Tensor  # [B, Z] nats: KL(q(z_j|x) ‖ p(z_j))
+
+    @property
+    def rate(self) -> Tensor:
+        """[B] nats: KL(q(z|x) ‖ p(z))."""
+        return self.rate_by_latent.sum(-1)
+
+    @property
+    def negative_elbo(self) -> Tensor:
+        """[B] nats: D + R, always with α = β = 1."""
+        return self.distortion + self.rate
+
+    def detach(self) -> ElboTerms:
+        """The same numbers without their graph."""
+        return ElboTerms(self.distortion.detach(), self.rate_by_latent.detach())
+
+
+class Weights(NamedTuple):
+    """What a balance sets at a step."""
+
+    alpha: float | Tensor  # []
+    beta: float | Tensor  # [] or [Z]
+
+
+def elbo_terms(model: VAE, x: Tensor) -> ElboTerms:
+    """D and R of a batch x [B, C, H, W] in [0, 1], by one reparametrised sample of q(z|x)."""
+    posterior = model.encode(x)
+    likelihood = model.decode(posterior.rsample())
+    return ElboTerms(-likelihood.log_prob(x), rate_by_latent(posterior, model.prior))
+
+
+def rate_by_latent(
+    posterior: Independent[Distribution], prior: Independent[Distribution]
+) -> Tensor:
+    """[B, Z] nats: KL(q(z_j|x) ‖ p(z_j)), in closed form; both factorise over latents."""
+    return kl_divergence(posterior.base_dist, prior.base_dist)
+
+
+def weighted_terms(terms: ElboTerms, weights: Weights) -> tuple[Tensor, Tensor]:
+    """(α·D, β·R) averaged over the batch, each []."""
+    weighted_distortion = weights.alpha * terms.distortion.mean()
+    weighted_rate = (weights.beta * terms.rate_by_latent.mean(0)).sum()
+    return weighted_distortion, weighted_rate
+
+
+def weighted_loss(terms: ElboTerms, weights: Weights) -> Tensor:
+    """α·D + β·R, []: minimised in training, never reported as an ELBO."""
+    weighted_distortion, weighted_rate = weighted_terms(terms, weights)
+    return weighted_distortion + weighted_rate

@@ -1,0 +1,107 @@
+"""The loss's contract: sums over dimensions, means over images, α·D + β·R and nothing else."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.distributions import Independent, Normal, kl_divergence
+
+from vaebalance.elbo import (
+    ElboTerms,
+    Weights,
+    elbo_terms,
+    rate_by_latent,
+    weighted_loss,
+    weighted_terms,
+)
+from vaebalance.likelihoods import Bernoulli, Gaussian
+from vaebalance.model import VAE, ModelSpec
+from vaebalance.networks import Mlp
+
+positive = st.floats(0.0, 100.0)
+
+
+def make(likelihood=None) -> VAE:
+    torch.manual_seed(0)
+    spec = ModelSpec(architecture=Mlp(hidden=(16,)), latent_size=3, posterior="gaussian")
+    return VAE(spec, likelihood or Bernoulli(), (1, 4, 4))
+
+
+@given(alpha=positive, beta=positive, seed=st.integers(0, 1000))
+@settings(max_examples=50, deadline=None)
+def test_the_loss_is_alpha_d_plus_beta_r(alpha, beta, seed):
+    generator = torch.Generator().manual_seed(seed)
+    distortion = torch.rand(6, generator=generator, dtype=torch.float64) * 100
+    rates = torch.rand(6, 4, generator=generator, dtype=torch.float64) * 5
+    loss = weighted_loss(ElboTerms(distortion, rates), Weights(alpha, beta))
+    mean_distortion = sum(distortion.tolist()) / 6
+    mean_rate = sum(sum(row) for row in rates.tolist()) / 6
+    assert loss.item() == pytest.approx(alpha * mean_distortion + beta * mean_rate, rel=1e-9)
+
+
+def test_beta_may_differ_by_latent():
+    terms = ElboTerms(torch.zeros(2), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    loss = weighted_loss(terms, Weights(1.0, torch.tensor([1.0, 10.0])))
+    assert loss.item() == pytest.approx(1.0 * 2.0 + 10.0 * 3.0)
+
+
+def test_the_rate_is_the_closed_form_with_its_minus_sign():
+    """R = −½ Σ(1 + log σ² − μ² − σ²), and it is ≥ 0."""
+    mean, scale = torch.randn(7, 3), torch.rand(7, 3) + 0.1
+    posterior = Independent(Normal(mean, scale), 1)
+    prior = Independent(Normal(torch.zeros(3), torch.ones(3)), 1)
+    rates = rate_by_latent(posterior, prior)
+    variance = scale.square()
+    closed = -0.5 * (1 + variance.log() - mean.square() - variance)
+    torch.testing.assert_close(rates, closed)
+    assert (rates >= 0).all()
+    torch.testing.assert_close(rates.sum(-1), kl_divergence(posterior, prior))
+
+
+def test_the_rate_agrees_with_sampling():
+    posterior = Independent(Normal(torch.tensor([[1.0, -0.5]]), torch.tensor([[0.5, 2.0]])), 1)
+    prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
+    torch.manual_seed(0)
+    z = posterior.sample((200_000,))
+    estimate = (posterior.log_prob(z) - prior.log_prob(z)).mean()
+    assert rate_by_latent(posterior, prior).sum().item() == pytest.approx(estimate.item(), abs=0.02)
+
+
+def test_terms_are_sums_over_the_image_not_means():
+    """Twice the pixels of the same kind: twice the distortion."""
+    model = make(Gaussian(sigma=1.0))
+    x = torch.rand(5, 1, 4, 4)
+    torch.manual_seed(1)
+    terms = elbo_terms(model, x)
+    torch.manual_seed(1)
+    px = model.decode(model.encode(x).rsample())
+    pixelwise = -Normal(px.mean, 1.0).log_prob(x)
+    torch.testing.assert_close(terms.distortion, pixelwise.sum(dim=(1, 2, 3)))
+    assert terms.rate.shape == terms.negative_elbo.shape == (5,)
+    torch.testing.assert_close(terms.negative_elbo, terms.distortion + terms.rate)
+
+
+def test_the_gradient_of_the_loss_is_the_weighted_sum_of_the_terms_gradients():
+    model = make()
+    x = torch.rand(5, 1, 4, 4)
+    parameters = list(model.parameters())
+
+    def gradients(alpha, beta):
+        torch.manual_seed(3)
+        loss = weighted_loss(elbo_terms(model, x), Weights(alpha, beta))
+        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        zeros = [torch.zeros_like(p) for p in parameters]
+        return [z if g is None else g for g, z in zip(found, zeros, strict=True)]
+
+    both, only_d, only_r = gradients(2.0, 0.5), gradients(1.0, 0.0), gradients(0.0, 1.0)
+    for combined, d, r in zip(both, only_d, only_r, strict=True):
+        torch.testing.assert_close(combined, 2.0 * d + 0.5 * r, atol=1e-6, rtol=1e-4)
+
+
+def test_weighted_terms_add_up_and_detach_cuts_the_graph():
+    model = make()
+    terms = elbo_terms(model, torch.rand(5, 1, 4, 4))
+    weights = Weights(2.0, 0.5)
+    torch.testing.assert_close(sum(weighted_terms(terms, weights)), weighted_loss(terms, weights))
+    assert terms.distortion.requires_grad
+    assert not terms.detach().distortion.requires_grad
