@@ -1,0 +1,68 @@
+"""A split as evaluation reads it: block by block, and the same pixels at every reading."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from vaebalance.data import Binarisation, Dataset, to_pixels
+from vaebalance.data.binarisation import binarise
+from vaebalance.errors import UserError
+from vaebalance.randomness import derive_seed
+
+
+@dataclass(frozen=True)
+class MeasuredImages:
+    """Stored images whose dynamic binarisation is drawn by seed and position.
+
+    So every measure is taken of the same pixels, whatever the size of a block.
+    """
+
+    stored: Tensor  # [N, C, H, W] uint8
+    binarisation: Binarisation
+    seed: int
+
+    def __len__(self) -> int:
+        return self.stored.shape[0]
+
+    def pixels(self, part: slice, device: torch.device) -> Tensor:
+        """[B, C, H, W] float in [0, 1] on `device`."""
+        stored, binarisation = self.stored[part], self.binarisation
+        if binarisation == "dynamic":
+            positions = range(*part.indices(len(self)))
+            keys = [position.to_bytes(8, "big") for position in positions]
+            stored = torch.from_numpy(binarise(stored.numpy(), keys, "static", self.seed))
+            binarisation = "static"
+        return to_pixels(stored.to(device), binarisation)
+
+    def blocks(self, size: int, device: torch.device, activity: str) -> Iterator[Tensor]:
+        """The pixels of all images, `size` at a time; a bar on stderr when that is a terminal."""
+        with tqdm(
+            total=len(self), desc=activity, unit=" images", disable=None, delay=1, file=sys.stderr
+        ) as bar:
+            for start in range(0, len(self), size):
+                x = self.pixels(slice(start, start + size), device)
+                yield x
+                bar.update(len(x))
+
+
+def measured_images(dataset: Dataset, split: str, seed: int) -> MeasuredImages:
+    """A split of the data set.
+
+    Raises:
+        UserError: the split is empty.
+    """
+    stored = dataset.images(split)
+    if len(stored) == 0:
+        raise UserError(
+            f"the {split} split is empty, so there is nothing to measure; raise "
+            f"data.{split}_fraction, or bring more images."
+        )
+    return MeasuredImages(
+        stored, dataset.info.binarisation, derive_seed(seed, "binarisation", split)
+    )

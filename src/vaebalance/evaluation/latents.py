@@ -1,0 +1,44 @@
+"""What a split's images look like in the latent space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaebalance.evaluation.images import MeasuredImages
+from vaebalance.model import VAE
+
+
+@dataclass(frozen=True)
+class PosteriorMoments:
+    """Of q(z|x), on the CPU."""
+
+    mean: Tensor  # [N, Z] float32; of the plain autoencoder: the code
+    std: Tensor  # [N, Z] float32; of the plain autoencoder: 0
+
+    @property
+    def variance_of_mean(self) -> Tensor:
+        """Var_x(E[z_j|x]) over the split, [Z] float64."""
+        return self.mean.double().var(0, correction=0)
+
+
+@torch.inference_mode()
+def posterior_moments(model: VAE, images: MeasuredImages, *, batch_size: int) -> PosteriorMoments:
+    """Mean and standard deviation of q(z|x) of each image."""
+    means, stds = [], []
+    for x in images.blocks(batch_size, model.prior.mean.device, "posterior moments"):
+        posterior = model.encode(x)
+        means.append(posterior.mean.cpu())
+        stds.append(posterior.variance.sqrt().cpu())
+    return PosteriorMoments(torch.cat(means), torch.cat(stds))
+
+
+def active_units(moments: PosteriorMoments, threshold: float) -> Tensor:
+    """[Z] bool: Var_x(E[z_j|x]) > threshold (Burda et al. 2016).
+
+    For the plain autoencoder it is the variance of the code, whose scale no prior fixes: zeros
+    are dead latents, but counts of two autoencoders compare only loosely.
+    """
+    return moments.variance_of_mean > threshold

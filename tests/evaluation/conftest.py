@@ -1,0 +1,146 @@
+"""Models and data whose measures are known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Independent, MultivariateNormal, Normal
+
+from vaebalance.evaluation import MeasuredImages
+from vaebalance.likelihoods import Bernoulli
+from vaebalance.model import VAE, ModelSpec
+from vaebalance.networks import Mlp
+
+SHAPE = (1, 2, 3)
+PIXELS = math.prod(SHAPE)
+LATENTS = 2
+
+
+class LinearGaussian:
+    """x = W z + b + σ·noise with orthogonal columns in W, so that log p(x) and q are closed forms.
+
+    `widen` and `shift` make the posterior wrong: its scale times `widen`, its mean plus `shift`.
+    """
+
+    def __init__(self, widen: float = 1.0, shift: float = 0.0) -> None:
+        generator = torch.Generator().manual_seed(7)
+        columns = torch.randn(PIXELS, LATENTS, generator=generator, dtype=torch.float64)
+        basis, _ = torch.linalg.qr(columns)
+        self.weights = basis * torch.tensor([0.6, 0.2], dtype=torch.float64)  # [n, Z]
+        self.offset = torch.full((PIXELS,), 0.5, dtype=torch.float64)
+        self.sigma = 0.25
+        self.widen, self.shift = widen, shift
+        self.decoded: list[int] = []
+
+    @property
+    def prior(self) -> Independent:
+        return Independent(Normal(torch.zeros(LATENTS), torch.ones(LATENTS)), 1)
+
+    def exact_moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Of p(z|x): mean [B, Z], scale [Z]."""
+        precision = 1 + self.weights.square().sum(0) / self.sigma**2
+        centred = x.double().flatten(1) - self.offset
+        return centred @ self.weights / self.sigma**2 / precision, precision.rsqrt()
+
+    def encode(self, x: Tensor) -> Independent:
+        mean, scale = self.exact_moments(x)
+        mean, scale = mean + self.shift, (scale * self.widen).expand_as(mean)
+        return Independent(Normal(mean.float(), scale.float()), 1)
+
+    def decode(self, z: Tensor) -> Independent:
+        self.decoded.append(math.prod(z.shape[:-1]))
+        mean = z @ self.weights.float().T + self.offset.float()
+        return Independent(Normal(mean.unflatten(-1, SHAPE), self.sigma), 3)
+
+    def nll(self, x: Tensor) -> Tensor:
+        """−log p(x), [B] nats, exactly."""
+        noise = self.sigma**2 * torch.eye(PIXELS, dtype=torch.float64)
+        marginal = MultivariateNormal(self.offset, self.weights @ self.weights.T + noise)
+        return -marginal.log_prob(x.double().flatten(1))
+
+    def gap(self) -> float:
+        """KL(q(z|x) ‖ p(z|x)) in nats, the same for every x."""
+        _, scale = self.exact_moments(torch.zeros(1, *SHAPE))
+        wrong = Independent(Normal(torch.full_like(scale, self.shift), scale * self.widen), 1)
+        right = Independent(Normal(torch.zeros_like(scale), scale), 1)
+        return float(torch.distributions.kl_divergence(wrong, right))
+
+
+@pytest.fixture
+def linear_gaussian():
+    """The class; its parameters make the posterior wrong."""
+    return LinearGaussian
+
+
+def random_images(count: int, shape: tuple[int, int, int] = SHAPE, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
+
+
+@pytest.fixture
+def make_images():
+    """(count, shape, seed, binarisation) -> MeasuredImages of noise."""
+
+    def make(count=150, shape=SHAPE, seed=0, binarisation="none"):
+        return MeasuredImages(random_images(count, shape, seed), binarisation, seed=11)
+
+    return make
+
+
+def vae(
+    likelihood=None, posterior: str = "gaussian", shape: tuple[int, int, int] = (1, 8, 8)
+) -> VAE:
+    """An untrained VAE with 3 latents."""
+    torch.manual_seed(3)
+    spec = ModelSpec(architecture=Mlp(hidden=(16,)), latent_size=3, posterior=posterior)
+    return VAE(spec, likelihood or Bernoulli(), shape).eval()
+
+
+@pytest.fixture
+def make_vae():
+    """(likelihood, posterior, shape) -> VAE."""
+    return vae
+
+
+@dataclass
+class StandIn:
+    """What evaluation asks of a `Dataset`."""
+
+    splits: dict[str, Tensor]
+    binarisation: str = "none"
+    label: Tensor | None = None
+
+    folder = Path("data/prepared")
+
+    @property
+    def info(self) -> SimpleNamespace:
+        return SimpleNamespace(
+            image_shape=tuple(self.splits["test"].shape[1:]), binarisation=self.binarisation
+        )
+
+    def images(self, split: str) -> Tensor:
+        return self.splits[split]
+
+    def labels(self, split: str) -> Tensor | None:
+        assert split == "test"
+        return self.label
+
+
+@pytest.fixture
+def make_dataset():
+    """(test, validation, binarisation, label) -> a data set of 8×8 images."""
+
+    def make(test=None, validation=None, binarisation="none", label=None):
+        splits = {
+            "test": random_images(90, (1, 8, 8), 1) if test is None else test,
+            "validation": random_images(70, (1, 8, 8), 2) if validation is None else validation,
+        }
+        return StandIn(splits, binarisation, label)
+
+    return make

@@ -1,0 +1,59 @@
+"""The same pixels at every reading."""
+
+import pytest
+import torch
+
+from vaebalance.errors import UserError
+from vaebalance.evaluation import measured_images
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("binarisation", ["none", "dynamic"])
+def test_pixels_do_not_depend_on_the_block(make_images, binarisation):
+    images = make_images(50, binarisation=binarisation)
+    whole = images.pixels(slice(None), CPU)
+    for size in (1, 7, 50, 1000):
+        assert torch.equal(torch.cat(list(images.blocks(size, CPU, "reading"))), whole)
+
+
+def test_grey_pixels_are_bytes_over_255(make_images):
+    images = make_images(5)
+    torch.testing.assert_close(images.pixels(slice(2, 4), CPU), images.stored[2:4] / 255)
+
+
+def test_dynamic_binarisation_is_drawn_by_the_grey_level(make_images):
+    images = make_images(4000, binarisation="dynamic")
+    pixels = images.pixels(slice(None), CPU)
+    assert set(pixels.unique().tolist()) == {0.0, 1.0}
+    grey = images.stored / 255
+    for low in (0.0, 0.25, 0.5, 0.75):
+        chosen = (grey >= low) & (grey < low + 0.25)
+        assert pixels[chosen].mean() == pytest.approx(grey[chosen].mean().item(), abs=0.03)
+
+
+def test_equal_images_are_drawn_each_for_itself(make_images):
+    images = make_images(2, binarisation="dynamic", shape=(1, 8, 8))
+    images.stored[:] = 128
+    first, second = images.pixels(slice(None), CPU)
+    assert not torch.equal(first, second)
+
+
+def test_the_draw_is_the_seeds(make_dataset):
+    dataset = make_dataset(binarisation="dynamic")
+    first, again, other = (
+        measured_images(dataset, "test", seed).pixels(slice(None), CPU) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_an_empty_split_is_named(make_dataset):
+    dataset = make_dataset(test=torch.zeros(0, 1, 8, 8, dtype=torch.uint8))
+    with pytest.raises(UserError, match=r"test split is empty.*data\.test_fraction"):
+        measured_images(dataset, "test", 0)
+
+
+def test_nothing_is_shown_where_there_is_no_terminal(make_images, capsys):
+    list(make_images(10).blocks(1, CPU, "reading"))
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,109 @@
+"""Files of an evaluation: for dvc metrics, the report and people."""
+
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from vaebalance.errors import UserError
+from vaebalance.evaluation import EvaluateSpec, describe, evaluate, read_codes, write
+from vaebalance.evaluation.results import refuse_non_finite
+
+SPEC = EvaluateSpec(nll_samples=4, batch_size=64, active_threshold=0.01)
+
+
+@pytest.fixture(params=["gaussian", "deterministic"])
+def evaluation(request, make_vae, make_dataset):
+    """Of a VAE and of an autoencoder."""
+    model = make_vae(posterior=request.param)
+    return evaluate(model, make_dataset(label=torch.arange(90) % 10), SPEC, 0)
+
+
+def test_the_json_is_strict_and_grouped(evaluation, tmp_path):
+    write(evaluation, tmp_path / "metrics/evaluation.json", tmp_path / "evaluation")
+
+    def refuse(name):
+        raise AssertionError(f"{name} in the JSON")
+
+    text = (tmp_path / "metrics/evaluation.json").read_text(encoding="utf-8")
+    content = json.loads(text, parse_constant=refuse)
+    assert list(content) == ["test", "latents", "settings"]
+    for group in ("test", "latents"):
+        for name, value in content[group].items():
+            assert evaluation.metrics()[f"{group}/{name}"] == value
+    assert content["settings"]["nll_samples"] == 4
+    assert content["settings"]["active_threshold"] == 0.01
+
+
+def test_the_table_and_the_codes_come_back(evaluation, tmp_path):
+    write(evaluation, tmp_path / "evaluation.json", tmp_path / "evaluation")
+    table = pd.read_csv(tmp_path / "evaluation/rate_by_latent.csv")
+    assert list(table.columns) == ["latent", "rate", "variance_of_mean", "active"]
+    assert table["latent"].tolist() == [0, 1, 2]
+    assert table["active"].tolist() == evaluation.latent_table.active.tolist()
+    if evaluation.latent_table.rate is None:
+        assert table["rate"].isna().all()
+    else:
+        np.testing.assert_array_equal(table["rate"], evaluation.latent_table.rate)
+    codes = read_codes(tmp_path / "evaluation")
+    for name, values in vars(evaluation.codes).items():
+        np.testing.assert_array_equal(getattr(codes, name), values)
+
+
+def test_writing_again_gives_the_same_bytes_and_leaves_nothing_else(evaluation, tmp_path):
+    def content():
+        write(evaluation, tmp_path / "evaluation.json", tmp_path / "evaluation")
+        files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+        return {str(path.relative_to(tmp_path)): path.read_bytes() for path in files}
+
+    first = content()
+    assert content() == first
+    assert set(first) == {
+        "evaluation.json",
+        "evaluation/codes.npz",
+        "evaluation/rate_by_latent.csv",
+    }
+
+
+def test_missing_codes_say_what_to_do(tmp_path):
+    with pytest.raises(UserError, match=r"codes\.npz is missing; run `dvc repro evaluate`"):
+        read_codes(tmp_path)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_not_finite_are_refused_by_name(make_vae, make_dataset, value):
+    good = evaluate(make_vae(), make_dataset(), SPEC, 0)
+    assert refuse_non_finite(good) is good
+    bad = dataclasses.replace(good, test=dataclasses.replace(good.test, psnr=value))
+    with pytest.raises(UserError, match=f"test/psnr = {value}; must be finite"):
+        refuse_non_finite(bad)
+
+
+def test_the_description_has_every_number_that_applies(evaluation):
+    text = describe(evaluation, "mind the gap")
+    assert "nats per image" in text
+    assert text.endswith("note: mind the gap")
+    assert "None" not in text
+    for name in ("distortion", "rate", "negative_elbo", "importance_weighted_nll", "psnr"):
+        value = getattr(evaluation.test, name)
+        assert value is None or f"{value:.4f}" in text
+    bounds_apply = evaluation.test.rate is not None
+    assert ("effective samples of 4" in text) == ("rate R" in text) == bounds_apply
+    assert ("plain autoencoder" in text) != bounds_apply
+    assert "Var_x(E[z|x]) > 0.01" in text
+
+
+def test_importing_the_evaluation_is_light():
+    """Every stage's start imports `EvaluateSpec`."""
+    code = (
+        "import sys, vaebalance.evaluation; "
+        "print({'torchmetrics', 'torchvision', 'pandas', 'sklearn', 'scipy'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"

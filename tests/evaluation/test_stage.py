@@ -1,0 +1,138 @@
+"""The whole evaluation: what applies to which model, and that it changes nothing."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from vaebalance.errors import UserError
+from vaebalance.evaluation import EvaluateSpec, evaluate, stage
+from vaebalance.likelihoods import Bernoulli, Gaussian, Rmse
+
+SPEC = EvaluateSpec(nll_samples=8, batch_size=64, active_threshold=0.01)
+
+
+def test_a_vaes_numbers_hang_together(make_vae, make_dataset):
+    model, dataset = make_vae(), make_dataset()
+    found = evaluate(model, dataset, SPEC, 0)
+    test = found.test
+    assert test.negative_elbo == pytest.approx(test.distortion + test.rate)
+    assert test.importance_weighted_nll < test.negative_elbo
+    assert test.importance_weighted_nll_standard_error > 0
+    assert 1 <= test.effective_sample_size <= 8
+    assert (test.bits_per_dim, test.calibrated_sigma) == (None, None)
+    assert found.latent_table.rate.sum() == pytest.approx(test.rate)
+    assert found.latent_table.active.sum() == found.latents.active_units
+    active = found.latent_table.variance_of_mean > 0.01
+    assert (found.latent_table.active == active).all()
+    assert (found.settings.images, found.settings.nll_samples) == (90, 8)
+    assert found.settings.ssim_window == 7
+
+
+def test_the_same_seed_gives_the_same_numbers_and_disturbs_nothing(make_vae, make_dataset):
+    model, dataset = make_vae(Rmse()), make_dataset(binarisation="dynamic")
+    weights = [parameter.clone() for parameter in model.parameters()]
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = evaluate(model, dataset, SPEC, 0)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(3)
+    assert evaluate(model, dataset, SPEC, 0).metrics() == first.metrics()
+    assert evaluate(model, dataset, SPEC, 1).metrics() != first.metrics()
+    assert all(torch.equal(a, b) for a, b in zip(weights, model.parameters(), strict=True))
+    assert model.likelihood == Rmse()
+
+
+def test_all_measures_are_of_the_same_draw_of_the_pixels(make_vae, make_dataset):
+    """Whatever the batch, dynamic binarisation gives one and the same RMSE."""
+    model, dataset = make_vae(), make_dataset(binarisation="dynamic")
+    sizes = (EvaluateSpec(nll_samples=1, batch_size=s, active_threshold=0.01) for s in (64, 90))
+    one, two = (evaluate(model, dataset, spec, 0) for spec in sizes)
+    assert one.test.rmse == pytest.approx(two.test.rmse, rel=1e-6)
+    assert one.test.rate == pytest.approx(two.test.rate, rel=1e-6)
+
+
+def test_bits_per_dim_on_binarised_pixels(make_vae, make_dataset):
+    black_or_white = torch.where(make_dataset().images("test") > 127, 255, 0).to(torch.uint8)
+    dataset = make_dataset(test=black_or_white, binarisation="threshold")
+    test = evaluate(make_vae(), dataset, SPEC, 0).test
+    assert test.bits_per_dim == pytest.approx(test.importance_weighted_nll / (64 * math.log(2)))
+    assert evaluate(make_vae(Gaussian()), dataset, SPEC, 0).test.bits_per_dim is None
+
+
+@pytest.mark.parametrize("likelihood", [Bernoulli(), Rmse()])
+def test_of_an_autoencoder_only_what_applies_is_measured(make_vae, make_dataset, likelihood):
+    spec = SPEC.replace(active_threshold=0.0)
+    found = evaluate(make_vae(likelihood, "deterministic"), make_dataset(), spec, 0)
+    absent = {name for name, value in found.metrics().items() if value is None}
+    assert absent == {
+        "test/rate",
+        "test/negative_elbo",
+        "test/importance_weighted_nll",
+        "test/importance_weighted_nll_standard_error",
+        "test/effective_sample_size",
+        "test/bits_per_dim",
+    } | (set() if likelihood == Rmse() else {"test/calibrated_sigma"})
+    assert found.latent_table.rate is None
+    assert found.latents.active_units == 3
+
+
+def test_rmse_is_scored_with_a_gaussian_calibrated_on_validation(make_vae, make_dataset):
+    model = make_vae(Rmse(), "deterministic")
+    validation = torch.full((40, 1, 8, 8), 128, dtype=torch.uint8)
+    found = evaluate(model, make_dataset(validation=validation), SPEC, 0)
+
+    def errors(images):
+        x = images / 255
+        return (torch.sigmoid(model.decoder(model.encoder(x))) - x).detach().double()
+
+    sigma = errors(validation).square().mean().sqrt().item()
+    assert found.test.calibrated_sigma == pytest.approx(sigma, rel=1e-5)
+    squares = errors(make_dataset().images("test")).square().flatten(1).sum(1)
+    nats = squares / (2 * sigma**2) + 32 * math.log(2 * math.pi * sigma**2)
+    assert found.test.distortion == pytest.approx(nats.mean().item(), rel=1e-5)
+
+
+def test_rmse_and_the_gaussian_of_its_sigma_agree(make_vae, make_dataset):
+    """The same weights read as that Gaussian have the same D, R, negative ELBO and nll."""
+    rmse = evaluate(make_vae(Rmse()), make_dataset(), SPEC, 0).metrics()
+    gaussian = Gaussian(sigma=rmse["test/calibrated_sigma"])
+    other = evaluate(make_vae(gaussian), make_dataset(), SPEC, 0).metrics()
+    assert {**rmse, "test/calibrated_sigma": None} == other
+
+
+def test_a_density_does_not_need_validation_images(make_vae, make_dataset):
+    dataset = make_dataset(validation=torch.zeros(0, 1, 8, 8, dtype=torch.uint8))
+    evaluate(make_vae(Gaussian()), dataset, SPEC, 0)
+    with pytest.raises(UserError, match="validation split is empty"):
+        evaluate(make_vae(Rmse()), dataset, SPEC, 0)
+
+
+def test_codes_are_spread_over_the_split_with_their_labels(make_vae, make_dataset, monkeypatch):
+    dataset = make_dataset(label=torch.arange(90))
+    whole = evaluate(make_vae(), dataset, SPEC, 0).codes
+    assert whole.index.tolist() == whole.label.tolist() == list(range(90))
+    assert whole.mean.shape == whole.std.shape == (90, 3)
+    monkeypatch.setattr(stage, "LARGEST_CODES", 10)
+    some = evaluate(make_vae(), dataset, SPEC, 0).codes
+    assert some.index.tolist() == some.label.tolist() == list(range(0, 90, 9))
+    np.testing.assert_array_equal(some.mean, whole.mean[::9])
+
+
+def test_without_labels_every_label_is_minus_one(make_vae, make_dataset):
+    codes = evaluate(make_vae(), make_dataset(), SPEC, 0).codes
+    assert (codes.label == -1).all()
+    assert codes.label.dtype == np.int64
+
+
+def test_a_model_of_other_images_is_refused(make_vae, make_dataset):
+    with pytest.raises(UserError, match=r"\(1, 4, 4\).*\(1, 8, 8\).*dvc repro train"):
+        evaluate(make_vae(shape=(1, 4, 4)), make_dataset(), SPEC, 0)
+
+
+def test_a_number_that_is_none_is_refused_by_name(make_vae, make_dataset):
+    model = make_vae()
+    torch.nn.init.constant_(model.decoder[-2].bias, math.nan)
+    with pytest.raises(UserError, match=r"test/distortion = nan.*test/rmse = nan"):
+        evaluate(model, make_dataset(), SPEC, 0)
