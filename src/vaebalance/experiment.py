@@ -1,0 +1,220 @@
+"""Settings -> learner -> reports: one training, resumable, as the stage and a study run it."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaebalance.checkpoints import (
+    Checkpoint,
+    copied,
+    learner_state,
+    load_checkpoint,
+    restore_learner,
+    save_checkpoint,
+)
+from vaebalance.data import Dataset
+from vaebalance.devices import choose_device
+from vaebalance.errors import UserError
+from vaebalance.files import replacing, write_json
+from vaebalance.model import VAE
+from vaebalance.provenance import (
+    Provenance,
+    digest_code,
+    make_provenance,
+    stage_dependencies,
+    write_provenance,
+)
+from vaebalance.randomness import derive_seed, forked
+from vaebalance.saved_model import save_model
+from vaebalance.settings import TrainSettings
+from vaebalance.training import EpochReport, Images, Learner, Pulse, train
+
+EVALUATED = "model"  # the epoch with the best validation negative ELBO
+LAST = "last"  # the last epoch
+
+
+def start_learner(settings: TrainSettings, dataset: Dataset) -> Learner:
+    """A learner before its first step; its weights depend on the seed and the settings alone."""
+    device = choose_device(settings.train.device)
+    with forked(derive_seed(settings.seed, "initial weights")):
+        model = VAE(settings.model, settings.likelihood, dataset.info.image_shape).to(device)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=settings.train.learning_rate, fused=device.type != "mps"
+    )
+    state = {name: value.to(device) for name, value in settings.balance.initial_state().items()}
+    return Learner(model, optimizer, settings.balance, state)
+
+
+class Training:
+    """One training. Iterating it yields the reports of all epochs, those before a resume first.
+
+    It stops early, keeps the weights of the best epoch, and, given a `checkpoint` path, writes
+    what is needed to go on exactly from there after a kill.
+    """
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        dataset: Dataset,
+        fingerprint: str = "",
+        checkpoint: Path | None = None,
+    ) -> None:
+        self._spec = settings.train
+        self._seed = settings.seed
+        self._fingerprint = fingerprint
+        self._path = checkpoint
+        self._images = _images(dataset, "train")
+        self._validation = _images(dataset, "validation")
+        self.learner = start_learner(settings, dataset)
+        self.best_weights = copied(self.learner.model.state_dict())
+        self.history: list[EpochReport] = []
+        self._resume()
+
+    def __iter__(self) -> Iterator[Pulse | EpochReport]:
+        """Reports, old ones first, then new ones as they come."""
+        yield from self.history
+        if self.stopped_early:
+            return
+        for report in train(
+            self.learner,
+            self._images,
+            self._validation,
+            self._spec,
+            self._seed,
+            epochs_done=len(self.history),
+        ):
+            if isinstance(report, EpochReport):
+                self._take(report)
+            yield report
+            if self.stopped_early:
+                return
+
+    @property
+    def best(self) -> EpochReport:
+        """The epoch with the least validation negative ELBO (α = β = 1)."""
+        return min(self.history, key=lambda report: report.validation.negative_elbo)
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether `train.patience` epochs went by without a better validation number."""
+        patience = self._spec.patience
+        if patience is None or not self.history:
+            return False
+        return self.history[-1].epoch - self.best.epoch >= patience
+
+    @property
+    def planned_epochs(self) -> int:
+        """Epochs if nothing stops it early."""
+        return self._spec.epochs
+
+    @property
+    def is_binarised(self) -> bool:
+        """Whether the pixels are 0 or 1."""
+        return self._images.binarisation != "none"
+
+    def _take(self, report: EpochReport) -> None:
+        self.history.append(report)
+        if self.best is report:
+            self.best_weights = copied(self.learner.model.state_dict())
+        finished = report.epoch == self._spec.epochs or self.stopped_early
+        if self._path and (finished or report.epoch % self._spec.checkpoint_every == 0):
+            save_checkpoint(self._path, self.checkpoint())
+
+    def checkpoint(self) -> Checkpoint:
+        """The state at the last epoch's end."""
+        return Checkpoint(
+            self._fingerprint, learner_state(self.learner), self.best_weights, list(self.history)
+        )
+
+    def _resume(self) -> None:
+        if self._path is None:
+            return
+        found = load_checkpoint(self._path, self._fingerprint, self.learner.device)
+        if found is not None:
+            restore_learner(self.learner, found.learner)
+            self.best_weights = found.best_weights
+            self.history = found.history
+
+
+def _images(dataset: Dataset, split: str) -> Images:
+    stored = dataset.images(split)
+    if len(stored) == 0:
+        raise UserError(
+            f"the {split} split is empty; raise data.validation_fraction, or bring more images."
+        )
+    return Images(stored, dataset.info.binarisation)
+
+
+def provenance_of(settings: TrainSettings, dataset: Dataset, root: Path) -> Provenance:
+    """Fingerprint of a training of `settings` on `dataset` by the code below `root`."""
+    code = digest_code(root, stage_dependencies(root, "train"))
+    return make_provenance(settings.model_dump(mode="json"), dataset.info.to_json(), code)
+
+
+def save(training: Training, provenance: Provenance, artifacts: Path, metrics: Path) -> None:
+    """Write what a finished training leaves.
+
+    `model/` (best epoch), `last.pt` (resume state), history.csv (deterministic), timing.csv (not)
+    below `artifacts`; the best epoch's numbers to `metrics`.
+    """
+    save_model(artifacts / EVALUATED, training.learner.model, training.best_weights)
+    write_provenance(artifacts / EVALUATED, provenance)
+    save_checkpoint(artifacts / f"{LAST}.pt", timeless(training.checkpoint()))
+    rows = [{"epoch": r.epoch, "step": r.step, **r.metrics()} for r in training.history]
+    _write_csv(artifacts / "history.csv", rows)
+    clock = ("epoch", "step", "seconds", "images_per_second", "finished_at")
+    times = [{name: getattr(r, name) for name in clock} for r in training.history]
+    _write_csv(artifacts / "timing.csv", times)
+    write_json(metrics, summary(training))
+
+
+def timeless(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint without clock readings: the same training writes the same bytes."""
+    history = [
+        EpochReport.from_dict(
+            asdict(report) | {"seconds": 0.0, "images_per_second": 0.0, "finished_at": 0}
+        )
+        for report in checkpoint.history
+    ]
+    return Checkpoint(checkpoint.fingerprint, checkpoint.learner, checkpoint.best_weights, history)
+
+
+def summary(training: Training) -> dict[str, Any]:
+    """The best epoch's numbers; nats per image."""
+    best = training.best
+    return {
+        "best_epoch": best.epoch,
+        "epochs": training.history[-1].epoch,
+        "stopped_early": training.stopped_early,
+        "parameters": sum(math.prod(p.shape) for p in training.learner.model.parameters()),
+        "train": asdict(best.train),
+        "validation": asdict(best.validation),
+    }
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def describe(training: Training) -> str:
+    """The outcome in words; nats per image."""
+    best, last = training.best, training.history[-1]
+    v = best.validation
+    ended = "stopped early" if training.stopped_early else "ran its course"
+    lines = [
+        f"{ended} after {last.epoch} epochs; best epoch {best.epoch}: validation "
+        f"D {v.distortion:.2f}, R {v.rate:.2f}, negative ELBO {v.negative_elbo:.2f} nats per image "
+        f"(trained with α = {v.alpha:g}, β = {v.beta:g})"
+    ]
+    caution = training.learner.model.likelihood.caution(binarised=training.is_binarised)
+    return "\n".join([*lines, *([f"note: {caution}"] if caution else [])])

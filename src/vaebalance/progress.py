@@ -1,0 +1,45 @@
+"""The live line of a training: D, R, α·D, β·R, images/s, time left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from tqdm import tqdm
+
+from vaebalance.experiment import Training
+from vaebalance.training import EpochReport, Pulse
+
+
+def progress(training: Training) -> Iterator[EpochReport]:
+    """Show the training's pulses on stderr and pass on its epoch reports."""
+    layout = "{desc} |{bar:12}| {n:.1f}/{total} epochs [{elapsed}<{remaining}{postfix}]"
+    seconds = 0.2 if sys.stderr.isatty() else 10.0  # in a log each showing is a line
+    done = len(training.history)
+    with tqdm(
+        total=training.planned_epochs,
+        initial=done,
+        desc="train",
+        bar_format=layout,
+        mininterval=seconds,
+        file=sys.stderr,
+    ) as bar:
+        for report in training:
+            at = float(report.epoch)
+            if isinstance(report, Pulse):
+                at += report.batch / report.batches - 1
+            bar.set_postfix_str(_postfix(report), refresh=False)
+            bar.update(max(0, at - bar.n))
+            if isinstance(report, EpochReport):
+                yield report
+
+
+def _postfix(report: Pulse | EpochReport) -> str:
+    train = report.train
+    text = (
+        f"D {train.distortion:.2f} R {train.rate:.2f} αD {train.weighted_distortion:.2f} "
+        f"βR {train.weighted_rate:.2f}"
+    )
+    if isinstance(report, EpochReport):
+        text += f" val −ELBO {report.validation.negative_elbo:.2f}"
+    return f"{text} {report.images_per_second:,.0f} img/s"

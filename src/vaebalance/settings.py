@@ -1,0 +1,255 @@
+"""params.yaml, checked whole before any stage touches data; one view per stage.
+
+A stage sees only its view, whose fields are the keys that dvc.yaml declares for it, so that no
+stage can read a knob that DVC does not track for it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from vaebalance.balances import Balance
+from vaebalance.data import DataSpec
+from vaebalance.errors import UserError
+from vaebalance.evaluation import EvaluateSpec
+from vaebalance.likelihoods import Likelihood
+from vaebalance.model import ModelSpec
+from vaebalance.specs import Spec
+from vaebalance.training import TrainSpec
+
+PARAMS = Path("params.yaml")
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+WEIGHTED_LOSS_REFUSED = (
+    "the weighted loss has derivative D ≥ 0 in α, so over its own weight it always picks the end "
+    "of the range; use negative_elbo"
+)
+
+
+class ReportSpec(Spec):
+    """The `report` section."""
+
+    images: int = Field(ge=1, le=40)
+    """Columns of reconstructions, and rows of prior samples."""
+    traversal_steps: int = Field(ge=2, le=40)
+    """Pictures along each traversed latent."""
+    scatter_images: int = Field(ge=2, le=20_000)
+    """Test images in the latent plane, at most."""
+
+
+class TuneSpec(Spec):
+    """The `tune` section."""
+
+    study: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,80}$")
+    """Name of letters, digits, dot, dash, underscore; the same name continues the same study."""
+    parameter: Literal["alpha", "beta"]
+    """The weight that is searched; only the ratio matters, so the other stays as it is."""
+    low: float = Field(gt=0)
+    """Least weight of the search."""
+    high: float = Field(gt=0)
+    """Largest weight of the search."""
+    trials: int = Field(ge=1)
+    """Finished trials that the study shall have."""
+    objective: Literal["negative_elbo"]
+    """Validation D + R at α = β = 1, in nats per image; least wins."""
+    sampler: Literal["gp", "tpe", "quasi_random"]
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _refuse_weighted_loss(cls, objective: object) -> object:
+        if objective == "weighted_loss":
+            raise ValueError(WEIGHTED_LOSS_REFUSED)
+        return objective
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low}) must be less than high ({self.high})")
+        return self
+
+
+class PrepareSettings(Spec):
+    """What the prepare stage reads."""
+
+    seed: Seed
+    data: DataSpec
+
+
+class TrainSettings(Spec):
+    """What the train stage reads."""
+
+    seed: Seed
+    model: ModelSpec
+    likelihood: Likelihood
+    balance: Balance
+    train: TrainSpec
+
+
+class EvaluateSettings(Spec):
+    """What the evaluate stage reads."""
+
+    seed: Seed
+    evaluate: EvaluateSpec
+
+
+class ReportSettings(Spec):
+    """What the report stage reads."""
+
+    seed: Seed
+    report: ReportSpec
+
+
+class Settings(Spec):
+    """The whole of params.yaml."""
+
+    seed: Seed
+    """Every random number derives from it."""
+    data: DataSpec
+    model: ModelSpec
+    likelihood: Likelihood
+    balance: Balance
+    train: TrainSpec
+    evaluate: EvaluateSpec
+    report: ReportSpec
+    tune: TuneSpec
+
+    @model_validator(mode="after")
+    def _tunable(self) -> Self:
+        if self.tune.parameter not in type(self.balance).model_fields:
+            raise ValueError(
+                f"tune.parameter = {self.tune.parameter!r}: balance.kind = "
+                f"{self.balance.kind!r} has no such weight; use {{kind: fixed}}"
+            )
+        return self
+
+
+View = TypeVar("View", bound=Spec)
+
+
+def load(view: type[View], path: Path = PARAMS) -> View:
+    """Check all of `path` and return the part of it that `view` names.
+
+    Raises:
+        UserError: names every wrong key with its value, what is allowed and the nearest spelling.
+    """
+    raw = read_yaml(path)
+    settings = parse(raw, path.name)
+    values = {name: getattr(settings, name) for name in view.model_fields}
+    return view.model_validate(values)
+
+
+def read_yaml(path: Path) -> Any:
+    """The plain content of a YAML 1.2 file.
+
+    (YAML 1.1 readers take `1e-3` for a string.)
+
+    Raises:
+        UserError: the file is missing or is no YAML.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; run from the project's root folder.") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML: {error}") from error
+
+
+def parse(raw: Any, name: str = PARAMS.name) -> Settings:
+    """Check the plain content of params.yaml.
+
+    Raises:
+        UserError: see `load`.
+    """
+    try:
+        # In JSON mode a list is a fine tuple, and nothing else is converted.
+        return Settings.model_validate_json(json.dumps(raw, default=str))
+    except ValidationError as error:
+        complaints = [_complaint(detail, raw) for detail in error.errors()]
+        raise UserError("\n       ".join(f"{name}: {text}" for text in complaints)) from error
+
+
+def _complaint(error: ErrorDetails, raw: Any) -> str:
+    """One line: path, value, what is allowed, nearest spelling."""
+    path, spec = _locate(error["loc"], raw)
+    kind, context = error["type"], error.get("ctx", {})
+    key = ".".join(path) or "the file"
+    if kind == "extra_forbidden":
+        allowed = list(spec.model_fields) if spec else []
+        return f"{key} = {error['input']!r}: unknown key{_nearest(path[-1], allowed)}"
+    if kind == "missing":
+        return f"{key}: missing; add it.{_describe(path, spec)}"
+    if kind in ("union_tag_invalid", "literal_error"):
+        allowed = [part.strip(" '") for part in _expected(context).replace(" or ", ", ").split(",")]
+        wrong = error["input"]
+        if kind == "union_tag_invalid":
+            key, wrong = f"{key}.kind", context["tag"]
+        return f"{key} = {wrong!r}: not one of the choices{_nearest(str(wrong), allowed)}"
+    if kind == "union_tag_not_found":
+        return f"{key} = {error['input']!r}: needs a kind, as in {{kind: …}}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{key} = {error['input']!r}: {message[:1].lower()}{message[1:]}.{_describe(path, spec)}"
+
+
+def _expected(context: Mapping[str, Any]) -> str:
+    return str(context.get("expected_tags", context.get("expected", "")))
+
+
+def _nearest(wrong: str, allowed: list[str]) -> str:
+    close = difflib.get_close_matches(wrong, allowed, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    return f"{hint} Allowed: {', '.join(sorted(allowed))}."
+
+
+def _describe(path: list[str], spec: type[Spec] | None) -> str:
+    field = spec.model_fields.get(path[-1]) if spec and path else None
+    return f" {field.description}" if field and field.description else ""
+
+
+def _locate(loc: tuple[int | str, ...], raw: Any) -> tuple[list[str], type[Spec] | None]:
+    """The path in the file (without the union tags that pydantic puts in) and the Spec it is in."""
+    path: list[str] = []
+    annotation: Any = Settings
+    spec: type[Spec] | None = Settings
+    for part in loc:
+        if isinstance(raw, dict) and part not in raw and raw.get("kind") == part:
+            continue
+        path.append(str(part))
+        spec = _spec(annotation, raw)
+        field = spec.model_fields.get(str(part)) if spec else None
+        annotation = field.annotation if field else None
+        raw = _child(raw, part)
+    return path, spec
+
+
+def _child(raw: Any, part: int | str) -> Any:
+    if isinstance(raw, dict):
+        return raw.get(part)
+    if isinstance(raw, list) and isinstance(part, int) and part < len(raw):
+        return raw[part]
+    return None
+
+
+def _spec(annotation: Any, raw: Any) -> type[Spec] | None:
+    """The Spec class that `raw` is read as where `annotation` stands."""
+    if get_origin(annotation) is Annotated:
+        return _spec(get_args(annotation)[0], raw)
+    if get_origin(annotation) in (Union, types.UnionType):
+        members = [_spec(member, raw) for member in get_args(annotation)]
+        kind = raw.get("kind") if isinstance(raw, dict) else None
+        return next((m for m in members if m and m.model_fields["kind"].default == kind), None)
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        return annotation
+    return None

@@ -1,0 +1,256 @@
+"""One training: reproducible, resumable after SIGKILL, its best epoch kept."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from vaebalance.checkpoints import load_checkpoint
+from vaebalance.data import open_dataset, prepare
+from vaebalance.errors import UserError
+from vaebalance.experiment import Training, describe, provenance_of, save, start_learner
+from vaebalance.provenance import read_provenance
+from vaebalance.saved_model import load_model
+from vaebalance.settings import PARAMS, Settings, TrainSettings, load
+from vaebalance.training import EpochReport, NonFiniteError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "prepared"
+    data = load(Settings, ROOT / PARAMS).data.replace(max_images=300)
+    prepare(data, 0, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def dataset(folder):
+    return open_dataset(folder)
+
+
+@pytest.fixture
+def settings():
+    whole = load(TrainSettings, ROOT / PARAMS)
+    return whole.replace(train=whole.train.replace(epochs=4, device="cpu").model_dump())
+
+
+def with_train(settings, **changes):
+    return settings.replace(train=settings.train.replace(**changes).model_dump())
+
+
+def finish(training):
+    return [report for report in training if isinstance(report, EpochReport)]
+
+
+def numbers(training):
+    return [report.metrics() for report in training.history]
+
+
+def test_initial_weights_depend_on_the_seed_alone(settings, dataset):
+    def weights(seed, noise):
+        torch.manual_seed(noise)
+        return start_learner(settings.replace(seed=seed), dataset).model.state_dict()
+
+    first, again, other = weights(0, 1), weights(0, 2), weights(1, 1)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_resumed_training_ends_as_one_never_stopped(settings, dataset, tmp_path, stop_after):
+    whole = Training(settings, dataset, "f")
+    finish(whole)
+    stopped = Training(settings, dataset, "f", tmp_path / "c.pt")
+    for report in stopped:
+        if isinstance(report, EpochReport) and report.epoch == stop_after:
+            break
+    resumed = Training(settings, dataset, "f", tmp_path / "c.pt")
+    assert len(resumed.history) == stop_after
+    assert [r.epoch for r in finish(resumed)] == [1, 2, 3, 4]
+    assert numbers(resumed) == numbers(whole)
+    for name, value in whole.best_weights.items():
+        assert torch.equal(value, resumed.best_weights[name])
+
+
+def test_a_checkpoint_of_another_training_is_not_resumed(settings, dataset, tmp_path):
+    finish(Training(settings, dataset, "one", tmp_path / "c.pt"))
+    assert Training(settings, dataset, "two", tmp_path / "c.pt").history == []
+    assert len(Training(settings, dataset, "one", tmp_path / "c.pt").history) == 4
+
+
+def test_a_damaged_checkpoint_is_named(settings, dataset, tmp_path):
+    path = tmp_path / "c.pt"
+    path.write_bytes(b"half a file")
+    with pytest.raises(UserError, match=r"c\.pt: not a readable checkpoint.*delete it"):
+        Training(settings, dataset, "f", path)
+
+
+def test_checkpoints_are_written_as_often_as_asked(settings, dataset, tmp_path):
+    path = tmp_path / "c.pt"
+    device = torch.device("cpu")
+    seen = []
+    training = Training(with_train(settings, checkpoint_every=3), dataset, "f", path)
+    for report in training:
+        if isinstance(report, EpochReport):
+            found = load_checkpoint(path, "f", device)
+            seen.append(len(found.history) if found else 0)
+    assert seen == [0, 0, 3, 4]
+
+
+def test_the_best_epoch_is_kept_not_the_last(settings, dataset):
+    """A learning rate that overshoots makes some epoch worse than one before."""
+    training = Training(with_train(settings, learning_rate=0.05, epochs=8), dataset)
+    snapshots = {}
+    for report in training:
+        if isinstance(report, EpochReport):
+            state = training.learner.model.state_dict()
+            snapshots[report.epoch] = {name: value.clone() for name, value in state.items()}
+    values = [r.validation.negative_elbo for r in training.history]
+    best = values.index(min(values)) + 1
+    assert training.best.epoch == best
+    assert best < 8
+    for name, value in training.best_weights.items():
+        assert torch.equal(value, snapshots[best][name])
+
+
+def test_early_stopping_waits_for_patience_and_survives_a_resume(settings, dataset, tmp_path):
+    hopeless = with_train(settings, learning_rate=0.2, epochs=60, patience=3)
+    training = Training(hopeless, dataset, "f", tmp_path / "c.pt")
+    finish(training)
+    assert training.stopped_early
+    assert training.history[-1].epoch == training.best.epoch + 3
+    again = Training(hopeless, dataset, "f", tmp_path / "c.pt")
+    assert again.stopped_early
+    assert len(finish(again)) == len(training.history)
+
+
+def test_a_non_finite_stop_keeps_the_last_good_checkpoint(settings, dataset, tmp_path):
+    path = tmp_path / "c.pt"
+    training = Training(settings, dataset, "f", path)
+    stream = (report for report in training if isinstance(report, EpochReport))
+    assert [next(stream).epoch, next(stream).epoch] == [1, 2]
+    training.learner.optimizer.param_groups[0]["lr"] = 1e30
+    with pytest.raises(NonFiniteError, match="epoch 3"):
+        next(stream)
+    kept = load_checkpoint(path, "f", torch.device("cpu"))
+    assert kept is not None
+    assert len(kept.history) == 2
+    assert all(value.isfinite().all() for value in kept.learner["model"].values())
+
+
+def test_what_a_training_leaves(settings, dataset, tmp_path):
+    training = Training(settings, dataset, "f")
+    finish(training)
+    provenance = provenance_of(settings, dataset, ROOT)
+    save(training, provenance, tmp_path / "artifacts", tmp_path / "metrics" / "train.json")
+    model = load_model(tmp_path / "artifacts" / "model")
+    x = dataset.images("test")[:5].float() / 255
+    training.learner.model.load_state_dict(training.best_weights)
+    assert torch.equal(model.encode(x).mean, training.learner.model.encode(x).mean)
+    assert read_provenance(tmp_path / "artifacts" / "model") == provenance
+    with (tmp_path / "artifacts" / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["train/rate"]) for row in rows] == [r.train.rate for r in training.history]
+    metrics = json.loads((tmp_path / "metrics" / "train.json").read_text())
+    assert metrics["validation"]["negative_elbo"] == training.best.validation.negative_elbo
+    assert metrics["best_epoch"] == training.best.epoch
+
+
+def test_the_same_seed_twice_writes_the_same_bytes(settings, dataset, tmp_path):
+    """All but the clock's file."""
+    for name in ("a", "b"):
+        training = Training(settings, dataset, "f")
+        finish(training)
+        save(
+            training,
+            provenance_of(settings, dataset, ROOT),
+            tmp_path / name,
+            tmp_path / f"{name}/m",
+        )
+    files = [p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file()]
+    assert len(files) == 7
+    for file in files:
+        if file.name != "timing.csv":
+            assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), (
+                file
+            )
+
+
+def test_a_fingerprint_follows_settings_data_and_code(settings, dataset, tmp_path):
+    base = provenance_of(settings, dataset, ROOT)
+    assert provenance_of(settings, dataset, ROOT) == base
+    other = provenance_of(settings.replace(seed=1), dataset, ROOT)
+    assert other.fingerprint != base.fingerprint
+    assert other.code_digest == base.code_digest
+    copy = tmp_path / "copy"
+    for path in [ROOT / "dvc.yaml", *ROOT.glob("src/**/*.py"), *ROOT.glob("pipelines/*.py")]:
+        target = copy / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    assert provenance_of(settings, dataset, copy) == base
+    elbo = copy / "src" / "vaebalance" / "elbo.py"
+    elbo.write_text(elbo.read_text() + "\n")
+    assert provenance_of(settings, dataset, copy).fingerprint != base.fingerprint
+
+
+def test_describe_says_how_it_ended(settings, dataset):
+    training = Training(settings, dataset)
+    finish(training)
+    text = describe(training)
+    assert "ran its course after 4 epochs" in text
+    assert "note: BCE on grey pixels" in text
+
+
+def test_an_empty_validation_split_is_refused(settings, tmp_path):
+    data = load(Settings, ROOT / PARAMS).data.replace(max_images=50, validation_fraction=0.0)
+    prepare(data, 0, tmp_path / "prepared")
+    with pytest.raises(UserError, match="the validation split is empty"):
+        Training(settings, open_dataset(tmp_path / "prepared"))
+
+
+KILLED = """
+import sys, os, signal
+from pathlib import Path
+from vaebalance.data import open_dataset
+from vaebalance.experiment import Training
+from vaebalance.saved_model import load_model
+from vaebalance.settings import TrainSettings, load
+settings = load(TrainSettings, Path(sys.argv[1]))
+settings = settings.replace(train=settings.train.replace(epochs=4, device="cpu").model_dump())
+training = Training(settings, open_dataset(Path(sys.argv[2])), "f", Path(sys.argv[3]))
+for report in training:
+    print("report", flush=True)
+    if len(training.history) == 2:
+        print("ready", flush=True)
+        while True:  # in the middle of whatever comes next
+            next(iter([]), None)
+"""
+
+
+def test_sigkill_then_again_ends_the_same(settings, folder, dataset, tmp_path):
+    path = tmp_path / "c.pt"
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(ROOT / PARAMS), str(folder), str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == "ready":
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    whole = Training(settings, dataset, "f")
+    finish(whole)
+    resumed = Training(settings, dataset, "f", path)
+    assert len(resumed.history) == 2
+    finish(resumed)
+    assert numbers(resumed) == numbers(whole)

@@ -1,0 +1,141 @@
+"""params.yaml is refused with the key's path, the value, what is allowed, the nearest spelling."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from vaebalance.balances import Fixed
+from vaebalance.errors import UserError
+from vaebalance.likelihoods import Gaussian
+from vaebalance.settings import PARAMS, Settings, TrainSettings, load, parse, read_yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def raw():
+    return copy.deepcopy(read_yaml(ROOT / PARAMS))
+
+
+def change(raw, path, value):
+    *parents, last = path.split(".")
+    for part in parents:
+        raw = raw[part]
+    raw[last] = value
+
+
+def test_the_shipped_file_is_valid_and_makes_working_objects(raw):
+    settings = parse(raw)
+    assert settings.balance == Fixed(alpha=1.0, beta=1.0)
+    raw["likelihood"] = {"kind": "gaussian", "sigma": 0.2}
+    assert parse(raw).likelihood == Gaussian(sigma=0.2)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("balance.beta", -5, ["balance.beta = -5", "greater than or equal to 0"]),
+        ("balance.beta", float("nan"), ["balance.beta = nan", "finite"]),
+        ("balance.beta", float("inf"), ["balance.beta = inf", "finite"]),
+        ("balance.beta", "high", ["balance.beta = 'high'", "valid number"]),
+        ("balance.betta", 3.0, ["balance.betta = 3.0", "did you mean 'beta'"]),
+        ("balance.kind", "fixxed", ["balance.kind = 'fixxed'", "did you mean 'fixed'"]),
+        ("balance", {"alpha": 1.0}, ["balance = ", "needs a kind"]),
+        ("likelihood.kind", "bernouli", ["likelihood.kind", "did you mean 'bernoulli'"]),
+        ("model.latent_size", 0, ["model.latent_size = 0", "greater than or equal to 1"]),
+        ("model.latent_size", 2.5, ["model.latent_size = 2.5", "integer"]),
+        ("model.latent_size", True, ["model.latent_size = True", "integer"]),
+        ("model.architecture.hiden", [3], ["model.architecture.hiden", "did you mean 'hidden'"]),
+        ("model.architecture.hidden", [64, 0], ["model.architecture.hidden.1 = 0"]),
+        ("model.architecture.activation", "rellu", ["rellu", "did you mean 'relu'"]),
+        ("train.epochs", -3, ["train.epochs = -3", "Passes over the training images"]),
+        ("train.device", "gpu", ["train.device = 'gpu'", "cuda"]),
+        ("train.learning_rate", 0, ["train.learning_rate = 0", "greater than 0"]),
+        ("data.source.kind", "mnists", ["data.source.kind = 'mnists'", "did you mean 'mnist'"]),
+        ("data.binarisation", "dynamik", ["data.binarisation", "did you mean 'dynamic'"]),
+        ("seeed", 3, ["seeed = 3", "did you mean 'seed'"]),
+        ("seed", -1, ["seed = -1"]),
+        ("tune.objective", "weighted_loss", ["tune.objective", "always picks the end"]),
+        ("tune.low", 30.0, ["tune", "low (30.0) must be less than high"]),
+    ],
+)
+def test_a_wrong_value_is_named(raw, path, value, words):
+    change(raw, path, value)
+    with pytest.raises(UserError) as caught:
+        parse(raw)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_every_wrong_key_is_named_at_once(raw):
+    change(raw, "train.epochs", 0)
+    change(raw, "balance.beta", -1)
+    with pytest.raises(UserError, match=r"(?s)balance\.beta.*train\.epochs"):
+        parse(raw)
+
+
+def test_a_missing_key_is_named(raw):
+    del raw["train"]["epochs"]
+    with pytest.raises(UserError, match=r"train\.epochs: missing; add it"):
+        parse(raw)
+
+
+@pytest.mark.parametrize("section", ["seed", "data", "model", "likelihood", "balance", "train"])
+def test_a_missing_section_is_named(raw, section):
+    del raw[section]
+    with pytest.raises(UserError, match=f"{section}: missing"):
+        parse(raw)
+
+
+def test_the_weight_that_a_study_searches_must_be_the_balances(raw):
+    raw["balance"] = {"kind": "linear_warm_up", "steps": 3, "beta": 2.0}
+    parse(raw)
+    raw["balance"] = {"kind": "fixed"}
+    assert parse(raw).balance == Fixed()
+
+
+def test_load_gives_a_view_and_checks_the_rest(tmp_path):
+    text = (ROOT / PARAMS).read_text(encoding="utf-8")
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    view = load(TrainSettings, path)
+    assert view.train.epochs == load(Settings, path).train.epochs
+    path.write_text(text.replace("images: 10 ", "images: 0 "), encoding="utf-8")
+    with pytest.raises(UserError, match=r"report\.images = 0"):
+        load(TrainSettings, path)
+
+
+def test_numbers_are_read_as_yaml_1_2(tmp_path):
+    """YAML 1.1 readers take 1e-3 for a string."""
+    path = tmp_path / "params.yaml"
+    path.write_text("a: 1e-3\nb: off\n", encoding="utf-8")
+    assert read_yaml(path) == {"a": 1e-3, "b": "off"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [1", "not readable as YAML"),
+        ("a: 1\na: 2\n", "duplicate key"),
+        (b"\xff\xfe\x00", "YAML"),
+    ],
+)
+def test_broken_yaml_is_named(tmp_path, text, words):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=words):
+        read_yaml(path)
+
+
+def test_a_missing_file_says_where_to_run(tmp_path):
+    with pytest.raises(UserError, match="run from the project's root folder"):
+        read_yaml(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "3", "[1, 2]"])
+def test_a_file_of_another_shape_is_refused(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError):
+        load(Settings, path)
