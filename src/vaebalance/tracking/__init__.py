@@ -1,0 +1,28 @@
+"""What MLflow shows: one run per pipeline state, nested runs for a study, and a served model.
+
+    configure   point MLflow at this project's store, with safe defaults
+    run         the run of a pipeline state, found by fingerprint, filled from the files on disk
+    study       a study's run with one nested run a trial
+    runs        other pipeline states as plain data
+
+The files are the truth and the run mirrors them: what the store lacks is filled in whenever a stage
+runs, and a stage that runs again adds nothing. Only this folder knows MLflow, and importing it
+imports neither MLflow nor torch.
+"""
+
+from vaebalance.tracking.stages import run
+from vaebalance.tracking.store import configure
+from vaebalance.tracking.studies import StudyTracker, study
+from vaebalance.tracking.summaries import RunSummary, runs
+from vaebalance.tracking.tracker import EpochRecord, Tracker
+
+__all__ = [
+    "EpochRecord",
+    "RunSummary",
+    "StudyTracker",
+    "Tracker",
+    "configure",
+    "run",
+    "runs",
+    "study",
+]

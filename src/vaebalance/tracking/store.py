@@ -1,0 +1,179 @@
+"""Where runs are kept: one SQLite file at the repository's root, made once whoever comes first."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from vaebalance.errors import UserError
+from vaebalance.files import replacing
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "vaebalance"
+DATABASE = "mlflow.db"
+ARTIFACTS = "mlartifacts"
+SQLITE = "sqlite:///"
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # not "GenAI"
+
+# Set before MLflow is imported, and only where the user has set nothing.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_MODEL_CATALOG_URI": "",  # no download of a list of language models
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open tracking store and the experiment our runs are in."""
+
+    uri: str
+    client: MlflowClient
+    experiment_id: str
+
+    def lock(self) -> FileLock:
+        """Held by whoever finds or makes a run, so that two processes do not both make it."""
+        return FileLock(lock_path(self.uri))
+
+
+def project_root() -> Path:
+    """The repository's root, wherever the command was typed.
+
+    Under `dvc exp run --temp` and `--queue` the working directory is a throw-away copy; DVC_ROOT
+    names the real one.
+    """
+    if root := os.environ.get("DVC_ROOT"):
+        return Path(root).resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / ".dvc").is_dir() and (folder / "dvc.yaml").is_file():
+            return folder
+    checkout = Path(__file__).resolve().parents[3]
+    return checkout if (checkout / "dvc.yaml").is_file() else here
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, or the SQLite file at the repository's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{project_root() / DATABASE}"
+
+
+def database_path(uri: str) -> Path | None:
+    """The file of a SQLite URI; None for any other kind of store."""
+    if not uri.startswith(SQLITE):
+        return None
+    return Path(uri.removeprefix(SQLITE).partition("?")[0]).absolute()
+
+
+def artifact_root(uri: str) -> Path | None:
+    """The folder beside a SQLite store that keeps its artifacts; None where a server decides."""
+    database = database_path(uri)
+    return None if database is None else database.with_name(ARTIFACTS)
+
+
+def lock_path(uri: str) -> Path:
+    """The lock file of a store: beside a SQLite file, else among this machine's temporary files."""
+    if database := database_path(uri):
+        return database.with_name(database.name + ".lock")
+    name = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"vaebalance-{os.getuid()}-{name}.lock"
+
+
+def set_defaults() -> None:
+    """Safe and quiet settings for MLflow in this process and its children."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def configure() -> str:
+    """Point MLflow in this process at the project's store and return the store's URI.
+
+    For notebooks and scripts that call MLflow themselves; `run`, `study` and `runs` do not need it.
+    """
+    set_defaults()
+    uri = tracking_uri()
+    create_database(uri)
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    return uri
+
+
+def create_database(uri: str) -> None:
+    """Make the SQLite store if there is none; nothing for other stores.
+
+    MLflow's own first touch runs hundreds of schema changes in place: done by several processes at
+    once it kills most of them, and a kill half-way leaves a broken file. Here one process makes it
+    under a lock, elsewhere, and moves it into place when whole.
+    """
+    database, artifacts = database_path(uri), artifact_root(uri)
+    if database is None or artifacts is None or _is_made(database):
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock_path(uri)):
+        if _is_made(database):
+            return
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        with replacing(database) as temporary:
+            store = SqlAlchemyStore(  # type: ignore[no-untyped-call]
+                f"{SQLITE}{temporary}", artifacts.as_uri()
+            )
+            store.engine.dispose()
+
+
+def _is_made(database: Path) -> bool:
+    return database.exists() and database.stat().st_size > 0
+
+
+def open_store() -> Store:
+    """The project's store with its experiment, both made if missing.
+
+    Raises:
+        UserError: the experiment was deleted.
+    """
+    set_defaults()
+    uri = tracking_uri()
+    create_database(uri)
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return Store(uri, client, _experiment_id(client, uri))
+
+
+def experiment_name() -> str:
+    """`vaebalance`, or what VAEBALANCE_EXPERIMENT says."""
+    return os.environ.get("VAEBALANCE_EXPERIMENT") or EXPERIMENT
+
+
+def _experiment_id(client: MlflowClient, uri: str) -> str:
+    name = experiment_name()
+    with FileLock(lock_path(uri)):
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            root = artifact_root(uri)
+            location = None if root is None else (root / name).as_uri()
+            created: str = client.create_experiment(name, location, EXPERIMENT_TAGS)
+            return created
+    if experiment.lifecycle_stage == "deleted":
+        raise UserError(
+            f"the MLflow experiment {name!r} in {uri} is deleted. Restore it with `mlflow "
+            f"experiments restore --experiment-id {experiment.experiment_id}`, or name another "
+            "one in the environment variable VAEBALANCE_EXPERIMENT."
+        )
+    found: str = experiment.experiment_id
+    return found

@@ -1,0 +1,126 @@
+"""`study`: a study's run, with one nested run a trial, found again by name and number."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vaebalance.errors import UserError
+from vaebalance.tracking.points import flatten, param_text
+from vaebalance.tracking.stages import origin
+from vaebalance.tracking.store import Store, open_store
+from vaebalance.tracking.tracker import STOPPED, Tracker, lifecycle
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+STUDY = "vaebalance.study"
+TRIAL = "vaebalance.trial"
+STATE = "state"
+Exceptions = tuple[type[BaseException], ...]
+
+
+class StudyTracker:
+    """The run of a study."""
+
+    def __init__(self, name: str, tracker: Tracker, pruned: Exceptions) -> None:
+        self.name = name
+        self._tracker = tracker
+        self._pruned = pruned
+
+    @property
+    def run_id(self) -> str:
+        """Of the study's run."""
+        return self._tracker.run_id
+
+    @contextmanager
+    def trial(
+        self, number: int, params: Mapping[str, Any], tags: Mapping[str, str] | None = None
+    ) -> Iterator[Tracker]:
+        """The nested run of a trial; the same number with the same parameters finds it again.
+
+        A trial of that number with other parameters belongs to a former study of this name: its run
+        goes to MLflow's trash.
+        """
+        tracker = Tracker(self._tracker.store, self._find_or_create(number, params))
+        tracker.log_params(params)
+        tracker.set_tags(tags or {})
+        with lifecycle(tracker, STATE, STOPPED + self._pruned):
+            yield tracker
+
+    def log_metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+        """See `Tracker.log_metrics`."""
+        self._tracker.log_metrics(values, step)
+
+    def log_artifacts(self, path: Path, artifact_path: str = "") -> None:
+        """See `Tracker.log_artifacts`."""
+        self._tracker.log_artifacts(path, artifact_path)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """See `Tracker.set_tags`."""
+        self._tracker.set_tags(tags)
+
+    def _find_or_create(self, number: int, params: Mapping[str, Any]) -> Run:
+        store = self._tracker.store
+        found = _find(store, f"tags.`{STUDY}` = '{self.name}' AND tags.`{TRIAL}` = '{number}'")
+        if found is not None:
+            if _agree(found.data.params, params):
+                return found
+            store.client.delete_run(found.info.run_id)
+        return store.client.create_run(
+            store.experiment_id,
+            run_name=f"trial {number}",
+            tags={
+                "mlflow.parentRunId": self.run_id,
+                STUDY: self.name,
+                TRIAL: str(number),
+                **origin(),
+            },
+        )
+
+
+@contextmanager
+def study(name: str, params: Mapping[str, Any], pruned: Exceptions = ()) -> Iterator[StudyTracker]:
+    """The run of the study `name`, made or found; continuing it repeats nothing.
+
+    A parameter that differs from the run's (a larger number of trials, say) becomes a tag, since
+    MLflow never changes a parameter. Exceptions of the types `pruned` mark a trial as KILLED, not
+    FAILED; like all others they reach the caller.
+
+    Raises:
+        UserError: MLflow could not search for that name.
+    """
+    if not re.fullmatch(r"[\w .:/=+@,()-]+", name):
+        raise UserError(
+            f"the study name {name!r} has a character that MLflow cannot search for; use letters, "
+            "digits, spaces and any of . : / = + @ , ( ) - _"
+        )
+    store = open_store()
+    tracker = Tracker(store, _study_run(store, name))
+    tracker.log_params(params)
+    flat = {key: param_text(value) for key, value in flatten(params, ".").items()}
+    tracker.set_tags({key: text for key, text in flat.items() if tracker.params[key] != text})
+    with lifecycle(tracker, STATE):
+        yield StudyTracker(name, tracker, pruned)
+
+
+def _study_run(store: Store, name: str) -> Run:
+    with store.lock():
+        found = _find(store, f"tags.`{STUDY}` = '{name}' AND tags.`{TRIAL}` = 'study'")
+        if found is not None:
+            return found
+        tags = {STUDY: name, TRIAL: "study", **origin()}
+        return store.client.create_run(store.experiment_id, run_name=name, tags=tags)
+
+
+def _find(store: Store, condition: str) -> Run | None:
+    found = store.client.search_runs([store.experiment_id], condition, max_results=1)
+    return found[0] if found else None
+
+
+def _agree(known: Mapping[str, str], params: Mapping[str, Any]) -> bool:
+    flat = {key: param_text(value) for key, value in flatten(params, ".").items()}
+    return all(known.get(key, text) == text for key, text in flat.items())
