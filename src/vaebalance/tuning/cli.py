@@ -1,0 +1,47 @@
+"""The arguments of pipelines/tune.py."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+BEST: Literal["best"] = "best"
+Choice = int | Literal["best"]
+"""A trial: its number, or the best one."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for; neither: run the study."""
+
+    list: bool
+    promote: Choice | None
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> Options:
+    """Read the command line; a wrong one exits with 2, `--help` with 0."""
+    parser = argparse.ArgumentParser(
+        prog="python pipelines/tune.py",
+        description="Search the weight that section `tune` of params.yaml names. The same command "
+        "continues the study, also after Ctrl-C or a kill; started twice, both share the work.",
+    )
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--list", action="store_true", help="show the study's trials, run none")
+    instead.add_argument(
+        "--promote",
+        type=_choice,
+        metavar="best|N",
+        help="write the weight of the best trial, or of trial N, into params.yaml; run none",
+    )
+    found = parser.parse_args(arguments)
+    return Options(list=found.list, promote=found.promote)
+
+
+def _choice(text: str) -> Choice:
+    if text == BEST:
+        return BEST
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is neither `best` nor the number of a trial")

@@ -1,0 +1,179 @@
+"""A study on disk: an Optuna study in a journal file, as plain `Trial`s.
+
+Whoever adds a trial, or takes over one from a process that is gone, holds `Journal.lock` meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from filelock import FileLock
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from vaebalance.errors import UserError
+from vaebalance.tuning.space import Range
+
+FILE = "study.journal"
+LOCKS = "locks"
+
+SUBJECT = "subject"
+WORKER = "worker"
+REASON = "reason"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One weight, and what came of it."""
+
+    number: int  # from 0
+    weight: float
+    state: Literal["running", "finished", "diverged"]
+    value: float | None  # the objective, once finished; the least is best
+    results: Mapping[str, Any]  # distortion, rate, … once finished; a reason once diverged
+    worker: str  # who runs it, or ran it last
+
+
+class Journal:
+    """The study in `folder`, whose name is the folder's."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the study, or start an empty one.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        self.folder = folder
+        self.name = folder.name
+        self.locks = folder / LOCKS
+        self.locks.mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(self.locks / "claim", poll_interval=0.01)
+        path, writing = folder / FILE, FlockedJournal(self.locks / "journal")
+        _drop_half_a_line(path, writing)
+        try:
+            self._storage = JournalStorage(JournalFileBackend(str(path), lock_obj=writing))
+            self._study = self._open_study()
+        except (ValueError, KeyError) as error:
+            raise UserError(
+                f"{path}: not a readable Optuna journal ({error}); move it away, or name another "
+                "study in tune.study."
+            ) from error
+
+    def _open_study(self) -> optuna.Study:
+        with self.lock:
+            if self.name in optuna.get_all_study_names(self._storage):
+                return optuna.load_study(study_name=self.name, storage=self._storage)
+            return optuna.create_study(
+                storage=self._storage, study_name=self.name, direction="minimize"
+            )
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What was noted about the study."""
+        return self._study.user_attrs
+
+    def note(self, key: str, value: Any) -> None:
+        """Note plain data about the study."""
+        self._study.set_user_attr(key, value)
+
+    def trials(self) -> list[Trial]:
+        """All trials by number, without any that another program put into the file."""
+        found = self._study.get_trials(deepcopy=False)
+        return [_plain(trial) for trial in found if WORKER in trial.user_attrs]
+
+    def add(self, space: Range, weight: float, worker: str) -> Trial:
+        """A new trial, run by `worker`; a single record, so no kill leaves one without an owner."""
+        self._study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params={space.knob: weight},
+                distributions=distributions(space),
+                user_attrs={WORKER: worker},
+            )
+        )
+        return self.trials()[-1]
+
+    def take_over(self, trial: Trial, worker: str) -> None:
+        """A running trial is run by `worker` from now on."""
+        self._set(trial.number, {WORKER: worker})
+
+    def finish(self, trial: Trial, value: float, results: Mapping[str, Any]) -> None:
+        """The trial has come to its end."""
+        self._set(trial.number, results)
+        self._study.tell(trial.number, value)
+
+    def diverge(self, trial: Trial, reason: str) -> None:
+        """The trial has no value, and another attempt would have none."""
+        self._set(trial.number, {REASON: reason})
+        self._study.tell(trial.number, state=TrialState.FAIL)
+
+    def _set(self, number: int, attributes: Mapping[str, Any]) -> None:
+        study_id = self._storage.get_study_id_from_name(self.name)
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        for key, value in attributes.items():
+            self._storage.set_trial_user_attr(trial_id, key, value)
+
+
+def distributions(space: Range) -> dict[str, BaseDistribution]:
+    """The search space as Optuna has it."""
+    return {space.knob: FloatDistribution(space.low, space.high, log=True)}
+
+
+class FlockedJournal(BaseJournalFileLock):
+    """Who may write to the journal file.
+
+    The system frees this lock when its holder is killed; Optuna's own stays for half a minute.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = FileLock(path, poll_interval=0.005)
+
+    def acquire(self) -> bool:
+        """Wait for the lock."""
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        """Let the next one write."""
+        self._lock.release()
+
+
+def _drop_half_a_line(path: Path, writing: FlockedJournal) -> None:
+    """Undo a write that a crash of the machine cut short, lest the next line be glued to it."""
+    if not path.exists():
+        return
+    writing.acquire()
+    try:
+        with path.open("r+b") as file:
+            whole = file.read().rfind(b"\n") + 1
+            if whole < file.tell():
+                file.truncate(whole)
+                os.fsync(file.fileno())
+    finally:
+        writing.release()
+
+
+def _plain(trial: FrozenTrial) -> Trial:
+    states: dict[TrialState, Literal["running", "finished", "diverged"]] = {
+        TrialState.RUNNING: "running",
+        TrialState.COMPLETE: "finished",
+        TrialState.FAIL: "diverged",
+    }
+    (weight,) = trial.params.values()
+    results = {key: value for key, value in trial.user_attrs.items() if key != WORKER}
+    return Trial(
+        trial.number,
+        weight,
+        states[trial.state],
+        trial.value,
+        results,
+        trial.user_attrs[WORKER],
+    )

@@ -1,0 +1,120 @@
+"""Trials until the study has enough: whoever starts, stops, or is killed meanwhile.
+
+A trial is claimed under a lock, by one record on disk, before it runs. A process that finds a trial
+whose process is gone runs it again under its number and with its weight. So the trials of a study
+that was killed and continued are those of one that never was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from vaebalance.errors import UserError
+from vaebalance.training import NonFiniteError
+from vaebalance.tuning.journal import Journal, Trial
+from vaebalance.tuning.presence import is_present, presence
+from vaebalance.tuning.space import Range
+from vaebalance.tuning.suggestions import suggest
+
+WAIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to search."""
+
+    space: Range
+    sampler: str
+    seed: int
+    trials: int  # finished ones that the study shall have
+    start: float | None  # the weight of trial 0; None: the sampler's
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a weight."""
+
+    value: float  # the least is best
+    results: Mapping[str, Any]  # plain data worth keeping
+
+
+class Listener(Protocol):
+    """Who wants to know."""
+
+    def started(self, trial: Trial) -> None:
+        """A trial is about to run here."""
+
+    def ended(self, trials: Sequence[Trial], number: int) -> None:
+        """The trial `number` has been run here."""
+
+    def waiting(self, trials: Sequence[Trial]) -> None:
+        """Other processes run the last trials."""
+
+
+def search(
+    journal: Journal, plan: Plan, objective: Callable[[Trial], Outcome], listener: Listener
+) -> None:
+    """Run trials until the study has `plan.trials` finished ones.
+
+    Raises:
+        UserError: more trials diverged than were asked for.
+    """
+    with presence(journal.locks) as worker:
+        while not is_complete(journal.trials(), plan):
+            trial = claim(journal, plan, worker)
+            if trial is None:
+                listener.waiting(journal.trials())
+                time.sleep(WAIT_SECONDS)
+                continue
+            listener.started(trial)
+            _run(journal, trial, objective)
+            listener.ended(journal.trials(), trial.number)
+
+
+def is_complete(trials: Sequence[Trial], plan: Plan) -> bool:
+    """Whether the study has the trials it shall have.
+
+    Raises:
+        UserError: it may never have.
+    """
+    diverged = [trial for trial in trials if trial.state == "diverged"]
+    if len(diverged) > plan.trials:
+        raise UserError(
+            f"{len(diverged)} trials diverged, the last because {diverged[-1].results['reason']}. "
+            "Lower train.learning_rate, set train.gradient_clip, or narrow tune.low and tune.high; "
+            "then begin another study by a new name in tune.study."
+        )
+    return sum(trial.state == "finished" for trial in trials) >= plan.trials
+
+
+def claim(journal: Journal, plan: Plan, worker: str) -> Trial | None:
+    """A trial for `worker` to run; None while other processes run all that are left."""
+    with journal.lock:
+        trials = journal.trials()
+        for trial in trials:
+            if trial.state == "running" and not is_present(journal.locks, trial.worker):
+                journal.take_over(trial, worker)
+                return trial
+        if sum(trial.state != "diverged" for trial in trials) >= plan.trials:
+            return None
+        return journal.add(plan.space, _next_weight(plan, trials), worker)
+
+
+def _next_weight(plan: Plan, trials: Sequence[Trial]) -> float:
+    if plan.start is None:
+        return suggest(plan.sampler, plan.space, trials, plan.seed, len(trials))
+    if not trials:
+        return plan.start
+    return suggest(plan.sampler, plan.space, trials, plan.seed, len(trials) - 1)
+
+
+def _run(journal: Journal, trial: Trial, objective: Callable[[Trial], Outcome]) -> None:
+    try:
+        outcome = objective(trial)
+    except NonFiniteError as error:
+        journal.diverge(trial, str(error).partition(". ")[0])
+    else:
+        journal.finish(trial, outcome.value, outcome.results)

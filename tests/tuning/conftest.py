@@ -1,0 +1,71 @@
+"""A project on disk with few images and a small model, and studies of a toy objective."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vaebalance.data import prepare
+from vaebalance.settings import PARAMS, Settings, load
+
+ROOT = Path(__file__).parents[2]
+# toy_study: importlib mode puts no folder of tests on the path.
+sys.path.insert(0, str(Path(__file__).parent))
+SMALL = {
+    "hidden": "[16]",
+    "max_images": "150",
+    "epochs": "3",
+    "device": "cpu",
+    "trials": "4",
+}
+
+Project = Callable[..., Path]
+
+
+def edited(text: str, **values: str) -> str:
+    """The text of params.yaml with other values of knobs whose names occur once."""
+    for name, value in values.items():
+        text, count = re.subn(rf"(?m)^( *{name}:) +[^#\n]*?( *#|$)", rf"\1 {value}\2", text)
+        assert count == 1, name
+    return text
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few of the digits."""
+    folder = tmp_path_factory.mktemp("prepared")
+    params = folder / PARAMS
+    params.write_text(edited((ROOT / PARAMS).read_text("utf-8"), **SMALL), "utf-8")
+    settings = load(Settings, params)
+    prepare(settings.data, settings.seed, folder / "prepared")
+    return folder / "prepared"
+
+
+@pytest.fixture(scope="session")
+def made_project(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Path:
+    """The project's folder, shared because MLflow's database takes seconds to make."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / ".dvc").mkdir()
+    (folder / "dvc.yaml").write_text("stages: {}\n")
+    shutil.copytree(prepared, folder / "data" / "prepared")
+    return folder
+
+
+@pytest.fixture
+def project(made_project: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Puts the process into the project, with these values in params.yaml."""
+    monkeypatch.chdir(made_project)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def enter(**values: str) -> Path:
+        text = edited((ROOT / PARAMS).read_text("utf-8"), **{**SMALL, **values})
+        (made_project / PARAMS).write_text(text, "utf-8")
+        return made_project
+
+    return enter

@@ -1,0 +1,277 @@
+"""The whole study, with real trainings, files and MLflow store."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from vaebalance.data import open_dataset
+from vaebalance.errors import UserError
+from vaebalance.experiment import Training
+from vaebalance.settings import PARAMS, TrainSettings, load
+from vaebalance.training import EpochReport
+from vaebalance.tuning.cli import Options
+from vaebalance.tuning.command import run
+from vaebalance.tuning.journal import FILE, Journal
+
+ROOT = Path(__file__).parents[2]
+RUN = Options(list=False, promote=None)
+LIST = Options(list=True, promote=None)
+BEST = Options(list=False, promote="best")
+
+
+def spawn(folder, *arguments):
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "pipelines" / "tune.py"), *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def wait_for(process, text):
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return
+    raise AssertionError("".join(lines))
+
+
+def trials_of(folder, study):
+    return Journal(folder / "studies" / study).trials()
+
+
+def pairs(trials):
+    return [(trial.number, trial.weight, trial.value) for trial in trials]
+
+
+def runs_of(folder, study):
+    """(the study's run, its trials' runs by name)."""
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("vaebalance")
+    found = client.search_runs(
+        [experiment.experiment_id], f"tags.`vaebalance.study` = '{study}'", max_results=1000
+    )
+    parents = [run for run in found if run.info.run_name == study]
+    assert len(parents) == 1
+    return parents[0], sorted(
+        (run for run in found if run.info.run_id != parents[0].info.run_id),
+        key=lambda run: int(run.data.tags["vaebalance.trial"]),
+    )
+
+
+def curve(folder, run, key):
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    return [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, key)]
+
+
+@pytest.fixture(scope="module")
+def whole(made_project):
+    """Fills a study once; the tests that need a finished one look at it."""
+    done = []
+
+    def study(project):
+        folder = project(study="whole")
+        if not done:
+            run(RUN)
+            done.append(True)
+        return folder
+
+    return study
+
+
+def test_a_study_leaves_trials_table_figure_and_runs(project, whole, capsys):
+    folder = whole(project)
+    trials = trials_of(folder, "whole")
+    assert [trial.state for trial in trials] == ["finished"] * 4
+    assert trials[0].weight == 1.0
+    assert all(
+        trial.value == pytest.approx(trial.results["distortion"] + trial.results["rate"])
+        for trial in trials
+    )
+    with (folder / "studies" / "whole" / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["beta"]) for row in rows] == [trial.weight for trial in trials]
+    assert [float(row["negative_elbo"]) for row in rows] == [trial.value for trial in trials]
+    assert (folder / "studies" / "whole" / "study.png").read_bytes().startswith(b"\x89PNG")
+
+    parent, nested = runs_of(folder, "whole")
+    best = min(trials, key=lambda trial: trial.value)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["best/negative_elbo"] == best.value
+    assert parent.data.metrics["best/beta"] == best.weight
+    assert parent.data.metrics["trials/finished"] == 4
+    assert parent.data.params["train.epochs"] == "3"
+    artifacts = MlflowClient(f"sqlite:///{folder}/mlflow.db").list_artifacts(parent.info.run_id)
+    assert {file.path for file in artifacts} >= {"trials.csv", "study.png"}
+    assert len(nested) == 4
+    for trial, logged in zip(trials, nested, strict=True):
+        assert logged.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert float(logged.data.params["balance.beta"]) == trial.weight
+        assert logged.data.metrics["final/validation/negative_elbo"] == trial.value
+        assert len(curve(folder, logged, "train/distortion")) == 3
+
+
+def test_a_study_that_has_enough_says_so_and_shows_them(project, whole, capsys):
+    folder = whole(project)
+    before = (folder / "studies" / "whole" / FILE).read_bytes()
+    run(RUN)
+    shown = capsys.readouterr().out
+    assert "the study 'whole' has its 4 finished trials; raise tune.trials for more" in shown
+    assert "★ best" in shown
+    assert "4 finished, of 4 wanted; best β = " in shown
+    assert (folder / "studies" / "whole" / FILE).read_bytes() == before
+    parent, nested = runs_of(folder, "whole")
+    assert len(nested) == 4
+    assert len(curve(folder, parent, "best/negative_elbo")) == 1
+
+
+def test_listing_runs_nothing(project, whole, capsys):
+    folder = whole(project)
+    project(study="whole", trials="9", parameter="alpha")
+    run(LIST)
+    shown = capsys.readouterr().out
+    header = next(line for line in shown.splitlines() if line.startswith("┃"))
+    assert header.replace("┃", " ").split()[:4] == ["trial", "β", "D", "R"]
+    assert "4 finished, of 9 wanted" in shown
+    assert len(trials_of(folder, "whole")) == 4
+
+
+def test_a_study_that_is_not_there_is_named_with_those_that_are(project, whole):
+    whole(project)
+    project(study="other")
+    for options in (LIST, BEST):
+        with pytest.raises(UserError, match=r"no such study.*\(there: .*whole.*begin it"):
+            run(options)
+
+
+def test_other_settings_are_refused_for_running_and_promoting(project, whole):
+    folder = whole(project)
+    project(study="whole", latent_size="3")
+    before = (folder / PARAMS).read_bytes()
+    for options in (RUN, BEST):
+        with pytest.raises(UserError, match=r"model\.latent_size: 8 in the study, 3 now"):
+            run(options)
+    assert (folder / PARAMS).read_bytes() == before
+    assert len(trials_of(folder, "whole")) == 4
+
+
+@pytest.mark.parametrize("choice", ["best", 2])
+def test_a_promoted_weight_trains_to_the_trials_number_bit_for_bit(project, whole, capsys, choice):
+    folder = whole(project)
+    before = (folder / PARAMS).read_text("utf-8").splitlines()
+    run(Options(list=False, promote=choice))
+    shown = capsys.readouterr().out
+    after = (folder / PARAMS).read_text("utf-8").splitlines()
+    changed = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
+    assert len(changed) <= 1
+    for a, b in changed:
+        assert f"-{a}\n" in shown
+        assert f"+{b}\n" in shown
+    trials = trials_of(folder, "whole")
+    best = min(trials, key=lambda trial: trial.value)
+    trial = best if choice == "best" else trials[choice]
+    assert f"trial {trial.number}: β = {trial.weight:g}" in shown
+    noted = Journal(folder / "studies" / "whole").notes["promoted"]
+    assert (noted["trial"], noted["balance.beta"]) == (trial.number, trial.weight)
+
+    training = Training(load(TrainSettings), open_dataset(Path("data/prepared")))
+    assert [report.epoch for report in training if isinstance(report, EpochReport)] == [1, 2, 3]
+    assert training.best.validation.negative_elbo == trial.value
+    assert training.best.validation.rate == trial.results["rate"]
+
+
+def test_after_promotion_the_study_goes_on(project, whole):
+    folder = whole(project)
+    run(BEST)
+    text = (folder / PARAMS).read_text("utf-8")
+    (folder / PARAMS).write_text(text.replace("trials: 4", "trials: 5"), "utf-8")
+    run(RUN)
+    trials = trials_of(folder, "whole")
+    assert len(trials) == 5
+    assert trials[0].weight == 1.0
+    parent, nested = runs_of(folder, "whole")
+    assert len(nested) == 5
+    assert parent.data.params["tune.low"] == "0.05"
+
+
+def test_sigkill_in_a_training_then_again_ends_as_never_killed(project):
+    folder = project(study="unhurt", max_images="140", epochs="4", trials="3")
+    run(RUN)
+    project(study="killed", max_images="140", epochs="4", trials="3")
+    process = spawn(folder)
+    wait_for(process, "trial 1:")
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    run(RUN)
+    trials = trials_of(folder, "killed")
+    assert pairs(trials) == pairs(trials_of(folder, "unhurt"))
+    runs = {study: runs_of(folder, study)[1] for study in ("killed", "unhurt")}
+    assert len(runs["killed"]) == 3
+    for killed, unhurt in zip(runs["killed"], runs["unhurt"], strict=True):
+        for key in ("validation/negative_elbo", "train/rate"):
+            assert curve(folder, killed, key) == curve(folder, unhurt, key)
+            assert len(curve(folder, killed, key)) == 4
+
+
+def test_ctrl_c_says_what_is_finished_and_how_to_go_on(project):
+    folder = project(study="stopped", trials="400")
+    process = spawn(folder)
+    wait_for(process, "trial 1:")
+    process.send_signal(signal.SIGINT)
+    shown = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "of 400 wanted; best β" in shown
+    assert "stopped; no finished trial is lost. Go on with `python pipelines/tune.py`." in shown
+    assert "Traceback" not in shown
+    finished = [t for t in trials_of(folder, "stopped") if t.state == "finished"]
+    assert len(finished) >= 2
+    assert len(runs_of(folder, "stopped")[1]) - len(finished) in (0, 1)
+    assert (folder / "studies" / "stopped" / "trials.csv").exists()
+
+
+def test_a_diverging_training_is_recorded_and_the_study_goes_on(project, monkeypatch, capsys):
+    folder = project(study="diverged", trials="2")
+    spoilt = []
+
+    class Spoilt(Training):
+        def __init__(self, settings, *rest):
+            super().__init__(settings, *rest)
+            if settings.balance.beta != 1.0 and not spoilt:
+                spoilt.append(settings.balance.beta)
+                self.learner.optimizer.param_groups[0]["lr"] = 1e30
+
+    monkeypatch.setattr("vaebalance.tuning.objective.Training", Spoilt)
+    run(RUN)
+    trials = trials_of(folder, "diverged")
+    assert [trial.state for trial in trials] == ["finished", "diverged", "finished"]
+    assert trials[1].weight == spoilt[0]
+    assert "is NaN or infinite at epoch 1" in trials[1].results["reason"]
+    assert f"diverged ({trials[1].results['reason']})" in capsys.readouterr().out
+    _, nested = runs_of(folder, "diverged")
+    assert [run.info.status for run in nested] == ["FINISHED", "FAILED", "FINISHED"]
+    assert "NaN" in nested[1].data.tags["failure"]
+
+
+def test_the_weighted_loss_is_refused_with_its_reason(project):
+    project(objective="weighted_loss")
+    with pytest.raises(UserError, match=r"tune\.objective.*always picks the end of the range"):
+        run(RUN)
+
+
+def test_alpha_is_searched_likewise(project):
+    folder = project(study="alpha", parameter="alpha", trials="2", sampler="quasi_random")
+    run(RUN)
+    assert [trial.state for trial in trials_of(folder, "alpha")] == ["finished", "finished"]
+    run(BEST)
+    assert load(TrainSettings).balance.beta == 1.0
+    weights = [trial.weight for trial in trials_of(folder, "alpha")]
+    assert load(TrainSettings).balance.alpha in weights

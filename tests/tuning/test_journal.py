@@ -1,0 +1,106 @@
+"""A study on disk."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import optuna
+import pytest
+
+from vaebalance.errors import UserError
+from vaebalance.tuning.journal import FILE, Journal
+from vaebalance.tuning.space import Range
+
+SPACE = Range("balance.beta", 0.05, 20.0)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(tmp_path / "s")
+
+
+def fill(journal):
+    for weight, value in ((1.0, 30.0), (0.5, 20.0)):
+        trial = journal.add(SPACE, weight, "me")
+        journal.finish(trial, value, {"distortion": value - 5, "rate": 5.0})
+    journal.diverge(journal.add(SPACE, 0.05, "me"), "the rate is NaN")
+    return journal.add(SPACE, 7.0, "you")
+
+
+def test_trials_come_back_as_they_were_put_in(journal):
+    running = fill(journal)
+    for trials in (journal.trials(), Journal(journal.folder).trials()):
+        assert [t.number for t in trials] == [0, 1, 2, 3]
+        assert [t.weight for t in trials] == [1.0, 0.5, 0.05, 7.0]
+        assert [t.state for t in trials] == ["finished", "finished", "diverged", "running"]
+        assert [t.value for t in trials] == [30.0, 20.0, None, None]
+        assert trials[1].results == {"distortion": 15.0, "rate": 5.0}
+        assert trials[2].results == {"reason": "the rate is NaN"}
+        assert trials[3] == running
+        assert trials[3].worker == "you"
+
+
+def test_a_trial_taken_over_has_another_worker(journal):
+    running = fill(journal)
+    journal.take_over(running, "me")
+    assert journal.trials()[3].worker == "me"
+    assert journal.trials()[3].state == "running"
+
+
+def test_other_programs_can_read_it_with_optuna_alone(journal):
+    fill(journal)
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(journal.folder / FILE))
+    )
+    study = optuna.load_study(study_name="s", storage=storage)
+    assert study.best_params == {"balance.beta": 0.5}
+    assert study.best_trial.user_attrs["rate"] == 5.0
+
+
+def test_notes_are_kept(journal):
+    journal.note("subject", {"a": [1, 2.5, None]})
+    assert Journal(journal.folder).notes == {"subject": {"a": [1, 2.5, None]}}
+
+
+def test_a_line_cut_short_by_a_crash_is_dropped(journal):
+    fill(journal)
+    path = journal.folder / FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"op_code": 4, "worker_')
+    again = Journal(journal.folder)
+    assert path.read_bytes().startswith(whole)
+    again.add(SPACE, 3.0, "me")
+    assert [t.weight for t in Journal(journal.folder).trials()] == [1.0, 0.5, 0.05, 7.0, 3.0]
+
+
+def test_a_damaged_file_is_named(journal):
+    fill(journal)
+    path = journal.folder / FILE
+    path.write_bytes(b"not a journal\n" + path.read_bytes())
+    with pytest.raises(UserError, match=r"study\.journal: not a readable Optuna journal.*move it"):
+        Journal(journal.folder)
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from vaebalance.tuning.journal import Journal
+journal = Journal(Path(sys.argv[1]))
+journal.lock.acquire()
+journal._storage._backend._lock.acquire()
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_process_killed_while_it_holds_the_locks_blocks_nobody(journal):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(journal.folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    with journal.lock.acquire(timeout=5):
+        journal.add(SPACE, 1.0, "me")

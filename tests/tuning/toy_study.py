@@ -1,0 +1,60 @@
+"""A study of a toy objective.
+
+Run as a script: folder, sampler, trials, the process's name, and with how many others it waits at
+trial 0 until all are there.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+
+from vaebalance.tuning.journal import LOCKS, Journal, Trial
+from vaebalance.tuning.search import Outcome, Plan, search
+from vaebalance.tuning.space import Range
+
+SPACE = Range("balance.beta", 0.05, 20.0)
+
+
+def valley(weight: float) -> float:
+    return 100 + math.log(weight / 0.7) ** 2 + 0.1 * math.sin(40 * weight)
+
+
+class Quiet:
+    def started(self, trial: Trial) -> None: ...
+    def ended(self, trials: object, number: int) -> None: ...
+    def waiting(self, trials: object) -> None: ...
+
+
+def run(
+    folder: Path,
+    sampler: str = "gp",
+    trials: int = 10,
+    objective: Callable[[Trial], Outcome] | None = None,
+    start: float | None = 1.0,
+) -> list[Trial]:
+    journal = Journal(folder)
+    plan = Plan(SPACE, sampler, 0, trials, start)
+    search(journal, plan, objective or (lambda t: Outcome(valley(t.weight), {})), Quiet())
+    return journal.trials()
+
+
+def pairs(trials: list[Trial]) -> list[tuple[int, float, float | None]]:
+    return [(trial.number, trial.weight, trial.value) for trial in trials]
+
+
+if __name__ == "__main__":
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder, sampler, trials, process, together = sys.argv[1:]
+
+    def slow(trial: Trial) -> Outcome:
+        print(f"trial {trial.number}", flush=True)
+        while trial.number == 0 and len(list((Path(folder) / LOCKS).glob("*-*"))) < int(together):
+            time.sleep(0.01)
+        time.sleep(0.05)
+        return Outcome(valley(trial.weight), {"process": process})
+
+    run(Path(folder), sampler, int(trials), slow)
