@@ -53,7 +53,7 @@ def load_model(folder: Path) -> VAE:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError as error:
         raise UserError(
-            f"{folder}: no trained model here ({error.filename} is missing); "
+            f"{folder}: no trained model here ({DESCRIPTION} or {WEIGHTS} is missing); "
             "run `dvc repro train` first."
         ) from error
     except (ValueError, KeyError, RuntimeError, SafetensorError) as error:

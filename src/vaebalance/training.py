@@ -259,6 +259,8 @@ def train(
             train_report, seconds = yield from _train_epoch(learner, images, spec, seed, epoch)
             step = epoch * batches
             norms = gradient_norms(learner, validation, seed)
+            if not all(map(math.isfinite, norms)):
+                raise NonFiniteBatch(0, "gradient")
             validation_report = validate(learner, validation, seed)
         except NonFiniteBatch as bad:
             where = step + bad.batch if step < epoch * batches else step

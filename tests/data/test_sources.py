@@ -111,6 +111,7 @@ def test_mnist_is_mnist(mnist_root: Path) -> None:
     collection = collect(MNIST(), mnist_root)
     images = images_of(collection)
     training = images[:60_000] / np.float32(255)
+    assert collection.label_names == tuple("0123456789")
     assert images.shape == (70_000, 1, 28, 28)
     np.testing.assert_allclose(training.mean(dtype=np.float64), 0.13066, atol=1e-5)
     np.testing.assert_allclose(training.std(dtype=np.float64), 0.30811, atol=1e-5)

@@ -93,7 +93,8 @@ def _published(kind: str, class_name: str, root: Path) -> Collection:
         image_shape=(channels, height, width),
         paths=names,
         labels=np.concatenate([np.asarray(part.targets, np.int64) for part in parts]),
-        label_names=tuple(parts[0].classes),
+        # torchvision calls MNIST's digits "0 - zero".
+        label_names=tuple(name.partition(" - ")[0] for name in parts[0].classes),
         published_test=np.arange(len(images)) >= training,
         read=read_array(images),
     )
