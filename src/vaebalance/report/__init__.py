@@ -1,0 +1,13 @@
+"""The report: one page about one run, and its figures as files.
+
+inputs     what the stages before left on disk
+decoded    what the model makes of codes
+blocks     what a panel is made of
+panels     one function a panel of the page
+summary    the top of the page
+page       panels -> HTML that needs no other file and no network
+build      inputs -> the report's folder
+vega       the scripts that draw charts in a browser
+
+A figure that needs no model is drawn by `vaebalance.figures`.
+"""

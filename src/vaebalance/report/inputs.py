@@ -1,0 +1,142 @@
+"""What the stages before left on disk, as the report reads it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vaebalance.data import Dataset, open_dataset
+from vaebalance.errors import UserError
+from vaebalance.evaluation.results import Codes, read_codes
+from vaebalance.model import VAE
+from vaebalance.provenance import Provenance, read_provenance
+from vaebalance.saved_model import load_model
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A row of rate_by_latent.csv."""
+
+    index: int
+    rate: float
+    """Nats per image; NaN for the plain autoencoder."""
+    variance: float
+    """Var_x(E[z|x])."""
+    active: bool
+
+    @property
+    def name(self) -> str:
+        """As figures call it."""
+        return f"z{self.index}"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One trained and evaluated model."""
+
+    model: VAE
+    provenance: Provenance
+    dataset: Dataset
+    history: dict[str, list[float]]
+    """history.csv by column; an entry an epoch."""
+    evaluation: dict[str, dict[str, Any]]
+    """metrics/evaluation.json; null where a number does not apply."""
+    latents: list[Latent]
+    """The one with the most rate first; where there is none, with the most variance."""
+    codes: Codes
+    """Posterior moments of test images."""
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The row of the epoch whose weights the model has."""
+        bounds = self.history["validation/negative_elbo"]
+        row = bounds.index(min(bounds))
+        return {name: values[row] for name, values in self.history.items()}
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Of the classes; none for unlabelled data."""
+        return self.dataset.info.label_names or ()
+
+    @property
+    def is_binarised(self) -> bool:
+        """Whether the pixels are 0 or 1."""
+        return self.dataset.info.binarisation != "none"
+
+
+def read_inputs(root: Path) -> Inputs:
+    """Read the outputs of prepare, train and evaluate below `root`.
+
+    Raises:
+        UserError: one is missing or damaged, or model and data do not fit.
+    """
+    artifacts = root / "artifacts"
+    model = load_model(artifacts / "model")
+    dataset = open_dataset(root / "data/prepared")
+    if tuple(model.image_shape) != tuple(dataset.info.image_shape):
+        raise UserError(
+            f"the model is made for images of {model.image_shape} (channels, height, width), and "
+            f"{dataset.folder} has {dataset.info.image_shape}; run `dvc repro train` first."
+        )
+    return Inputs(
+        model=model,
+        provenance=read_provenance(artifacts / "model"),
+        dataset=dataset,
+        history=_read(artifacts / "history.csv", _read_history, "train"),
+        evaluation=_read(root / "metrics/evaluation.json", _read_json, "evaluate"),
+        latents=_read(artifacts / "evaluation/rate_by_latent.csv", _read_latents, "evaluate"),
+        codes=read_codes(artifacts / "evaluation"),
+    )
+
+
+def _read(path: Path, reader: Callable[[Path], T], stage: str) -> T:
+    try:
+        return reader(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; run `dvc repro {stage}` first.") from error
+    except (ValueError, KeyError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); run `dvc repro --force {stage}`."
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, dict[str, Any]]:
+    content: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise ValueError("no rows")
+    return rows
+
+
+def _read_history(path: Path) -> dict[str, list[float]]:
+    rows = _read_rows(path)
+    return {name: [float(row[name]) for row in rows] for name in rows[0]}
+
+
+def _read_latents(path: Path) -> list[Latent]:
+    latents = [
+        Latent(
+            index=int(row["latent"]),
+            rate=float(row["rate"] or "nan"),
+            variance=float(row["variance_of_mean"]),
+            active=row["active"] == "True",
+        )
+        for row in _read_rows(path)
+    ]
+    return sorted(latents, key=_most_first)
+
+
+def _most_first(latent: Latent) -> tuple[float, int]:
+    return -(latent.variance if math.isnan(latent.rate) else latent.rate), latent.index

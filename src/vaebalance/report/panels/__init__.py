@@ -1,0 +1,30 @@
+"""The report's panels. A new one is a function of the inputs, and its place in `panels`.
+
+decoder   reconstructions, traversals, samples
+loss      the loss's components over epochs
+latents   what each latent carries, and the codes in a plane
+weights   the run as other projects would write it
+"""
+
+from __future__ import annotations
+
+from vaebalance.report.blocks import Panel
+from vaebalance.report.inputs import Inputs
+from vaebalance.report.panels.decoder import reconstructions, samples, traversals
+from vaebalance.report.panels.latents import latent_plane, latents
+from vaebalance.report.panels.loss import loss_components
+from vaebalance.report.panels.weights import other_weights
+from vaebalance.settings import ReportSpec
+
+
+def panels(inputs: Inputs, spec: ReportSpec, seed: int) -> list[Panel]:
+    """All panels, in the order of the page."""
+    return [
+        reconstructions(inputs, spec, seed),
+        loss_components(inputs),
+        latents(inputs),
+        traversals(inputs, spec),
+        latent_plane(inputs, spec, seed),
+        samples(inputs, spec, seed),
+        other_weights(inputs),
+    ]

@@ -1,0 +1,100 @@
+"""What each latent carries, and where the codes lie."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from vaebalance.figures import charts, pictures
+from vaebalance.figures.export import files
+from vaebalance.figures.planes import planes
+from vaebalance.randomness import derive_seed
+from vaebalance.report.blocks import Charts, Key, Label, Panel, Planes, Table
+from vaebalance.report.images import evenly, image_name
+from vaebalance.report.inputs import Inputs
+from vaebalance.report.words import counted, number
+from vaebalance.settings import ReportSpec
+
+ATLAS_BYTES = 1_500_000
+
+
+def latents(inputs: Inputs) -> Panel:
+    """What each latent carries."""
+    threshold = float(inputs.evaluation["settings"]["active_threshold"])
+    variational = inputs.model.is_variational
+    records = [
+        {"latent": latent.name, "variance": latent.variance, "active": latent.active}
+        | ({"rate": latent.rate} if variational else {})
+        for latent in inputs.latents
+    ]
+    drawn = charts.rate_by_latent(records, has_rate=variational, threshold=threshold)
+    legend = (Key("dot rate", "active"), Key("dot muted", "inactive"))
+    header = ("latent", *(("rate, nats",) if variational else ()), "Var(E[z|x])", "active")
+    rows = tuple(
+        (
+            latent.name,
+            *((number(latent.rate, 3),) if variational else ()),
+            number(latent.variance, 3),
+            "yes" if latent.active else "no",
+        )
+        for latent in inputs.latents
+    )
+    reading = (
+        "The rate of each latent, KL(q(z|x) ‖ p(z)) averaged over test images, and how much its "
+        "posterior mean moves from image to image. A latent that does not move is one the model "
+        "chose not to use."
+        if variational
+        else "How much each code moves from image to image. There is no rate, since there is no KL "
+        "term; a code that does not move is dead."
+    )
+    return Panel(
+        "latents",
+        "Latents",
+        "What each latent carries",
+        reading,
+        (
+            Charts(tuple(drawn), legend, is_wide=True),
+            Table("All latents", header, rows, tuple(range(1, len(header) - 1)), is_folded=True),
+        ),
+        files("rate_by_latent", drawn, columns=1),
+    )
+
+
+def latent_plane(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:
+    """Posterior means of test images in a plane."""
+    codes = inputs.codes
+    chosen = np.array(evenly(len(codes.index), spec.scatter_images))
+    labels, names = codes.label[chosen], inputs.label_names
+    variational = inputs.model.is_variational
+    found = planes(
+        codes.mean[chosen], has_prior=variational, seed=derive_seed(seed, "neighbour embedding")
+    )
+    drawn = tuple(charts.latent_plane(p.name, p, labels.tolist(), names) for p in found)
+    stored = inputs.dataset.images("test")[torch.from_numpy(codes.index[chosen])]
+    counts = [int((labels == index).sum()) for index in range(len(names))]
+    block = Planes(
+        drawn,
+        tuple(plane.reading for plane in found),
+        tuple(Label(i, name, counts[i]) for i, name in enumerate(names) if counts[i]),
+        pictures.atlas(stored, ATLAS_BYTES),
+        tuple(image_name(inputs, int(position)) for position in chosen),
+    )
+    what = "posterior mean" if variational else "code"
+    prior = (
+        " Dashed circles: one, two and three standard deviations of the prior, which hold 39, 86 "
+        "and 99 % of its samples in a plane; empty land within them is where samples come from "
+        "that no image stands for."
+        if any(plane.has_prior for plane in found)
+        else ""
+    )
+    pairs = [files(chart.name, [chart], columns=1) for chart in drawn]
+    return Panel(
+        "plane",
+        "Latent plane",
+        "The latent space from above",
+        f"Each point is the {what} of one of {counted(len(chosen), 'test image')}"
+        + (", coloured by label." if names else ".")
+        + prior,
+        (block,),
+        {name: content for pair in pairs for name, content in pair.items()},
+    )

@@ -1,0 +1,128 @@
+"""The loss's components over epochs."""
+
+from __future__ import annotations
+
+from vaebalance.figures import charts
+from vaebalance.figures.charts import Chart, Curve
+from vaebalance.figures.colours import DISTORTION, INK, RATE, TOTAL
+from vaebalance.figures.export import files
+from vaebalance.report.blocks import Charts, Key, Panel, Table
+from vaebalance.report.inputs import Inputs
+from vaebalance.report.words import number
+
+NATS = "nats per image"
+D, R = Curve("distortion", "D", DISTORTION), Curve("rate", "R", RATE)
+
+
+def loss_components(inputs: Inputs) -> Panel:
+    """D, R and what the weights made of them, over epochs."""
+    drawn = (*_raw(inputs), *_weighted(inputs), _gradients(inputs), *_weights(inputs))
+    legend = (
+        Key("line", "validation"),
+        Key("line dashed", "training"),
+        Key("line dotted", f"best epoch, {_best(inputs)}"),
+        Key("dot distortion", "D"),
+        *((Key("dot rate", "R"), Key("dot total", "D + R")) if _has_rate(inputs) else ()),
+    )
+    return Panel(
+        "loss",
+        "Loss components",
+        "Loss components",
+        "D, R and D + R are raw and compare between runs of any weights; what is called weighted "
+        "was minimised. Where validation turns up while training falls, the model has begun to "
+        "memorise. A steep start may be cut off.",
+        (Charts(drawn, legend), _numbers_at_best(inputs)),
+        files("loss_components", drawn, columns=3),
+    )
+
+
+def _raw(inputs: Inputs) -> list[Chart]:
+    unit = NATS if inputs.model.likelihood.is_density else "as the likelihood defines it"
+    drawn = [_chart(inputs, "distortion", "Distortion D", unit, [D])]
+    if _has_rate(inputs):
+        total = Curve("negative_elbo", "D + R", TOTAL)
+        drawn.append(_chart(inputs, "rate", "Rate R", NATS, [R]))
+        drawn.append(_chart(inputs, "negative_elbo", "Negative ELBO D + R", NATS, [total]))
+    return drawn
+
+
+def _weighted(inputs: Inputs) -> list[Chart]:
+    unit = NATS if inputs.model.likelihood.is_density else ""
+    if not _has_rate(inputs):
+        loss = Curve("weighted_loss", "αD", INK)
+        return [_chart(inputs, "weighted_loss", "Weighted loss αD", unit, [loss])]
+    terms = [Curve("weighted_distortion", "αD", DISTORTION), Curve("weighted_rate", "βR", RATE)]
+    loss = Curve("weighted_loss", "αD + βR", INK)
+    return [
+        _chart(inputs, "weighted_terms", "Weighted αD and βR", unit, terms),
+        _chart(inputs, "weighted_loss", "Weighted loss αD + βR", unit, [loss]),
+    ]
+
+
+def _gradients(inputs: Inputs) -> Chart:
+    curves = [Curve("gradient_norm/distortion", "αD", DISTORTION)]
+    if _has_rate(inputs):
+        curves.append(Curve("gradient_norm/rate", "βR", RATE))
+    unit = f"gradient norm of {' and '.join(curve.name for curve in curves)}"
+    return _chart(
+        inputs, "gradient_norms", "How hard each term pulls", unit, curves, logarithmic=True
+    )
+
+
+def _weights(inputs: Inputs) -> list[Chart]:
+    """Of the weights that change while training."""
+    return [
+        _chart(inputs, curve.column, f"Weight {curve.name}", "", [curve])
+        for curve in (Curve("alpha", "α", DISTORTION), Curve("beta", "β", RATE))
+        if len(set(inputs.history[f"train/{curve.column}"])) > 1
+    ]
+
+
+def _chart(
+    inputs: Inputs,
+    name: str,
+    title: str,
+    unit: str,
+    curves: list[Curve],
+    *,
+    logarithmic: bool = False,
+) -> Chart:
+    return charts.epochs(
+        name, title, unit, inputs.history, curves, _best(inputs), logarithmic=logarithmic
+    )
+
+
+def _best(inputs: Inputs) -> int:
+    return int(inputs.best["epoch"])
+
+
+def _has_rate(inputs: Inputs) -> bool:
+    return inputs.model.is_variational
+
+
+def _numbers_at_best(inputs: Inputs) -> Table:
+    """The best epoch's numbers."""
+    best = inputs.best
+    names = {
+        "distortion": "D",
+        "rate": "R",
+        "negative_elbo": "D + R",
+        "weighted_distortion": "αD",
+        "weighted_rate": "βR",
+        "weighted_loss": "αD + βR",
+        "alpha": "α",
+        "beta": "β",
+    }
+    if not _has_rate(inputs):
+        names = {"distortion": "D", "weighted_loss": "αD", "alpha": "α"}
+    rows = [
+        (name, *(number(best[f"{split}/{key}"]) for split in ("train", "validation")))
+        for key, name in names.items()
+    ]
+    return Table(
+        f"Numbers of the best epoch, {_best(inputs)}",
+        ("", "training", "validation"),
+        tuple(rows),
+        numeric=(1, 2),
+        is_folded=True,
+    )

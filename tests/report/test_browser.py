@@ -1,0 +1,321 @@
+"""The page in a headless Chromium without a network."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_runs import HOSTILE
+
+CHROMIUM = os.environ.get("VAEBALANCE_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+TIMEOUT = 60_000  # ms: a busy machine
+DEVICES = {
+    "desktop": {"viewport": {"width": 1280, "height": 900}},
+    "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
+    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
+}
+
+pytestmark = pytest.mark.skipif(
+    not Path(CHROMIUM).exists(), reason="no Chromium: set VAEBALANCE_CHROMIUM to one"
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """`visit(path, **options)`: a page, and what it asked for and complained of."""
+    contexts = []
+
+    def go(path: Path, **options):
+        context = browser.new_context(offline=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(TIMEOUT)
+        heard: list[str] = []
+        page.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: heard.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: heard.append(f"dialog: {dialog.message}"))
+        page.on(
+            "request",
+            lambda request: (
+                None if request.url.startswith("data:") else heard.append(f"asked {request.url}")
+            ),
+        )
+        page.goto(path.as_uri())
+        return page, heard
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+def colour(page, selector: str, name: str) -> tuple[float, ...]:
+    """A computed colour, as its channels."""
+    script = "([s, n]) => getComputedStyle(document.querySelector(s))[n]"
+    return tuple(map(float, re.findall(r"[\d.]+", page.evaluate(script, [selector, name]))))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("variant", ["plain", "hostile"])
+def test_page_draws_without_network(variant, device, pages, visit):
+    page, heard = visit(pages(variant), **DEVICES[device])
+    page.wait_for_selector("html.drawn")
+    assert heard == [f"asked {pages(variant).as_uri()}"]
+    charts = page.locator("[data-chart]")
+    for index in range(charts.count()):
+        chart = charts.nth(index)
+        drawn = chart.locator("svg g[class*=role-mark] path, svg g[class*=role-mark] line")
+        assert drawn.count() > 0, chart.get_attribute("data-chart")
+    width, window = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert width <= window
+    broken = page.evaluate(
+        "[...document.images].filter((i) => !i.complete || !i.naturalWidth).length"
+    )
+    assert broken == 0
+    paper = colour(page, "body", "backgroundColor")
+    assert (max(paper) < 80) == (device == "dark")
+
+
+@pytest.mark.parametrize("variant", ["two_latents", "one_latent", "autoencoder"])
+def test_other_runs_draw_too(variant, pages, visit):
+    page, heard = visit(pages(variant))
+    page.wait_for_selector("html.drawn")
+    assert heard == [f"asked {pages(variant).as_uri()}"]
+    assert page.locator(".chart.failed").count() == 0
+    rings = page.locator("[data-chart=latent_plane] g.mark-line path")
+    assert rings.count() == (3 if variant == "two_latents" else 0)
+
+
+def test_page_opens_fast(pages, visit):
+    page, _ = visit(pages("plain"))
+    page.wait_for_selector("html.drawn")
+    script = "(name) => performance.getEntriesByName(name)[0].startTime"
+    paint = page.evaluate(script, "first-contentful-paint")
+    drawn = page.evaluate(script, "drawn")
+    assert paint < 2000
+    assert drawn < 10_000  # 0.6 s on an idle machine; tests share theirs
+
+
+def test_hostile_names_do_nothing_and_can_be_read(pages, visit):
+    page, heard = visit(pages("hostile"))
+    page.wait_for_selector("html.drawn")
+    assert page.evaluate("window.hacked") is None
+    assert heard == [f"asked {pages('hostile').as_uri()}"]
+    names = page.locator(".label-name").all_text_contents()
+    assert set(names) <= set(HOSTILE)
+    assert HOSTILE[0] in names
+    point = page.locator("[data-chart=latent_plane] g.mark-symbol path").first
+    point.scroll_into_view_if_needed()
+    point.hover(force=True)
+    page.wait_for_selector("#tooltip:not([hidden]) .thumbnail")
+    assert "test image" in page.locator("#tooltip .name").inner_text()
+    assert page.evaluate("window.hacked") is None
+
+
+def test_pointing_at_an_epoch_shows_it_in_every_chart(pages, visit):
+    page, _ = visit(pages("plain"))
+    page.wait_for_selector("html.drawn")
+    chart = page.locator("[data-chart=distortion]")
+    chart.scroll_into_view_if_needed()
+    box = chart.locator("svg").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.4)
+    page.wait_for_selector("#tooltip:not([hidden])")
+    rows = page.locator("#tooltip .row").all_inner_texts()
+    assert [row.split("\n")[0] for row in rows] == ["epoch", "D train", "D validation"]
+    # A band for each of the 12 epochs, the best epoch's rule, and the one pointed at.
+    for name in ("distortion", "rate", "weighted_loss"):
+        rules = page.locator(f"[data-chart={name}] g.mark-rule.role-mark line")
+        rules.nth(13).wait_for(state="attached")
+        assert rules.count() == 14
+
+
+def test_one_label_can_be_picked_out(pages, visit):
+    page, _ = visit(pages("plain"))
+    page.wait_for_selector("html.drawn")
+    button = page.locator(".label").nth(2)
+    button.focus()
+    page.keyboard.press("Enter")
+    assert button.get_attribute("aria-pressed") == "true"
+    count = int(button.locator(".count").inner_text())
+    for name in ("latent_plane", "latent_neighbours"):
+        points = page.locator(f"[data-chart={name}] g.mark-symbol").first.locator("path")
+        page.wait_for_function(
+            "([name, count]) => [...document.querySelectorAll(`[data-chart=${name}] g.mark-symbol"
+            " path`)].filter((p) => Number(p.getAttribute('opacity')) > 0.5).length === count",
+            arg=[name, count],
+        )
+        assert points.count() == 60
+    page.keyboard.press("Enter")
+    assert button.get_attribute("aria-pressed") == "false"
+
+
+def test_plane_moves_and_grows_by_keyboard_buttons_and_pointer(pages, visit):
+    page, _ = visit(pages("two_latents"))
+    page.wait_for_selector("html.drawn")
+    chart = page.locator("[data-chart=latent_plane]")
+    ticks = page.locator("[data-chart=latent_plane] g.role-axis-label text")
+
+    def labels():
+        page.wait_for_timeout(150)
+        return sorted(ticks.all_text_contents())
+
+    start = labels()
+    chart.focus()
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    grown = labels()
+    assert grown != start
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    moved = labels()
+    assert moved != grown
+    page.get_by_role("button", name="Reset The latent plane itself").click()
+    assert labels() == start
+    page.get_by_role("button", name="Enlarge The latent plane itself").click()
+    page.get_by_role("button", name="Enlarge The latent plane itself").click()
+    assert labels() == grown
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    page.mouse.move(box["x"] + 200, box["y"] + 200)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 320, box["y"] + 200, steps=4)
+    page.mouse.up()
+    assert labels() != grown
+    # The wheel alone scrolls the page; with Ctrl it enlarges.
+    page.keyboard.press("0")
+    assert labels() == start
+    before = page.evaluate("scrollY")
+    page.mouse.wheel(0, -100)
+    page.wait_for_function("(before) => scrollY < before", arg=before)
+    assert labels() == start
+    box = chart.bounding_box()
+    page.mouse.move(box["x"] + 200, box["y"] + 200)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -300)
+    page.keyboard.up("Control")
+    assert labels() != start
+
+
+def test_circles_are_round(pages, visit):
+    for device in ("desktop", "phone"):
+        page, _ = visit(pages("two_latents"), **DEVICES[device])
+        page.wait_for_selector("html.drawn")
+        page.wait_for_timeout(300)
+        for ring in page.locator("[data-chart=latent_plane] g.mark-line path").all():
+            box = ring.evaluate("(p) => { const b = p.getBBox(); return [b.width, b.height]; }")
+            assert box[0] == pytest.approx(box[1], rel=0.01)
+
+
+def test_page_draws_in_a_sandboxed_frame(pages, visit, tmp_path):
+    """As MLflow shows an artifact: a frame of a blob with scripts and nothing else."""
+    outer = tmp_path / "outer.html"
+    outer.write_text("<!doctype html><title>outer</title>", encoding="utf-8")
+    page, heard = visit(outer)
+    page.evaluate(
+        """(html) => {
+            const frame = document.createElement("iframe");
+            frame.sandbox = "allow-scripts";
+            frame.width = 900; frame.height = 600;
+            frame.src = URL.createObjectURL(new Blob([html], { type: "text/html" }));
+            document.body.append(frame);
+        }""",
+        pages("plain").read_text(encoding="utf-8"),
+    )
+    page.wait_for_selector("iframe")
+    frame = page.frames[1]
+    frame.wait_for_selector("html.drawn")
+    assert frame.locator(".chart.failed").count() == 0
+    assert frame.locator("[data-chart] svg").count() >= 8
+    assert not [
+        message for message in heard if not message.startswith(("asked file:", "asked blob:"))
+    ]
+
+
+def test_print_is_light_and_without_controls(pages, visit):
+    page, _ = visit(pages("plain"), color_scheme="dark")
+    page.wait_for_selector("html.drawn")
+    page.emulate_media(media="print")
+    assert min(colour(page, "body", "backgroundColor")[:3]) > 240
+    assert max(colour(page, "body", "color")[:3]) < 60
+    assert not page.locator("nav").is_visible()
+    assert not page.locator(".zoom").first.is_visible()
+    assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_every_control_can_be_reached_by_keyboard(pages, visit):
+    page, _ = visit(pages("plain"))
+    page.wait_for_selector("html.drawn")
+    reached = set()
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate(
+                "(() => { const e = document.activeElement; return e.dataset.zoom || "
+                "e.dataset.chart || e.className || e.tagName; })()"
+            )
+        )
+    assert {"skip", "label", "in", "out", "reset", "latent_plane", "SUMMARY"} <= reached
+
+
+def test_dvc_plots_draw_offline(runs, visit, tmp_path):
+    """`dvc plots show` itself, with our template."""
+    template = tmp_path / ".dvc/plots/offline.html"
+    command = [sys.executable, "-m", "vaebalance.dvc_plots", str(template)]
+    subprocess.run(command, check=True)
+    history = runs("plain").root / "artifacts/history.csv"
+    shutil.copy(history, tmp_path / "history.csv")
+    (tmp_path / "dvc.yaml").write_text(
+        "plots:\n- rate:\n    x: epoch\n    y: {history.csv: [train/rate, validation/rate]}\n",
+        encoding="utf-8",
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+
+    def dvc(*arguments: str) -> None:
+        dvc = [sys.executable, "-m", "dvc", *arguments]
+        done = subprocess.run(
+            dvc, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    shutil.move(tmp_path / ".dvc", tmp_path / "kept")
+    dvc("init", "--no-scm", "--quiet")
+    dvc("config", "core.analytics", "false")
+    dvc("config", "plots.html_template", str(tmp_path / "kept/plots/offline.html"))
+    dvc("plots", "show", "--quiet", "--out", "shown")
+    page, heard = visit(tmp_path / "shown/index.html")
+    page.wait_for_selector("canvas, svg.marks")
+    assert [message for message in heard if message.startswith("asked")] == [
+        f"asked {(tmp_path / 'shown/index.html').as_uri()}"
+    ]
+    assert not [message for message in heard if message.startswith("error")]
+
+
+def test_dvc_plots_command_says_how_it_is_used():
+    command = [sys.executable, "-m", "vaebalance.dvc_plots"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "dvc_plots PATH" in done.stderr
