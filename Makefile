@@ -1,0 +1,39 @@
+# make repro: the pipeline on the embedded data.  make test: the tests.  Both build .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PORT ?= 5000
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: repro test lint ui lock venv
+.DEFAULT_GOAL := repro
+
+repro: venv
+	dvc repro
+
+test: venv
+	python -m pytest -n auto --dist loadfile
+
+lint: venv
+	ruff check .
+	ruff format --check .
+	mypy
+
+ui: venv
+	python -m vaebalance.tracking --port $(PORT)
+
+venv: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is $$($(PYTHON) --version); vaebalance needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	python -m pip install --quiet --require-hashes --requirement requirements.lock
+	python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	python -m vaebalance.dvc_plots .dvc/plots/offline.html
+	touch $@
+
+# Needs uv. Names, versions and hashes only: no download address.
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --output-file requirements.lock

@@ -1,0 +1,31 @@
+"""DVC stage `evaluate`: the trained model on the test split -> metrics, codes for the report."""
+
+from pathlib import Path
+
+from vaebalance import tracking
+from vaebalance.data import open_dataset
+from vaebalance.devices import choose_device
+from vaebalance.errors import run_stage
+from vaebalance.evaluation import describe, evaluate, write
+from vaebalance.provenance import read_provenance
+from vaebalance.saved_model import load_model
+from vaebalance.settings import EvaluateSettings, load
+
+MODEL = Path("artifacts/model")
+RESULTS = Path("artifacts/evaluation")
+
+
+def main() -> None:
+    """Measure, write, tell MLflow, and print the numbers with what to know of the likelihood."""
+    settings = load(EvaluateSettings)
+    dataset = open_dataset(Path("data/prepared"))
+    model = load_model(MODEL).to(choose_device("auto"))
+    with tracking.run(read_provenance(MODEL), "evaluate"):
+        evaluation = evaluate(model, dataset, settings.evaluate, settings.seed)
+        write(evaluation, Path("metrics/evaluation.json"), RESULTS)
+    binarised = dataset.info.binarisation != "none"
+    print(describe(evaluation, model.likelihood.caution(binarised=binarised)))
+
+
+if __name__ == "__main__":
+    run_stage(main)

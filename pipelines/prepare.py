@@ -1,0 +1,18 @@
+"""DVC stage `prepare`: pictures + params.yaml -> data/prepared (tensors, manifest, statistics)."""
+
+from pathlib import Path
+
+from vaebalance.data import prepare
+from vaebalance.errors import run_stage
+from vaebalance.settings import PrepareSettings, load
+
+
+def main() -> None:
+    """Prepare the data and say what was done with it."""
+    settings = load(PrepareSettings)
+    info = prepare(settings.data, settings.seed, Path("data/prepared"))
+    print(info.summary())
+
+
+if __name__ == "__main__":
+    run_stage(main)

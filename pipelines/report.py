@@ -1,0 +1,25 @@
+"""DVC stage `report`: model, data, history, metrics -> artifacts/report: a page and its figures."""
+
+from pathlib import Path
+
+from vaebalance import tracking
+from vaebalance.errors import run_stage
+from vaebalance.report.build import build
+from vaebalance.report.inputs import read_inputs
+from vaebalance.settings import ReportSettings, load
+
+REPORT = Path("artifacts/report")
+
+
+def main() -> None:
+    """Write the report and say where it is."""
+    settings = load(ReportSettings)
+    inputs = read_inputs(Path())
+    with tracking.run(inputs.provenance, "report") as tracker:
+        page = build(inputs, settings.report, settings.seed, REPORT)
+        tracker.log_artifacts(REPORT, "report")
+    print(f"report: {page.resolve()}")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,30 @@
+"""DVC stage `train`: prepared tensors + params.yaml -> artifacts/model, metrics, one MLflow run."""
+
+from pathlib import Path
+
+from vaebalance import experiment, tracking
+from vaebalance.data import open_dataset
+from vaebalance.errors import run_stage
+from vaebalance.progress import progress
+from vaebalance.settings import TrainSettings, load
+
+ARTIFACTS = Path("artifacts")
+
+
+def main() -> None:
+    """Train, resuming where a killed training of the same fingerprint stopped."""
+    settings = load(TrainSettings)
+    dataset = open_dataset(Path("data/prepared"))
+    provenance = experiment.provenance_of(settings, dataset, Path())
+    checkpoint = Path("checkpoints") / f"{provenance.fingerprint[:16]}.pt"
+    with tracking.run(provenance, "train") as tracker:
+        training = experiment.Training(settings, dataset, provenance.fingerprint, checkpoint)
+        for report in progress(training):
+            tracker.log_epoch(report)
+        experiment.save(training, provenance, ARTIFACTS, Path("metrics/train.json"))
+    checkpoint.unlink()
+    print(experiment.describe(training))
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,133 @@
+"""A clone of the project in a folder of its own, driven by the real tools."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2]
+CLONED = ["dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "data/raw/README.md"]
+QUICK = {
+    "epochs: 100 ": "epochs: 3 ",
+    "max_images: null ": "max_images: 300 ",
+    "nll_samples: 256 ": "nll_samples: 8 ",
+    "scatter_images: 2000 ": "scatter_images: 60 ",
+    "hidden: [256, 128]": "hidden: [32]",
+}
+STAGES = ["prepare", "train", "evaluate", "report"]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A clone with its own store, cache and git history."""
+
+    root: Path
+
+    def environment(self) -> dict[str, str]:
+        """As in an activated virtual environment, with nothing of ours set."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DVC_", "MLFLOW_", "VAEBALANCE_", "PYTHON", "PYTEST"))
+        }
+        path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+        identity = {f"GIT_{who}_NAME": "tester" for who in ("AUTHOR", "COMMITTER")}
+        identity |= {f"GIT_{who}_EMAIL": "tester@example.com" for who in ("AUTHOR", "COMMITTER")}
+        return {**kept, **identity, "PATH": path, "OMP_NUM_THREADS": "1"}
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """Run a command in the clone; its whole output."""
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, done.stdout
+        return done.stdout
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command as the leader of a process group."""
+        return subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def repro(self, *arguments: str) -> list[str]:
+        """`dvc repro`; the stages that were run, not skipped and not taken from the cache."""
+        return stages_run(self.run("dvc", "repro", *arguments))
+
+    def set(self, old: str, new: str) -> None:
+        """Edit params.yaml."""
+        path = self.root / "params.yaml"
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1, old
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def digests(self, *folders: str) -> dict[str, str]:
+        """SHA-256 of each file below the folders; clocks left out."""
+        found = {}
+        for folder in folders:
+            for path in sorted((self.root / folder).rglob("*")):
+                if path.is_file() and path.name not in {"timing.csv", ".gitignore"}:
+                    name = path.relative_to(self.root).as_posix()
+                    found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return found
+
+    def tracked(self, query: str) -> list[tuple[object, ...]]:
+        """Rows of the MLflow database."""
+        connection = sqlite3.connect(self.root / "mlflow.db")
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+
+    def count(self, table: str) -> int:
+        """Rows of a table of the MLflow database."""
+        ((rows,),) = self.tracked(f"SELECT COUNT(*) FROM {table}")
+        assert isinstance(rows, int)
+        return rows
+
+
+def stages_run(output: str) -> list[str]:
+    """The stages that DVC says it ran."""
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
+def clone(root: Path) -> Project:
+    """A quick-to-run clone of the working tree at `root`, committed once."""
+    for name in CLONED:
+        target = root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SOURCE / name, target)
+    for folder in ("src", "pipelines"):
+        shutil.copytree(
+            SOURCE / folder,
+            root / folder,
+            ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
+        )
+    (root / ".dvc").mkdir()
+    for name in (".gitignore", "config"):
+        shutil.copy(SOURCE / ".dvc" / name, root / ".dvc" / name)
+    project = Project(root)
+    for old, new in QUICK.items():
+        project.set(old, new)
+    project.run("git", "init", "--quiet")
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--message", "Clone")
+    return project
