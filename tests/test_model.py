@@ -1,10 +1,12 @@
 """The VAE's contract: distributions in and out."""
 
+from typing import get_args
+
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from vaebalance.likelihoods import Bernoulli, Gaussian
+from vaebalance.likelihoods import Bernoulli, GaussianLearned, GaussianOptimal, Likelihood
 from vaebalance.model import VAE, Delta, ModelSpec
 from vaebalance.networks import Conv, Mlp
 
@@ -76,7 +78,45 @@ def test_the_prior_follows_the_model_and_is_not_saved():
     assert not any("prior" in name for name in model.state_dict())
 
 
-def test_a_learning_rate_away_from_default_init_changes_only_parameters():
-    """The likelihood is a setting, no parameter: it is not in the weights file."""
-    gaussian = VAE(make().spec, Gaussian(sigma=0.1), SHAPE)
-    assert gaussian.state_dict().keys() == make().state_dict().keys()
+EVERY_LIKELIHOOD = [member() for member in get_args(get_args(Likelihood)[0])]
+WITH_NUMBERS_OF_THEIR_OWN = {
+    "gaussian_learned": {"log_sigma"},
+    "gaussian_optimal": {"variance", "steps"},
+    "laplace_learned": {"log_scale"},
+}
+
+
+@pytest.mark.parametrize("likelihood", EVERY_LIKELIHOOD, ids=lambda member: member.kind)
+def test_only_what_a_likelihood_learns_is_in_the_weights(likelihood):
+    """Its settings are not; and initial weights do not depend on it."""
+    spec = make().spec
+    torch.manual_seed(0)
+    model = VAE(spec, likelihood, SHAPE)
+    own = {f"likelihood_parameters.{n}" for n in WITH_NUMBERS_OF_THEIR_OWN.get(likelihood.kind, ())}
+    assert model.state_dict().keys() == make().state_dict().keys() | own
+    assert torch.equal(model.encoder[1].weight, make().encoder[1].weight)
+
+
+@pytest.mark.parametrize("likelihood", EVERY_LIKELIHOOD, ids=lambda member: member.kind)
+@pytest.mark.parametrize("architecture", [Mlp(hidden=(16,)), Conv(channels=(4,), hidden=(8,))])
+def test_the_decoder_has_the_outputs_that_the_likelihood_reads(likelihood, architecture):
+    shape = (3, 8, 8)
+    spec = ModelSpec(architecture=architecture, latent_size=2, posterior="gaussian")
+    model = VAE(spec, likelihood, shape)
+    z = torch.randn(4, 5, 2)
+    assert model.decoder(z[0]).shape == (5, likelihood.raw_channels(3), 8, 8)
+    px = model.decode(z)
+    assert (px.batch_shape, px.event_shape, px.mean.shape) == ((4, 5), shape, (4, 5, *shape))
+
+
+def test_the_likelihoods_parameters_are_trained_and_its_mode_is_the_models():
+    model = VAE(make().spec, GaussianLearned(), SHAPE)
+    assert any(name == "likelihood_parameters.log_sigma" for name, _ in model.named_parameters())
+    x = torch.rand(6, *SHAPE)
+    (-model.decode(model.encode(x).mean).log_prob(x).mean()).backward()
+    assert model.likelihood_parameters.get_parameter("log_sigma").grad.item() > 0  # σ = 1 is wide
+    optimal = VAE(make().spec, GaussianOptimal(), SHAPE)
+    for learn in (optimal.train, optimal.eval):
+        learn()
+        optimal.decode(optimal.encode(x).mean).log_prob(x)
+    assert optimal.likelihood_parameters.get_buffer("steps").item() == 1

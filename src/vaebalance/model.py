@@ -78,7 +78,10 @@ class VAE(nn.Module):
         self.is_variational = spec.posterior == "gaussian"
         features = spec.latent_size * (2 if self.is_variational else 1)
         self.encoder = spec.architecture.encoder(image_shape, features)
-        self.decoder = spec.architecture.decoder(spec.latent_size, image_shape)
+        channels, height, width = image_shape
+        raw_shape = (likelihood.raw_channels(channels), height, width)
+        self.decoder = spec.architecture.decoder(spec.latent_size, raw_shape)
+        self.likelihood_parameters = likelihood.make_parameters()
         self.register_buffer("prior_mean", torch.zeros(spec.latent_size), persistent=False)
         self.register_buffer("prior_scale", torch.ones(spec.latent_size), persistent=False)
         self.prior_mean: Tensor
@@ -101,7 +104,8 @@ class VAE(nn.Module):
     def decode(self, z: Tensor) -> Distribution:
         """[..., Z] -> p(x|z), event [C, H, W]."""
         raw = self.decoder(z.flatten(0, -2))
-        return self.likelihood.distribution(raw.unflatten(0, z.shape[:-1]))
+        raw = raw.unflatten(0, z.shape[:-1])
+        return self.likelihood.distribution(raw, self.likelihood_parameters)
 
 
 def _independent(distribution: Distribution) -> Independent[Distribution]:

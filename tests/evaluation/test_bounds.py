@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vaebalance.evaluation import elbo_parts, importance_weighted_nll
 from vaebalance.evaluation.bounds import bits_per_dim, summarise
-from vaebalance.likelihoods import Bernoulli, Gaussian, Rmse
+from vaebalance.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian, Rmse
 
 CPU = torch.device("cpu")
 
@@ -188,7 +188,10 @@ def test_summaries_are_those_of_the_plain_weights(log_weights, shift):
 def test_bits_per_dim_only_of_a_probability_mass():
     fair_coins = 10 * math.log(2)
     assert bits_per_dim(fair_coins, Bernoulli(), binarised=True, dimensions=10) == pytest.approx(1)
+    bits = bits_per_dim(fair_coins, DiscretisedLogistic(), binarised=False, dimensions=10)
+    assert bits == pytest.approx(1)
     for likelihood, binarised in (
+        (DiscretisedLogistic(), True),
         (Bernoulli(), False),
         (Gaussian(), True),
         (Gaussian(), False),

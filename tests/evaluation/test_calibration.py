@@ -8,7 +8,7 @@ import torch
 from vaebalance.errors import UserError
 from vaebalance.evaluation import elbo_parts
 from vaebalance.evaluation.calibration import calibrated_sigma, with_likelihood
-from vaebalance.likelihoods import Gaussian, Rmse
+from vaebalance.likelihoods import Gaussian, GaussianLearned, GaussianPerPixel, Rmse, Sse
 
 CPU = torch.device("cpu")
 
@@ -43,6 +43,15 @@ def test_another_likelihood_shares_the_weights_and_leaves_the_model_alone(make_v
     assert all(a is b for a, b in zip(model.parameters(), scored.parameters(), strict=True))
     z = torch.randn(4, 3)
     assert torch.equal(model.decode(z).mean, scored.decode(z).mean)
+
+
+@pytest.mark.parametrize(
+    ("trained", "other"),
+    [(GaussianPerPixel(), Gaussian()), (Rmse(), GaussianPerPixel()), (Sse(), GaussianLearned())],
+)
+def test_a_decoder_made_for_other_outputs_is_not_read(make_vae, trained, other):
+    with pytest.raises(ValueError, match="cannot read a decoder"):
+        with_likelihood(make_vae(trained), other)
 
 
 @pytest.mark.parametrize("bias", [-200.0, math.nan])

@@ -1,6 +1,7 @@
 """The whole evaluation: what applies to which model, and that it changes nothing."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,7 +9,15 @@ import torch
 
 from vaebalance.errors import UserError
 from vaebalance.evaluation import EvaluateSpec, evaluate, stage
-from vaebalance.likelihoods import Bernoulli, Gaussian, Rmse
+from vaebalance.likelihoods import (
+    Bernoulli,
+    DiscretisedLogistic,
+    Gaussian,
+    GaussianOptimal,
+    Likelihood,
+    Rmse,
+    Sse,
+)
 
 SPEC = EvaluateSpec(nll_samples=8, batch_size=64, active_threshold=0.01)
 
@@ -94,12 +103,49 @@ def test_rmse_is_scored_with_a_gaussian_calibrated_on_validation(make_vae, make_
     assert found.test.distortion == pytest.approx(nats.mean().item(), rel=1e-5)
 
 
-def test_rmse_and_the_gaussian_of_its_sigma_agree(make_vae, make_dataset):
+@pytest.mark.parametrize("likelihood", [Rmse(), Sse()])
+def test_no_density_and_the_gaussian_of_its_sigma_agree(make_vae, make_dataset, likelihood):
     """The same weights read as that Gaussian have the same D, R, negative ELBO and nll."""
-    rmse = evaluate(make_vae(Rmse()), make_dataset(), SPEC, 0).metrics()
-    gaussian = Gaussian(sigma=rmse["test/calibrated_sigma"])
+    found = evaluate(make_vae(likelihood), make_dataset(), SPEC, 0).metrics()
+    gaussian = Gaussian(sigma=found["test/calibrated_sigma"])
     other = evaluate(make_vae(gaussian), make_dataset(), SPEC, 0).metrics()
-    assert {**rmse, "test/calibrated_sigma": None} == other
+    assert {**found, "test/calibrated_sigma": None} == other
+
+
+EVERY_LIKELIHOOD = [member() for member in get_args(get_args(Likelihood)[0])]
+
+
+@pytest.mark.parametrize("likelihood", EVERY_LIKELIHOOD, ids=lambda member: member.kind)
+def test_every_likelihood_is_measured(make_vae, make_dataset, likelihood):
+    test = evaluate(make_vae(likelihood), make_dataset(), SPEC, 0).test
+    assert test.importance_weighted_nll < test.negative_elbo
+    assert (test.bits_per_dim is not None) == likelihood.is_mass(binarised=False)
+    assert (test.calibrated_sigma is not None) != likelihood.is_density
+
+
+def test_bits_per_dim_of_grey_levels(make_vae, make_dataset):
+    """An untrained decoder is near a uniform guess at 256 levels: 8 bits, or somewhat more."""
+    test = evaluate(make_vae(DiscretisedLogistic()), make_dataset(), SPEC, 0).test
+    assert test.bits_per_dim == pytest.approx(test.importance_weighted_nll / (64 * math.log(2)))
+    assert 7.5 < test.bits_per_dim < 12
+
+
+def test_a_frozen_sigma_does_not_depend_on_the_test_images(make_vae, make_dataset):
+    """It scores as the fixed σ of that value does, and stays what training left."""
+    model = make_vae(GaussianOptimal())
+    model.likelihood_parameters.get_buffer("variance").fill_(0.04)
+    dataset = make_dataset()
+    whole = evaluate(model, dataset, SPEC, 0).test
+    fixed = evaluate(make_vae(Gaussian(sigma=0.2)), dataset, SPEC, 0).test
+    assert whole.distortion == pytest.approx(fixed.distortion, rel=1e-6)
+    assert whole.importance_weighted_nll == pytest.approx(fixed.importance_weighted_nll, rel=1e-6)
+    assert model.likelihood_parameters.get_buffer("variance").item() == pytest.approx(0.04)
+
+
+def test_a_likelihood_that_does_not_fit_the_pixels_is_refused(make_vae, make_dataset):
+    dataset = make_dataset(binarisation="dynamic")
+    with pytest.raises(UserError, match=r"likelihood\.kind = 'discretised_logistic'.*bernoulli"):
+        evaluate(make_vae(DiscretisedLogistic()), dataset, SPEC, 0)
 
 
 def test_a_density_does_not_need_validation_images(make_vae, make_dataset):

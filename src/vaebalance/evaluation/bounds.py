@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vaebalance.elbo import rate_by_latent
 from vaebalance.evaluation.images import MeasuredImages
-from vaebalance.likelihoods import AbstractLikelihood, Bernoulli
+from vaebalance.likelihoods import AbstractLikelihood
 from vaebalance.model import VAE
 from vaebalance.randomness import derive_seed, forked
 
@@ -125,7 +125,7 @@ def bits_per_dim(
     nll: float, likelihood: AbstractLikelihood, *, binarised: bool, dimensions: int
 ) -> float | None:
     """The nll over n·ln 2 where p(x|z) is a probability mass; None where it is none."""
-    if not (isinstance(likelihood, Bernoulli) and binarised):
+    if not likelihood.is_mass(binarised=binarised):
         return None
     return nll / (dimensions * math.log(2))
 

@@ -37,7 +37,15 @@ def calibrated_sigma(
 
 
 def with_likelihood(model: VAE, likelihood: AbstractLikelihood) -> VAE:
-    """`model` with another reading of the decoder's output; the weights are shared."""
+    """`model` with another reading of the decoder's output; the weights are shared.
+
+    Raises:
+        ValueError: the other likelihood has trained parameters, or wants other decoder outputs.
+    """
+    channels = model.image_shape[0]
+    outputs = [reader.raw_channels(channels) for reader in (model.likelihood, likelihood)]
+    if outputs[0] != outputs[1] or likelihood.make_parameters().state_dict():
+        raise ValueError(f"{likelihood!r} cannot read a decoder made for {model.likelihood!r}")
     other = copy.copy(model)
     other.likelihood = likelihood
     return other

@@ -136,3 +136,6 @@ def _refuse_misfit(model: VAE, dataset: Dataset) -> None:
             f"the model is made for images of {model.image_shape} (channels, height, width), and "
             f"{dataset.folder} has {dataset.info.image_shape}; run `dvc repro train` first."
         )
+    misfit = model.likelihood.misfit(dataset.info.binarisation)
+    if misfit:
+        raise UserError(f"{misfit}. Train again after the change.")
