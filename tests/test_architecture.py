@@ -20,8 +20,8 @@ SOURCE = ROOT / "src" / "vaebalance"
 # From the ground up. A module imports from lower lines only, or from its own folder.
 LAYERS = """
 errors
-devices files randomness specs
-data
+devices files randomness selection specs
+data params_file
 likelihoods networks
 model
 elbo
@@ -32,7 +32,7 @@ checkpoints saved_model
 evaluation conventions
 settings
 experiment
-progress tracking
+progress tracking porting
 tuning
 figures
 report

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vaebalance.balances import LinearWarmUp
+from vaebalance.balances import RunFacts, WarmUp
 from vaebalance.checkpoints import (
     Checkpoint,
     copied,
@@ -25,9 +25,10 @@ def make_learner(seed=0):
     torch.manual_seed(seed)
     spec = ModelSpec(architecture=Mlp(hidden=(8,)), latent_size=2, posterior="gaussian")
     model = VAE(spec, Bernoulli(), (1, 8, 8))
-    balance = LinearWarmUp(steps=5)
+    balance = WarmUp(steps=5)
+    run = RunFacts(dimensions=64, latent_size=2, steps=10, steps_per_epoch=5)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    return Learner(model, optimizer, balance, balance.initial_state())
+    return Learner(model, optimizer, balance, balance.initial_state(run))
 
 
 def step(learner):

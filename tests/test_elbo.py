@@ -98,6 +98,42 @@ def test_the_gradient_of_the_loss_is_the_weighted_sum_of_the_terms_gradients():
         torch.testing.assert_close(combined, 2.0 * d + 0.5 * r, atol=1e-6, rtol=1e-4)
 
 
+class Unaskable(Normal):
+    """Pixels whose mean nobody may ask for."""
+
+    @property
+    def mean(self):
+        raise AssertionError("the squared error was computed without need")
+
+
+def test_the_squared_error_is_the_sum_over_the_image_and_has_no_graph():
+    model = make(Gaussian(sigma=0.5))
+    x = torch.rand(5, 1, 4, 4)
+    terms = elbo_terms(model, x)
+    squared_error = terms.squared_error
+    assert squared_error.shape == (5,)
+    assert not squared_error.requires_grad
+    # D = ‖x − x̂‖²/(2σ²) + (n/2)·log(2πσ²)
+    constant = 8 * torch.log(torch.tensor(2 * torch.pi * 0.25))
+    torch.testing.assert_close(squared_error / 0.5 + constant, terms.distortion)
+    torch.testing.assert_close(terms.detach().squared_error, squared_error)
+
+
+def test_the_squared_error_is_computed_for_those_who_ask():
+    rates = torch.ones(2, 3, requires_grad=True)
+    likelihood = Unaskable(torch.zeros(2, 1, 4, 4), 1.0)
+    terms = ElboTerms(torch.ones(2), rates, likelihood, torch.zeros(2, 1, 4, 4))
+    weighted_loss(terms, Weights(1.0, 1.0)).backward()
+    assert terms.detach().negative_elbo.tolist() == [4.0, 4.0]
+    with pytest.raises(AssertionError, match="without need"):
+        _ = terms.squared_error
+
+
+def test_terms_without_an_image_have_no_squared_error():
+    with pytest.raises(ValueError, match="likelihood and x"):
+        _ = ElboTerms(torch.ones(2), torch.ones(2, 3)).squared_error
+
+
 def test_weighted_terms_add_up_and_detach_cuts_the_graph():
     model = make()
     terms = elbo_terms(model, torch.rand(5, 1, 4, 4))

@@ -7,14 +7,23 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
+from vaebalance.balances import Balance, RunFacts
 from vaebalance.checkpoints import load_checkpoint
 from vaebalance.data import open_dataset, prepare
 from vaebalance.errors import UserError
-from vaebalance.experiment import Training, describe, provenance_of, save, start_learner
+from vaebalance.experiment import (
+    Training,
+    describe,
+    provenance_of,
+    run_facts,
+    save,
+    start_learner,
+)
 from vaebalance.provenance import read_provenance
 from vaebalance.saved_model import load_model
 from vaebalance.settings import PARAMS, Settings, TrainSettings, load
@@ -132,6 +141,93 @@ def test_early_stopping_waits_for_patience_and_survives_a_resume(settings, datas
     assert len(finish(again)) == len(training.history)
 
 
+def with_balance(settings, **values):
+    return settings.replace(balance=values)
+
+
+def test_early_stopping_waits_for_the_schedule(settings, dataset, tmp_path):
+    """β goes from 1 to 0, where the negative ELBO is worse than on the way."""
+    patient = with_train(settings, learning_rate=0.005, epochs=60, patience=2)
+    batches = len(dataset.images("train")) // settings.train.batch_size + 1
+    slow = with_balance(patient, kind="warm_up", start=1.0, beta=0.0, steps=8 * batches)
+    training = Training(slow, dataset, "f", tmp_path / "c.pt")
+    finish(training)
+    assert [report.settled for report in training.history][:10] == [False] * 7 + [True] * 3
+    assert training.stopped_early
+    last = training.history[-1].epoch
+    assert last == training.best.epoch + 2 >= 10
+    bounds = [report.validation.negative_elbo for report in training.history]
+    assert bounds.index(min(bounds)) + 1 < 8
+    assert training.best.validation.negative_elbo == min(bounds[7:])
+    again = Training(slow, dataset, "f", tmp_path / "c.pt")
+    assert again.stopped_early
+    assert again.best == training.best
+
+
+def test_a_schedule_that_never_ends_keeps_the_last_epoch(settings, dataset):
+    training = Training(with_balance(settings, kind="warm_up", steps=10_000), dataset)
+    finish(training)
+    assert not any(report.settled for report in training.history)
+    assert not training.stopped_early
+    assert training.best is training.history[-1]
+    weights = training.learner.model.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in training.best_weights.items())
+
+
+def test_a_cyclical_training_keeps_a_model_of_its_last_cycles_end(settings, dataset):
+    training = Training(with_balance(settings, kind="cyclical", beta=4.0, cycles=2), dataset)
+    finish(training)
+    assert training.best.epoch == 4
+    assert training.best.validation.beta == pytest.approx(4.0)
+
+
+BALANCES = [
+    {"kind": "warm_up", "shape": "cosine"},
+    {"kind": "cyclical"},
+    {"kind": "free_bits"},
+    {"kind": "capacity", "capacity": 5.0},
+    {"kind": "geco", "psnr": 12.0},
+    {"kind": "control_vae", "rate": 5.0},
+    {"kind": "optimal_sigma"},
+]
+
+
+def test_all_kinds_are_in_the_list():
+    kinds = {member.model_fields["kind"].default for member in get_args(get_args(Balance)[0])}
+    assert {values["kind"] for values in BALANCES} | {"fixed"} == kinds
+
+
+@pytest.mark.parametrize("values", BALANCES, ids=lambda values: values["kind"])
+def test_a_training_resumes_exactly_with_every_balance(settings, dataset, tmp_path, values):
+    settings = with_balance(settings, **values)
+    if values["kind"] == "optimal_sigma":
+        settings = settings.replace(likelihood={"kind": "gaussian"})
+    whole = Training(settings, dataset, "f")
+    finish(whole)
+    stopped = Training(settings, dataset, "f", tmp_path / "c.pt")
+    next(report for report in stopped if isinstance(report, EpochReport) and report.epoch == 2)
+    resumed = Training(settings, dataset, "f", tmp_path / "c.pt")
+    assert len(resumed.history) == 2
+    finish(resumed)
+    assert numbers(resumed) == numbers(whole)
+    state, other = whole.learner.balance_state, resumed.learner.balance_state
+    assert all(torch.equal(state[name], other[name]) for name in state)
+
+
+def test_the_balance_knows_the_run(settings, dataset):
+    images = len(dataset.images("train"))
+    facts = run_facts(with_train(settings, batch_size=100, epochs=7), dataset)
+    assert facts == RunFacts(64, 8, 7 * -(-images // 100), -(-images // 100), None)
+    gaussian = settings.replace(likelihood={"kind": "gaussian", "sigma": 0.3})
+    assert run_facts(gaussian, dataset).sigma == 0.3
+    assert not run_facts(gaussian, dataset).is_mass
+
+
+def test_a_balance_that_does_not_fit_is_refused_before_training(settings, dataset):
+    with pytest.raises(UserError, match="optimal_sigma"):
+        Training(with_balance(settings, kind="optimal_sigma"), dataset)
+
+
 def test_a_non_finite_stop_keeps_the_last_good_checkpoint(settings, dataset, tmp_path):
     path = tmp_path / "c.pt"
     training = Training(settings, dataset, "f", path)
@@ -207,6 +303,14 @@ def test_describe_says_how_it_ended(settings, dataset):
     text = describe(training)
     assert "ran its course after 4 epochs" in text
     assert "note: BCE on grey pixels" in text
+
+
+def test_a_likelihood_that_does_not_fit_the_prepared_pixels_is_refused(settings, tmp_path):
+    data = load(Settings, ROOT / PARAMS).data.replace(max_images=60, binarisation="static")
+    prepare(data, 0, tmp_path / "prepared")
+    misfit = settings.replace(likelihood={"kind": "continuous_bernoulli"})
+    with pytest.raises(UserError, match="bernoulli"):
+        Training(misfit, open_dataset(tmp_path / "prepared"))
 
 
 def test_an_empty_validation_split_is_refused(settings, tmp_path):

@@ -88,11 +88,25 @@ def test_a_missing_section_is_named(raw, section):
         parse(raw)
 
 
-def test_the_weight_that_a_study_searches_must_be_the_balances(raw):
-    raw["balance"] = {"kind": "linear_warm_up", "steps": 3, "beta": 2.0}
+def test_a_balance_without_a_beta_is_fine_while_no_study_runs(raw):
+    raw["balance"] = {"kind": "control_vae", "rate": 6.0}
+    assert parse(raw).balance.kind == "control_vae"
+
+
+@pytest.mark.parametrize("kind", ["continuous_bernoulli", "discretised_logistic"])
+@pytest.mark.parametrize("binarisation", ["threshold", "static", "dynamic"])
+def test_a_likelihood_that_does_not_fit_the_pixels_is_refused(raw, kind, binarisation):
+    """Naming both keys, and one that fits."""
+    raw["likelihood"] = {"kind": kind}
     parse(raw)
-    raw["balance"] = {"kind": "fixed"}
-    assert parse(raw).balance == Fixed()
+    raw["data"]["binarisation"] = binarisation
+    with pytest.raises(UserError) as caught:
+        parse(raw)
+    message = str(caught.value)
+    assert f"params.yaml: likelihood.kind = '{kind}'" in message
+    assert f"data.binarisation = '{binarisation}'" in message
+    assert "use likelihood {kind: bernoulli}" in message
+    assert "'source'" not in message  # not the whole file
 
 
 def test_load_gives_a_view_and_checks_the_rest(tmp_path):

@@ -5,9 +5,18 @@ import math
 import pytest
 import torch
 
-from vaebalance.balances import Fixed, LinearWarmUp
-from vaebalance.elbo import elbo_terms
-from vaebalance.likelihoods import Bernoulli, Rmse
+from vaebalance.balances import (
+    Capacity,
+    ControlVae,
+    Fixed,
+    FreeBits,
+    Geco,
+    OptimalSigma,
+    RunFacts,
+    WarmUp,
+)
+from vaebalance.elbo import elbo_terms, weighted_loss
+from vaebalance.likelihoods import Bernoulli, Gaussian, Rmse
 from vaebalance.model import VAE, ModelSpec
 from vaebalance.networks import Mlp
 from vaebalance.randomness import derive_seed, forked
@@ -49,8 +58,9 @@ def make_learner(
     with forked(0):
         model = VAE(spec, likelihood or Bernoulli(), (1, 8, 8))
     balance = balance or Fixed()
+    run = RunFacts(dimensions=64, latent_size=3, steps=12, steps_per_epoch=4, sigma=0.1)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    return Learner(model, optimizer, balance, balance.initial_state())
+    return Learner(model, optimizer, balance, balance.initial_state(run))
 
 
 def run(learner, spec=SPEC, **options) -> list[EpochReport]:
@@ -122,6 +132,7 @@ def test_metric_names():
         "learning_rate",
         "gradient_norm/distortion",
         "gradient_norm/rate",
+        "settled",
     }
 
 
@@ -134,13 +145,61 @@ def test_a_report_survives_a_dict():
 
 def test_the_weights_logged_are_those_used():
     """Warm-up over 8 steps, 4 an epoch: mean β of the epochs, weighted by images."""
-    reports = run(make_learner(LinearWarmUp(beta=1.0, steps=8)))
+    reports = run(make_learner(WarmUp(beta=1.0, steps=8)))
     sizes = [16, 16, 16, 2]
     for epoch, report in enumerate(reports):
         betas = [min(1.0, (4 * epoch + step) / 8) for step in range(4)]
         expected = sum(n * beta for n, beta in zip(sizes, betas, strict=True)) / 50
         assert report.train.beta == pytest.approx(expected)
         assert report.validation.beta == pytest.approx(min(1.0, 4 * (epoch + 1) / 8))
+
+
+@pytest.mark.parametrize(
+    ("balance", "likelihood"),
+    [
+        (FreeBits(nats=0.05), Bernoulli()),
+        (Capacity(capacity=1.0), Bernoulli()),
+        (Geco(distortion=30.0, speed=0.5), Bernoulli()),
+        (Geco(psnr=15.0, speed=0.5), Bernoulli()),
+        (ControlVae(rate=1.0, ki=0.1), Bernoulli()),
+        (OptimalSigma(), Gaussian(sigma=0.1)),
+    ],
+    ids=lambda spec: spec.kind,
+)
+def test_the_weights_of_every_kind_logged_are_those_used(monkeypatch, balance, likelihood):
+    """What `weighted_loss` got in a step is what the epoch's means are of."""
+    used = []
+
+    def spy(terms, weights):
+        used.append((terms.detach(), weights))
+        return weighted_loss(terms, weights)
+
+    monkeypatch.setattr("vaebalance.training.weighted_loss", spy)
+    epochs = run(make_learner(balance, likelihood))
+    assert len(used) == 12
+    for epoch, report in enumerate(epochs):
+        steps = used[4 * epoch : 4 * epoch + 4]
+        sizes = [len(terms.distortion) for terms, _ in steps]
+
+        def mean(values, sizes=sizes):
+            return sum(n * float(v) for n, v in zip(sizes, values, strict=True)) / 50
+
+        alphas = [torch.as_tensor(w.alpha) for _, w in steps]
+        betas = [torch.as_tensor(w.beta) for _, w in steps]
+        assert report.train.alpha == pytest.approx(mean(alphas), rel=1e-4)
+        assert report.train.beta == pytest.approx(mean(b.mean() for b in betas), rel=1e-4)
+        distortions = [a * t.distortion.mean() for a, (t, _) in zip(alphas, steps, strict=True)]
+        rates = [
+            (b * t.rate_by_latent.mean(0)).sum() for b, (t, _) in zip(betas, steps, strict=True)
+        ]
+        assert report.train.weighted_distortion == pytest.approx(mean(distortions), rel=1e-4)
+        assert report.train.weighted_rate == pytest.approx(mean(rates), rel=1e-4)
+
+
+def test_reports_say_whether_the_schedule_is_over():
+    reports = run(make_learner(WarmUp(steps=8)))
+    assert [report.settled for report in reports] == [False, True, True]
+    assert [report.metrics()["settled"] for report in reports] == [0.0, 1.0, 1.0]
 
 
 def test_the_same_seed_trains_the_same_model_and_another_another():
@@ -156,7 +215,7 @@ def test_the_same_seed_trains_the_same_model_and_another_another():
 
 def test_going_on_after_an_epoch_equals_never_stopping():
     """Optimizer and balance kept, RNG derived: the second half is the same to the bit."""
-    balance = LinearWarmUp(beta=1.0, steps=9)
+    balance = WarmUp(beta=1.0, steps=9)
     whole, halves = make_learner(balance), make_learner(balance)
     reports = run(whole)
     run(halves, SPEC.replace(epochs=1))

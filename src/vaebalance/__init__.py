@@ -5,7 +5,7 @@
 The tree is the architecture; imports only point down this list:
 
     report, figures            the latent-space report
-    tuning, tracking           studies (Optuna), runs (MLflow)
+    tuning, tracking, porting  studies (Optuna), runs (MLflow), weights of other projects
     experiment                 settings -> learner -> reports
     settings                   params.yaml, checked
     evaluation                 what the weights did

@@ -6,9 +6,10 @@ else anywhere: `reduction="mean"` would divide D by the number of pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
@@ -21,6 +22,8 @@ class ElboTerms:
 
     distortion: Tensor  # [B] nats: −log p(x|z), z ~ q(z|x)
     rate_by_latent: Tensor  # [B, Z] nats: KL(q(z_j|x) ‖ p(z_j))
+    likelihood: Distribution | None = None  # p(x|z), event [C, H, W]
+    x: Tensor | None = None  # [B, C, H, W]
 
     @property
     def rate(self) -> Tensor:
@@ -32,23 +35,39 @@ class ElboTerms:
         """[B] nats: D + R, always with α = β = 1."""
         return self.distortion + self.rate
 
+    @property
+    def squared_error(self) -> Tensor:
+        """[B]: ‖x − E[x|z]‖², summed over the image. A measurement, without a graph.
+
+        Computed when asked for, so that it costs nothing to whoever does not ask.
+
+        Raises:
+            ValueError: the terms were made without `likelihood` and `x`.
+        """
+        if self.likelihood is None or self.x is None:
+            raise ValueError("squared_error needs terms made with likelihood and x")
+        with torch.no_grad():
+            return (self.x - self.likelihood.mean).square().flatten(1).sum(1)
+
     def detach(self) -> ElboTerms:
         """The same numbers without their graph."""
-        return ElboTerms(self.distortion.detach(), self.rate_by_latent.detach())
+        return replace(
+            self, distortion=self.distortion.detach(), rate_by_latent=self.rate_by_latent.detach()
+        )
 
 
 class Weights(NamedTuple):
     """What a balance sets at a step."""
 
-    alpha: float | Tensor  # []
-    beta: float | Tensor  # [] or [Z]
+    alpha: float | Tensor  # [], ≥ 0
+    beta: float | Tensor  # [] or [Z]; negative where more rate is wanted
 
 
 def elbo_terms(model: VAE, x: Tensor) -> ElboTerms:
     """D and R of a batch x [B, C, H, W] in [0, 1], by one reparametrised sample of q(z|x)."""
     posterior = model.encode(x)
     likelihood = model.decode(posterior.rsample())
-    return ElboTerms(-likelihood.log_prob(x), rate_by_latent(posterior, model.prior))
+    return ElboTerms(-likelihood.log_prob(x), rate_by_latent(posterior, model.prior), likelihood, x)
 
 
 def rate_by_latent(

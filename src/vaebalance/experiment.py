@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from vaebalance.balances import RunFacts
 from vaebalance.checkpoints import (
     Checkpoint,
     copied,
@@ -23,6 +24,7 @@ from vaebalance.data import Dataset
 from vaebalance.devices import choose_device
 from vaebalance.errors import UserError
 from vaebalance.files import replacing, write_json
+from vaebalance.likelihoods import Gaussian
 from vaebalance.model import VAE
 from vaebalance.provenance import (
     Provenance,
@@ -33,8 +35,9 @@ from vaebalance.provenance import (
 )
 from vaebalance.randomness import derive_seed, forked
 from vaebalance.saved_model import save_model
+from vaebalance.selection import best_epoch
 from vaebalance.settings import TrainSettings
-from vaebalance.training import EpochReport, Images, Learner, Pulse, train
+from vaebalance.training import EpochReport, Images, Learner, Pulse, steps_per_epoch, train
 
 EVALUATED = "model"  # the epoch with the best validation negative ELBO
 LAST = "last"  # the last epoch
@@ -42,14 +45,31 @@ LAST = "last"  # the last epoch
 
 def start_learner(settings: TrainSettings, dataset: Dataset) -> Learner:
     """A learner before its first step; its weights depend on the seed and the settings alone."""
+    if misfit := settings.likelihood.misfit(dataset.info.binarisation):
+        raise UserError(misfit)
     device = choose_device(settings.train.device)
     with forked(derive_seed(settings.seed, "initial weights")):
         model = VAE(settings.model, settings.likelihood, dataset.info.image_shape).to(device)
     optimizer = torch.optim.Adam(
         model.parameters(), lr=settings.train.learning_rate, fused=device.type != "mps"
     )
-    state = {name: value.to(device) for name, value in settings.balance.initial_state().items()}
+    start = settings.balance.initial_state(run_facts(settings, dataset))
+    state = {name: value.to(device) for name, value in start.items()}
     return Learner(model, optimizer, settings.balance, state)
+
+
+def run_facts(settings: TrainSettings, dataset: Dataset) -> RunFacts:
+    """What the balance may know of this run."""
+    batches = steps_per_epoch(len(dataset.images("train")), settings.train)
+    likelihood = settings.likelihood
+    return RunFacts(
+        dimensions=math.prod(dataset.info.image_shape),
+        latent_size=settings.model.latent_size,
+        steps=batches * settings.train.epochs,
+        steps_per_epoch=batches,
+        sigma=likelihood.sigma if isinstance(likelihood, Gaussian) else None,
+        is_mass=likelihood.is_mass(binarised=dataset.info.binarisation != "none"),
+    )
 
 
 class Training:
@@ -98,14 +118,18 @@ class Training:
 
     @property
     def best(self) -> EpochReport:
-        """The epoch with the least validation negative ELBO (α = β = 1)."""
-        return min(self.history, key=lambda report: report.validation.negative_elbo)
+        """The epoch whose weights are kept: the least validation negative ELBO once settled."""
+        bounds = [report.validation.negative_elbo for report in self.history]
+        return self.history[best_epoch(bounds, [report.settled for report in self.history])]
 
     @property
     def stopped_early(self) -> bool:
-        """Whether `train.patience` epochs went by without a better validation number."""
+        """Whether `train.patience` epochs went by without a better validation number.
+
+        Never while the balance's schedule runs, or its controller is off its target.
+        """
         patience = self._spec.patience
-        if patience is None or not self.history:
+        if patience is None or not self.history or not self.history[-1].settled:
             return False
         return self.history[-1].epoch - self.best.epoch >= patience
 

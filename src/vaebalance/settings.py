@@ -124,12 +124,9 @@ class Settings(Spec):
     tune: TuneSpec
 
     @model_validator(mode="after")
-    def _tunable(self) -> Self:
-        if self.tune.parameter not in type(self.balance).model_fields:
-            raise ValueError(
-                f"tune.parameter = {self.tune.parameter!r}: balance.kind = "
-                f"{self.balance.kind!r} has no such weight; use {{kind: fixed}}"
-            )
+    def _likelihood_fits_the_pixels(self) -> Self:
+        if misfit := self.likelihood.misfit(self.data.binarisation):
+            raise ValueError(misfit)
         return self
 
 
@@ -200,6 +197,8 @@ def _complaint(error: ErrorDetails, raw: Any) -> str:
     if kind == "union_tag_not_found":
         return f"{key} = {error['input']!r}: needs a kind, as in {{kind: …}}"
     message = error["msg"].removeprefix("Value error, ")
+    if kind == "value_error" and not path:  # of keys in several sections, which it names itself
+        return f"{message}."
     return f"{key} = {error['input']!r}: {message[:1].lower()}{message[1:]}.{_describe(path, spec)}"
 
 

@@ -45,7 +45,9 @@ class TrainSpec(Spec):
     gradient_clip: float | None = Field(gt=0)
     """Largest norm of the whole gradient; null: no clipping."""
     patience: int | None = Field(ge=1)
-    """Epochs without a better validation negative ELBO (α = β = 1) before stopping; null: never."""
+    """Epochs without a better validation negative ELBO (α = β = 1) before stopping; null: never.
+    Epochs in which the balance's schedule runs, or its controller is off its target, don't count.
+    """
     checkpoint_every: int = Field(ge=1)
     """Epochs between checkpoints, from which a killed training resumes exactly."""
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -123,6 +125,7 @@ class EpochReport:
     seconds: float  # of the epoch's training steps
     images_per_second: float
     finished_at: int  # Unix time in ms
+    settled: bool = True  # the balance's schedule is over, or its controller holds its target
 
     def metrics(self) -> dict[str, float]:
         """The deterministic numbers under their names in MLflow and in history.csv."""
@@ -132,6 +135,7 @@ class EpochReport:
             "learning_rate": self.learning_rate,
             "gradient_norm/distortion": self.gradient_norm_distortion,
             "gradient_norm/rate": self.gradient_norm_rate,
+            "settled": float(self.settled),
         }
 
     @classmethod
@@ -239,6 +243,11 @@ def train_step(
     return measured, weights
 
 
+def steps_per_epoch(images: int, spec: TrainSpec) -> int:
+    """Optimizer updates in a pass over so many images; the last batch may be smaller."""
+    return -(-images // spec.batch_size)
+
+
 def train(
     learner: Learner,
     images: Images,
@@ -252,7 +261,7 @@ def train(
     Raises:
         NonFiniteError: a term became NaN or infinite; names epoch, step and term.
     """
-    batches = -(-len(images) // spec.batch_size)
+    batches = steps_per_epoch(len(images), spec)
     for epoch in range(epochs_done + 1, spec.epochs + 1):
         step = (epoch - 1) * batches
         try:
@@ -280,6 +289,7 @@ def train(
             seconds=seconds,
             images_per_second=len(images) / seconds,
             finished_at=int(time.time() * 1000),
+            settled=bool(learner.balance.settled(learner.balance_state)),
         )
 
 
@@ -319,6 +329,7 @@ def validate(learner: Learner, images: Images, seed: int) -> SplitReport:
 
 def gradient_norms(learner: Learner, images: Images, seed: int) -> tuple[float, float]:
     """(‖∇ α·D‖, ‖∇ β·R‖) over all parameters, on the first images of a split."""
+    learner.model.eval()  # measuring must not move what a likelihood keeps of training batches
     parameters = list(learner.model.parameters())
     with forked(derive_seed(seed, "gradient norms")):
         x = images.pixels(slice(0, MEASURING_BATCH), learner.device)

@@ -40,7 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "two_latents": {
         "model.latent_size": 2,
         "likelihood": {"kind": "rmse"},
-        "balance": {"kind": "linear_warm_up", "alpha": 100.0, "beta": 1.0, "steps": 10},
+        "balance": {"kind": "warm_up", "alpha": 100.0, "beta": 1.0, "steps": 10},
     },
     "autoencoder": {"model.posterior": "deterministic"},
     "one_latent": {"model.latent_size": 1, "data.binarisation": "dynamic", "balance.beta": 0.0},

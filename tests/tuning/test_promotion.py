@@ -1,89 +1,18 @@
-"""One number of params.yaml changes, and nothing else of it."""
+"""Which trial, why, and its weight in params.yaml."""
 
-import difflib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
 from vaebalance.errors import UserError
+from vaebalance.params_file import edit_number
 from vaebalance.settings import PARAMS, Settings, load
 from vaebalance.tuning.journal import Trial
-from vaebalance.tuning.promotion import choose, edit_number, explain, write_weight
+from vaebalance.tuning.promotion import choose, explain, write_weight
 from vaebalance.tuning.space import Range
 
 REAL = (Path(__file__).parents[2] / PARAMS).read_text("utf-8")
 SPACE = Range("balance.beta", 0.05, 20.0)
-
-
-def changed(before, after):
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
-    return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
-
-
-def columns(text):
-    """Where the comments stand."""
-    return [line.find(" #") for line in text.splitlines() if ":" in line]
-
-
-@pytest.mark.parametrize(
-    ("knob", "number", "line"),
-    [
-        ("balance.beta", 0.4128, "+  beta: 0.4128              # weight of the rate, ≥ 0"),
-        ("balance.beta", 20, "+  beta: 20.0                # weight of the rate, ≥ 0"),
-        ("balance.beta", 1e-5, "+  beta: 1.0e-05             # weight of the rate, ≥ 0"),
-        ("balance.alpha", 12340.0, "+  alpha: 12340.0            # weight of the distortion, ≥ 0"),
-        ("train.learning_rate", 0.25, "+  learning_rate: 0.25       # Adam's"),
-    ],
-)
-def test_only_that_line_of_the_real_file_changes(knob, number, line):
-    after = edit_number(REAL, knob, number)
-    assert changed(REAL, after)[1:] == [line]
-    assert len(changed(REAL, after)) == 2
-    assert columns(after) == columns(REAL)
-
-
-@given(number=st.floats(1e-12, 1e12))
-def test_the_number_comes_back_to_the_last_bit(number):
-    after = edit_number(REAL, "balance.beta", number)
-    assert YAML(typ="safe").load(after)["balance"]["beta"] == number
-
-
-def test_a_number_longer_than_the_room_keeps_its_comment():
-    after = edit_number("b:\n  beta: 1.0 # weight\n", "b.beta", 0.123456789012)
-    assert after == "b:\n  beta: 0.123456789012 # weight\n"
-
-
-def test_the_same_number_changes_nothing():
-    assert edit_number(REAL, "balance.beta", 1.0) == REAL
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("b: {kind: fixed, beta: 1.0, alpha: 1}\n", "b: {kind: fixed, beta: 0.5, alpha: 1}\n"),
-        ("b:\r\n  beta: 1.0\r\nseed: 0\r\n", "b:\r\n  beta: 0.5\r\nseed: 0\r\n"),
-        ("b:\n  beta:   1   \nseed: 0", "b:\n  beta:   0.5   \nseed: 0"),
-        ("# β\nb:\n  beta: 1\n", "# β\nb:\n  beta: 0.5\n"),
-        ("b:\n  'beta': 1\n", "b:\n  'beta': 0.5\n"),
-        ("b:\n  beta: 1e0  # x\n", "b:\n  beta: 0.5  # x\n"),
-    ],
-)
-def test_other_ways_to_write_it(before, after):
-    assert edit_number(before, "b.beta", 0.5) == after
-
-
-def test_an_alias_is_not_edited_behind_the_back_of_its_others():
-    text = "a: &w 1.0\nb:\n  beta: *w\n"
-    with pytest.raises(UserError, match=r"b\.beta cannot be changed without.*by hand: 0\.5"):
-        edit_number(text, "b.beta", 0.5)
-
-
-def test_a_knob_left_to_its_default_is_asked_for():
-    with pytest.raises(UserError, match=r"params\.yaml does not spell out balance\.beta.*: 0\.5"):
-        edit_number("balance: {kind: fixed}\n", "balance.beta", 0.5)
 
 
 def test_the_file_is_written_with_its_mode_and_the_diff_returned(tmp_path):

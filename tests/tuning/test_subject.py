@@ -116,6 +116,12 @@ def test_a_search_that_makes_no_difference_is_refused(settings):
         refuse_pointless(alone)
 
 
+def test_a_weight_that_the_balance_sets_itself_cannot_be_searched(settings):
+    itself = settings.replace(balance={"kind": "control_vae", "rate": 6.0})
+    with pytest.raises(UserError, match=r"'beta'.*'control_vae' sets this weight itself"):
+        refuse_pointless(itself)
+
+
 def lock_file(folder, **data):
     section = {"source": {"kind": "digits"}, "validation_fraction": 0.1, "max_images": 150} | data
     params = {PARAMS.name: {"seed": 0, "data": section}}

@@ -16,6 +16,7 @@ from vaebalance.evaluation.results import Codes, read_codes
 from vaebalance.model import VAE
 from vaebalance.provenance import Provenance, read_provenance
 from vaebalance.saved_model import load_model
+from vaebalance.selection import best_epoch
 
 T = TypeVar("T")
 
@@ -56,8 +57,8 @@ class Inputs:
     @property
     def best(self) -> dict[str, float]:
         """The row of the epoch whose weights the model has."""
-        bounds = self.history["validation/negative_elbo"]
-        row = bounds.index(min(bounds))
+        settled = [bool(value) for value in self.history["settled"]]
+        row = best_epoch(self.history["validation/negative_elbo"], settled)
         return {name: values[row] for name, values in self.history.items()}
 
     @property

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import functools
-import operator
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from vaebalance.errors import UserError
-from vaebalance.files import replacing
-from vaebalance.settings import PARAMS
+from vaebalance.params_file import edit_number, rewrite
 from vaebalance.tuning.cli import BEST, Choice
 from vaebalance.tuning.journal import Trial
 from vaebalance.tuning.screen import SYMBOLS, best_of
@@ -92,77 +86,4 @@ def write_weight(path: Path, space: Range, weight: float) -> str:
     Raises:
         UserError: the knob is not in the file, or is tied to other places of it.
     """
-    # As bytes: the other lines stay as they are, their ends included.
-    before = path.read_bytes().decode("utf-8")
-    after = edit_number(before, space.knob, weight, path.name)
-    if after != before:
-        with replacing(path) as temporary:
-            temporary.write_bytes(after.encode("utf-8"))
-            temporary.chmod(path.stat().st_mode)
-    lines = difflib.unified_diff(
-        before.splitlines(), after.splitlines(), path.name, path.name, lineterm="", n=1
-    )
-    return "\n".join(lines)
-
-
-def edit_number(text: str, knob: str, number: float, name: str = PARAMS.name) -> str:
-    """`text` (YAML) with `number` at the path `knob`, and a comment behind it kept in its column.
-
-    Raises:
-        UserError: see `write_weight`.
-    """
-    wanted = _load(text)
-    keys = knob.split(".")
-    try:
-        parent = functools.reduce(operator.getitem, keys[:-1], wanted)
-        is_there = parent[keys[-1]] == number
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{name} does not spell out {knob}; write it there by hand: {_yaml(number)}."
-        ) from error
-    if is_there:
-        return text
-    parent[keys[-1]] = number
-    start, end = _span(text, keys)
-    behind, new = text[end:], _yaml(number)
-    if gap := re.match(r" +(?=#)", behind):
-        width = max(1, len(gap[0]) + (end - start) - len(new))
-        behind = " " * width + behind[gap.end() :]
-    edited = text[:start] + new + behind
-    if not _reads_as(edited, wanted):  # an alias, say
-        raise UserError(
-            f"{name}: {knob} cannot be changed without changing other keys; write it there by "
-            f"hand: {new}."
-        )
-    return edited
-
-
-def _load(text: str) -> Any:
-    from ruamel.yaml import YAML
-
-    return YAML(typ="safe", pure=True).load(text)
-
-
-def _reads_as(text: str, wanted: Any) -> bool:
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        return bool(_load(text) == wanted)
-    except YAMLError:
-        return False
-
-
-def _span(text: str, keys: Sequence[str]) -> tuple[int, int]:
-    """Where in `text` the scalar at the path `keys` begins and ends."""
-    from ruamel.yaml import YAML
-
-    node = YAML(pure=True).compose(text)
-    for key in keys:
-        node = next(value for name, value in node.value if name.value == key)
-    return node.start_mark.index, node.end_mark.index
-
-
-def _yaml(number: float) -> str:
-    """A float to the last bit, for readers of YAML 1.1 (which want a point) and 1.2."""
-    text = repr(float(number))
-    return text.replace("e", ".0e") if "e" in text and "." not in text else text
+    return rewrite(path, lambda text: edit_number(text, space.knob, weight, path.name))

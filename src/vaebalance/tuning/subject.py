@@ -108,6 +108,11 @@ def refuse_pointless(settings: Settings) -> None:
         UserError: there is nothing for it to balance.
     """
     tune, balance = settings.tune, settings.balance
+    if tune.parameter not in type(balance).model_fields:
+        raise UserError(
+            f"tune.parameter = {tune.parameter!r}: balance.kind = {balance.kind!r} sets this "
+            "weight itself; search the other one, or use balance.kind = fixed."
+        )
     if settings.model.posterior == "deterministic":
         raise UserError(
             "model.posterior = 'deterministic': a plain autoencoder has no rate, so there is "

@@ -22,6 +22,7 @@ def other_weights(inputs: Inputs) -> Panel:
         dimensions=math.prod(inputs.model.image_shape),
         latent_size=inputs.model.latent_size,
         rmse=float(inputs.evaluation["test"]["rmse"]),
+        channels=inputs.model.image_shape[0],
     )
     found = translate(inputs.model.likelihood, alpha, beta, scene)
     reading = (

@@ -1,0 +1,19 @@
+"""A weight of another project (no DVC stage): theirs -> our likelihood and balance, and back.
+
+`--write` writes them into params.yaml.
+"""
+
+from vaebalance.errors import run_stage
+from vaebalance.porting.cli import parse_options
+
+
+def main() -> None:
+    """Port a weight, or params.yaml into every convention."""
+    options = parse_options()
+    from vaebalance.porting import command  # torch: --help need not wait for it
+
+    command.run(options)
+
+
+if __name__ == "__main__":
+    run_stage(main)
