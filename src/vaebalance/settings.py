@@ -22,6 +22,7 @@ from vaebalance.errors import UserError
 from vaebalance.evaluation import EvaluateSpec
 from vaebalance.likelihoods import Likelihood
 from vaebalance.model import ModelSpec
+from vaebalance.penalties import Penalty
 from vaebalance.specs import Spec
 from vaebalance.training import TrainSpec
 
@@ -92,6 +93,7 @@ class TrainSettings(Spec):
     model: ModelSpec
     likelihood: Likelihood
     balance: Balance
+    penalty: Penalty
     train: TrainSpec
 
 
@@ -118,6 +120,7 @@ class Settings(Spec):
     model: ModelSpec
     likelihood: Likelihood
     balance: Balance
+    penalty: Penalty
     train: TrainSpec
     evaluate: EvaluateSpec
     report: ReportSpec
@@ -126,6 +129,12 @@ class Settings(Spec):
     @model_validator(mode="after")
     def _likelihood_fits_the_pixels(self) -> Self:
         if misfit := self.likelihood.misfit(self.data.binarisation):
+            raise ValueError(misfit)
+        return self
+
+    @model_validator(mode="after")
+    def _penalty_fits_the_posterior(self) -> Self:
+        if misfit := self.penalty.misfit(self.model.posterior):
             raise ValueError(misfit)
         return self
 

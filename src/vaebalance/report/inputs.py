@@ -16,7 +16,7 @@ from vaebalance.evaluation.results import Codes, read_codes
 from vaebalance.model import VAE
 from vaebalance.provenance import Provenance, read_provenance
 from vaebalance.saved_model import load_model
-from vaebalance.selection import best_epoch
+from vaebalance.selection import Candidate, best_epoch
 
 T = TypeVar("T")
 
@@ -57,9 +57,9 @@ class Inputs:
     @property
     def best(self) -> dict[str, float]:
         """The row of the epoch whose weights the model has."""
-        settled = [bool(value) for value in self.history["settled"]]
-        row = best_epoch(self.history["validation/negative_elbo"], settled)
-        return {name: values[row] for name, values in self.history.items()}
+        epochs = zip(*self.history.values(), strict=True)
+        rows = [dict(zip(self.history, values, strict=True)) for values in epochs]
+        return rows[best_epoch([Candidate.of(row) for row in rows])]
 
     @property
     def label_names(self) -> tuple[str, ...]:

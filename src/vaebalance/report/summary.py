@@ -71,7 +71,7 @@ def summarise(inputs: Inputs) -> Summary:
         bars_note=f"validation, epoch {epoch} of {epochs}, nats per image",
         figures=tuple(_figures(inputs)),
         figures_note=f"{counted(images, 'test image')}; weights of epoch {epoch} of {epochs}, the "
-        "one with the least validation D + R",
+        "one that training keeps",
         settings=_settings(inputs),
         fingerprint=inputs.provenance.fingerprint,
     )
