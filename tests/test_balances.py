@@ -400,7 +400,7 @@ def test_a_perfect_reconstruction_has_a_finite_optimal_sigma():
 class TestGeco:
     """On a system whose D is known: 40 nats and half a nat per latent and unit of 1/λ."""
 
-    def settle(self, balance, start, steps=2500):
+    def settle(self, balance, start, steps=4000):
         """D, ‖x − x̂‖² and the state after so many steps from λ = start."""
         state = balance.initial_state(RUN) | {"log_ratio": torch.tensor(math.log(start))}
         distortion, squared_error = 100.0, 4.0
@@ -435,6 +435,15 @@ class TestGeco:
     def test_it_reaches_an_rmse_and_a_psnr(self, balance, squared_error, start):
         found = self.settle(balance, start)[1]
         assert math.sqrt(found) == pytest.approx(math.sqrt(squared_error), rel=0.02)
+
+    @pytest.mark.parametrize(("fall", "grows"), [(0.995, False), (0.9999, True)])
+    def test_the_multiplier_does_not_wind_up_while_the_error_falls_by_itself(self, fall, grows):
+        """From 100 nats off, by half a percent a step, or by next to nothing."""
+        balance = Geco(distortion=50.0)
+        state = balance.initial_state(RUN)
+        for step in range(800):
+            state = balance.next_state(state, terms_of(50.0 + 100 * fall**step, [1.0] * 4))
+        assert (float(state["log_ratio"]) > 1.0) == grows
 
     def test_bits_per_dim_are_nats(self):
         nats = Geco(distortion=4.0 * 16 * math.log(2))
@@ -502,7 +511,7 @@ class TestControlVae:
         assert run(ControlVae(rate_bits=9.0), 9)[1] == run(nats, 9)[1]
 
     def test_beta_is_the_published_formula_where_it_is_free(self):
-        balance = ControlVae(rate=5.0, beta_min=0.5)
+        balance = ControlVae(rate=5.0, beta_min=0.5, ki=1e-4)
         state, total = balance.initial_state(RUN), 0.0
         for rate in (8.0, 7.0, 6.5, 4.9):
             terms = terms_of(90.0, [rate / 4] * 4)
