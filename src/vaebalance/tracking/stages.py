@@ -59,7 +59,9 @@ STAGES = {
         ((HISTORY, ""), (TIMING, ""), (f"{MODEL}/{PROVENANCE}", "")),
     ),
     "evaluate": StageFiles(
-        "metrics/evaluation.json", "", (("artifacts/evaluation", "evaluation"),)
+        "metrics/evaluation.json",
+        "",
+        (("artifacts/evaluation", "evaluation"), ("artifacts/evaluation_timing.csv", "")),
     ),
     "report": StageFiles(None, "", (("artifacts/report", "report"),)),
 }
