@@ -6,6 +6,7 @@ model that draws from the data's own distribution would reach with as many image
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -47,21 +48,20 @@ def sample_quality(reference: Tensor, candidates: Tensor) -> SampleQuality:
 def frechet_distance(a: Tensor, b: Tensor) -> float:
     """‖μ_a − μ_b‖² + tr(A + B − 2·(AB)^½) of points a [N, F], b [M, F] (Heusel et al. 2017).
 
-    tr (AB)^½ is the sum of the singular values of A^½ B^½, which needs no root of a matrix that
-    is not symmetric, nor of a full rank.
+    With A = R_aᵀ R_a and B likewise, tr (AB)^½ is the sum of the singular values of R_a R_bᵀ, which
+    needs no covariance of full rank, nor the root of a matrix that is not symmetric.
     """
-    means = [points.mean(0) for points in (a, b)]
-    covariances = [torch.atleast_2d(torch.cov(points.T)) for points in (a, b)]
-    roots = [_root(covariance) for covariance in covariances]
-    traces = sum(float(covariance.trace()) for covariance in covariances)
-    cross = float(torch.linalg.svdvals(roots[0] @ roots[1]).sum())
-    return max(0.0, float((means[0] - means[1]).square().sum()) + traces - 2 * cross)
+    roots = [_root_of_covariance(points) for points in (a, b)]
+    shift = float((a.mean(0) - b.mean(0)).square().sum())
+    traces = sum(float(root.square().sum()) for root in roots)
+    cross = float(torch.linalg.svdvals(roots[0] @ roots[1].T).sum())
+    return max(0.0, shift + traces - 2 * cross)
 
 
-def _root(covariance: Tensor) -> Tensor:
-    """The symmetric square root of a positive semi-definite matrix."""
-    values, vectors = torch.linalg.eigh(covariance)
-    root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+def _root_of_covariance(points: Tensor) -> Tensor:
+    """R [min(N, F), F] with RᵀR the covariance of points [N, F]."""
+    centred = (points - points.mean(0)) / math.sqrt(len(points) - 1)
+    root: Tensor = torch.linalg.qr(centred, mode="r").R
     return root
 
 
