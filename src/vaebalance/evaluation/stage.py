@@ -20,6 +20,7 @@ from vaebalance.evaluation.results import (
     MeasurementSettings,
     refuse_non_finite,
 )
+from vaebalance.evaluation.sections.known_factors import measure_disentanglement
 from vaebalance.evaluation.sections.latent_space import measure_latents
 from vaebalance.evaluation.sections.prior_samples import measure_samples
 from vaebalance.evaluation.sections.subject import Subject
@@ -57,14 +58,19 @@ def evaluate(model: VAE, dataset: Dataset, spec: EvaluateSpec, seed: int) -> Eva
     test, rate_by_latent, split_settings = measure_split(subject, images)
     latents, latent_settings = measure_latents(subject, moments, training)
     samples, sample_settings = measure_samples(subject, images)
+    disentanglement, factor_table, factor_settings = measure_disentanglement(subject)
     return refuse_non_finite(
         Evaluation(
             test=test,
             latents=latents,
             samples=samples,
-            disentanglement=None,
+            disentanglement=disentanglement,
             settings=MeasurementSettings(
-                images=len(images), **split_settings, **latent_settings, **sample_settings
+                images=len(images),
+                **split_settings,
+                **latent_settings,
+                **sample_settings,
+                **factor_settings,
             ),
             latent_table=LatentTable(
                 rate=rate_by_latent.numpy() if model.is_variational else None,
@@ -73,7 +79,7 @@ def evaluate(model: VAE, dataset: Dataset, spec: EvaluateSpec, seed: int) -> Eva
                 variance_of_mean=moments.variance_of_mean.numpy(),
                 active=active_units(moments, spec.active_threshold).numpy(),
             ),
-            factor_table=None,
+            factor_table=factor_table,
             codes=_codes(moments, dataset.labels("test")),
             seconds=subject.clock.seconds,
         )
