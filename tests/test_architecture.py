@@ -32,6 +32,7 @@ training
 provenance
 checkpoints saved_model
 evaluation conventions diagnosis
+objectives
 settings
 experiment
 progress tracking porting

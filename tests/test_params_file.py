@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from vaebalance.balances import Fixed
 from vaebalance.errors import UserError
 from vaebalance.likelihoods import Gaussian, Laplace
-from vaebalance.params_file import edit_number, edit_section, rewrite
+from vaebalance.params_file import edit_knob, edit_section, rewrite
 
 REAL = (Path(__file__).parents[1] / "params.yaml").read_text("utf-8")
 
@@ -38,14 +38,17 @@ def columns(text):
     ("knob", "number", "line"),
     [
         ("balance.beta", 0.4128, "  beta: 0.4128              #"),
-        ("balance.beta", 20, "  beta: 20.0                #"),
+        ("balance.beta", 20.0, "  beta: 20.0                #"),
         ("balance.beta", 1e-5, "  beta: 1.0e-05             #"),
         ("balance.alpha", 12340.0, "  alpha: 12340.0            #"),
+        ("model.latent_size", 12, "  latent_size: 12           #"),
+        ("train.patience", None, "  patience: null            #"),
+        ("train.device", "cpu", "  device: cpu               #"),
         ("train.learning_rate", 0.25, "  learning_rate: 0.25       #"),
     ],
 )
 def test_only_that_line_of_the_real_file_changes(knob, number, line):
-    after = edit_number(REAL, knob, number)
+    after = edit_knob(REAL, knob, number)
     old, new = changed(REAL, after)
     assert new.startswith(f"+{line}")
     assert new.partition("#")[2] == old.partition("#")[2]
@@ -54,17 +57,22 @@ def test_only_that_line_of_the_real_file_changes(knob, number, line):
 
 @given(number=st.floats(1e-12, 1e12))
 def test_the_number_comes_back_to_the_last_bit(number):
-    after = edit_number(REAL, "balance.beta", number)
+    after = edit_knob(REAL, "balance.beta", number)
     assert read(after)["balance"]["beta"] == number
 
 
+@pytest.mark.parametrize("word", ["null", "yes", "1e3", "two words", "a: b", "# no", ""])
+def test_a_word_that_reads_as_something_else_is_quoted(word):
+    assert read(edit_knob("a:\n  b: x\n", "a.b", word)) == {"a": {"b": word}}
+
+
 def test_a_number_longer_than_the_room_keeps_its_comment():
-    after = edit_number("b:\n  beta: 1.0 # weight\n", "b.beta", 0.123456789012)
+    after = edit_knob("b:\n  beta: 1.0 # weight\n", "b.beta", 0.123456789012)
     assert after == "b:\n  beta: 0.123456789012 # weight\n"
 
 
 def test_the_same_number_changes_nothing():
-    assert edit_number(REAL, "balance.beta", 1.0) == REAL
+    assert edit_knob(REAL, "balance.beta", 1.0) == REAL
 
 
 @pytest.mark.parametrize(
@@ -79,18 +87,18 @@ def test_the_same_number_changes_nothing():
     ],
 )
 def test_other_ways_to_write_it(before, after):
-    assert edit_number(before, "b.beta", 0.5) == after
+    assert edit_knob(before, "b.beta", 0.5) == after
 
 
 def test_an_alias_is_not_edited_behind_the_back_of_its_others():
     text = "a: &w 1.0\nb:\n  beta: *w\n"
     with pytest.raises(UserError, match=r"b\.beta cannot be changed without.*by hand: 0\.5"):
-        edit_number(text, "b.beta", 0.5)
+        edit_knob(text, "b.beta", 0.5)
 
 
 def test_a_knob_left_to_its_default_is_asked_for():
     with pytest.raises(UserError, match=r"params\.yaml does not spell out balance\.beta.*: 0\.5"):
-        edit_number("balance: {kind: fixed}\n", "balance.beta", 0.5)
+        edit_knob("balance: {kind: fixed}\n", "balance.beta", 0.5)
 
 
 GAUSSIAN = {"kind": "gaussian", "sigma": 0.0627}

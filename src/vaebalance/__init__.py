@@ -8,6 +8,7 @@ The tree is the architecture; imports only point down this list:
     tuning, tracking, porting  studies (Optuna), runs (MLflow), weights of other projects
     experiment                 settings -> learner -> reports
     settings                   params.yaml, checked
+    objectives                 what a study asks of a trained model
     evaluation                 what the weights did
     diagnosis                  what is wrong with a training, in words
     checkpoints, saved_model   resuming exactly, and the trained model on disk

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import json
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +19,11 @@ from vaebalance.errors import UserError
 from vaebalance.files import replacing
 
 NAME = "params.yaml"
+WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+NO_STRINGS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+"""Words that some reader of YAML takes for something else."""
 
-Scalar = str | float
+Scalar = str | float | None
 Knobs = Mapping[str, Scalar]
 
 
@@ -49,8 +53,8 @@ def content(text: str) -> Any:
     return YAML(typ="safe", pure=True).load(text)
 
 
-def edit_number(text: str, knob: str, number: float, name: str = NAME) -> str:
-    """`text` (YAML) with `number` at the path `knob`, and a comment behind it kept in its column.
+def edit_knob(text: str, knob: str, value: Scalar, name: str = NAME) -> str:
+    """`text` (YAML) with `value` at the path `knob`, and a comment behind it kept in its column.
 
     Raises:
         UserError: the knob is not in the file, or is tied to other places of it.
@@ -59,19 +63,19 @@ def edit_number(text: str, knob: str, number: float, name: str = NAME) -> str:
     keys = knob.split(".")
     try:
         parent = functools.reduce(operator.getitem, keys[:-1], wanted)
-        is_there = parent[keys[-1]] == number
+        is_there = parent[keys[-1]] == value
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"{name} does not spell out {knob}; write it there by hand: {_yaml(number)}."
+            f"{name} does not spell out {knob}; write it there by hand: {_yaml(value)}."
         ) from error
     if is_there:
         return text
-    parent[keys[-1]] = number
-    edited = _with_scalar(text, keys, number)
+    parent[keys[-1]] = value
+    edited = _with_scalar(text, keys, value)
     if not _reads_as(edited, wanted):  # an alias, say
         raise UserError(
             f"{name}: {knob} cannot be changed without changing other keys; write it there by "
-            f"hand: {_yaml(number)}."
+            f"hand: {_yaml(value)}."
         )
     return edited
 
@@ -226,8 +230,10 @@ def _flow(knobs: Knobs) -> str:
 
 
 def _yaml(value: Scalar) -> str:
-    """A name as it is; a float to the last bit, for readers of YAML 1.1 (want a point) and 1.2."""
+    """A number to the last bit; for readers of YAML 1.1 (which want a point) and 1.2."""
     if isinstance(value, str):
-        return value
+        return value if WORD.fullmatch(value) and value not in NO_STRINGS else json.dumps(value)
+    if value is None or isinstance(value, bool | int):
+        return json.dumps(value)
     text = repr(float(value))
     return text.replace("e", ".0e") if "e" in text and "." not in text else text

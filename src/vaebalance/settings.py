@@ -22,6 +22,7 @@ from vaebalance.errors import UserError
 from vaebalance.evaluation import EvaluateSpec
 from vaebalance.likelihoods import Likelihood
 from vaebalance.model import ModelSpec
+from vaebalance.objectives import Objective
 from vaebalance.penalties import Penalty
 from vaebalance.specs import Spec
 from vaebalance.training import TrainSpec
@@ -33,7 +34,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 WEIGHTED_LOSS_REFUSED = (
     "the weighted loss has derivative D ≥ 0 in α, so over its own weight it always picks the end "
-    "of the range; use negative_elbo"
+    "of the range; use nll, or frontier to see what can be had"
 )
 
 
@@ -48,35 +49,58 @@ class ReportSpec(Spec):
     """Test images in the latent plane, at most."""
 
 
+class Span(Spec):
+    """What a study may put where one knob stands: numbers from low to high, or one of `choices`."""
+
+    low: float | None = None
+    """Least value."""
+    high: float | None = None
+    """Largest value."""
+    log: bool = False
+    """Whether values are spread evenly on a log scale; then low must be above 0."""
+    choices: tuple[str | bool | int | float | None, ...] | None = None
+    """The values to choose from, at least two, in the place of low and high."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.log:
+                raise ValueError("choices stand alone: leave out low, high and log")
+            if len(self.choices) < 2 or len(set(map(repr, self.choices))) < len(self.choices):
+                raise ValueError("choices must be at least two different values")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("needs low and high, or choices")
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low}) must be less than high ({self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low ({self.low}) must be above 0 on a log scale")
+        return self
+
+
 class TuneSpec(Spec):
     """The `tune` section."""
 
     study: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,80}$")
     """Name of letters, digits, dot, dash, underscore; the same name continues the same study."""
-    parameter: Literal["alpha", "beta"]
-    """The weight that is searched; only the ratio matters, so the other stays as it is."""
-    low: float = Field(gt=0)
-    """Least weight of the search."""
-    high: float = Field(gt=0)
-    """Largest weight of the search."""
+    objective: Objective
+    """What is asked of each trained model, of validation images."""
+    space: dict[str, Span] = Field(min_length=1)
+    """Path of a knob, as balance.beta, to the values that the study may try."""
+    sampler: Literal["gp", "tpe", "quasi_random"]
+    """gp: Gaussian process; tpe: tree-structured Parzen estimator; quasi_random: evenly spread."""
     trials: int = Field(ge=1)
     """Finished trials that the study shall have."""
-    objective: Literal["negative_elbo"]
-    """Validation D + R at α = β = 1, in nats per image; least wins."""
-    sampler: Literal["gp", "tpe", "quasi_random"]
+    workers: int = Field(ge=1, le=256)
+    """Processes that train at once, which share the cores."""
 
     @field_validator("objective", mode="before")
     @classmethod
     def _refuse_weighted_loss(cls, objective: object) -> object:
-        if objective == "weighted_loss":
+        kind = objective.get("kind") if isinstance(objective, dict) else objective
+        if kind == "weighted_loss":
             raise ValueError(WEIGHTED_LOSS_REFUSED)
         return objective
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"low ({self.low}) must be less than high ({self.high})")
-        return self
 
 
 class PrepareSettings(Spec):
@@ -236,6 +260,9 @@ def _locate(loc: tuple[int | str, ...], raw: Any) -> tuple[list[str], type[Spec]
             continue
         path.append(str(part))
         spec = _spec(annotation, raw)
+        if get_origin(annotation) is dict:  # its keys are anyone's
+            annotation, raw = get_args(annotation)[1], _child(raw, part)
+            continue
         field = spec.model_fields.get(str(part)) if spec else None
         annotation = field.annotation if field else None
         raw = _child(raw, part)

@@ -27,8 +27,11 @@ SMALL = {
 Project = Callable[..., Path]
 
 
-def edited(text: str, **values: str) -> str:
+def edited(text: str, space: str | None = None, **values: str) -> str:
     """The text of params.yaml with other values of knobs whose names occur once."""
+    if space is not None:
+        text, count = re.subn(r"(?m)^  space: .*\n    .*$", f"  space: {space}", text)
+        assert count == 1
     for name, value in values.items():
         text, count = re.subn(rf"(?m)^( *{name}:) +[^#\n]*?( *#|$)", rf"\1 {value}\2", text)
         assert count == 1, name

@@ -17,6 +17,7 @@ SCRIPT = Path(__file__).parents[2] / "pipelines" / "tune.py"
         ([], Options(list=False, promote=None)),
         (["--list"], Options(list=True, promote=None)),
         (["--promote", "best"], Options(list=False, promote="best")),
+        (["--promote", "knee"], Options(list=False, promote="knee")),
         (["--promote", "7"], Options(list=False, promote=7)),
     ],
 )
@@ -45,5 +46,5 @@ finally:
     print("heavy:", sorted(heavy))
 """
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "--promote best|N" in shown.stdout
+    assert "--promote best|knee|N" in shown.stdout
     assert "heavy: []" in shown.stdout

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,12 +15,15 @@ from vaebalance.data import open_dataset
 from vaebalance.epochs import EpochReport
 from vaebalance.errors import UserError
 from vaebalance.experiment import Training
-from vaebalance.settings import PARAMS, TrainSettings, load
+from vaebalance.settings import PARAMS, Settings, TrainSettings, load
 from vaebalance.tuning.cli import Options
 from vaebalance.tuning.command import run
+from vaebalance.tuning.frontier import hypervolume
 from vaebalance.tuning.journal import FILE, Journal
+from vaebalance.tuning.objective import measured
 
 ROOT = Path(__file__).parents[2]
+BETA = "balance.beta"
 RUN = Options(list=False, promote=None)
 LIST = Options(list=True, promote=None)
 BEST = Options(list=False, promote="best")
@@ -50,7 +54,7 @@ def trials_of(folder, study):
 
 
 def pairs(trials):
-    return [(trial.number, trial.weight, trial.value) for trial in trials]
+    return [(trial.number, trial.point, trial.values) for trial in trials]
 
 
 def runs_of(folder, study):
@@ -79,7 +83,7 @@ def whole(made_project):
     done = []
 
     def study(project):
-        folder = project(study="whole")
+        folder = project(study="whole", objective="{kind: negative_elbo}")
         if not done:
             run(RUN)
             done.append(True)
@@ -88,35 +92,46 @@ def whole(made_project):
     return study
 
 
-def test_a_study_leaves_trials_table_figure_and_runs(project, whole, capsys):
+def test_a_study_leaves_trials_table_figures_and_runs(project, whole, capsys):
     folder = whole(project)
     trials = trials_of(folder, "whole")
     assert [trial.state for trial in trials] == ["finished"] * 4
-    assert trials[0].weight == 1.0
+    assert trials[0].point == {BETA: 1.0}
     assert all(
-        trial.value == pytest.approx(trial.results["distortion"] + trial.results["rate"])
+        trial.values == pytest.approx((trial.results["distortion"] + trial.results["rate"],))
         for trial in trials
     )
     with (folder / "studies" / "whole" / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["beta"]) for row in rows] == [trial.weight for trial in trials]
-    assert [float(row["negative_elbo"]) for row in rows] == [trial.value for trial in trials]
-    assert (folder / "studies" / "whole" / "study.png").read_bytes().startswith(b"\x89PNG")
+    assert [float(row[BETA]) for row in rows] == [trial.point[BETA] for trial in trials]
+    assert [(float(row["negative_elbo"]),) for row in rows] == [trial.values for trial in trials]
+    figures = folder / "studies" / "whole" / "figures"
+    names = {"frontier", "history", "slices"}
+    assert {path.name for path in figures.iterdir()} == {
+        f"{name}{end}" for name in names for end in (".png", ".vl.json")
+    }
+    for name in names:
+        assert (figures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
     parent, nested = runs_of(folder, "whole")
-    best = min(trials, key=lambda trial: trial.value)
+    best = min(trials, key=lambda trial: trial.values)
     assert parent.info.status == "FINISHED"
-    assert parent.data.metrics["best/negative_elbo"] == best.value
-    assert parent.data.metrics["best/beta"] == best.weight
+    assert parent.data.metrics["best/negative_elbo"] == best.values[0]
+    assert parent.data.metrics["best/beta"] == best.point[BETA]
+    assert parent.data.metrics["best/trial"] == best.number
     assert parent.data.metrics["trials/finished"] == 4
     assert parent.data.params["train.epochs"] == "3"
-    artifacts = MlflowClient(f"sqlite:///{folder}/mlflow.db").list_artifacts(parent.info.run_id)
-    assert {file.path for file in artifacts} >= {"trials.csv", "study.png"}
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    artifacts = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert artifacts >= {"trials.csv", "figures"}
+    drawn = {file.path for file in client.list_artifacts(parent.info.run_id, "figures")}
+    assert "figures/frontier.vl.json" in drawn
     assert len(nested) == 4
     for trial, logged in zip(trials, nested, strict=True):
         assert logged.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert float(logged.data.params["balance.beta"]) == trial.weight
-        assert logged.data.metrics["final/validation/negative_elbo"] == trial.value
+        assert float(logged.data.params[BETA]) == trial.point[BETA]
+        assert logged.data.metrics["final/validation/negative_elbo"] == trial.values[0]
+        assert logged.data.metrics["objective/negative_elbo"] == trial.values[0]
         assert len(curve(folder, logged, "train/distortion")) == 3
 
 
@@ -127,7 +142,7 @@ def test_a_study_that_has_enough_says_so_and_shows_them(project, whole, capsys):
     shown = capsys.readouterr().out
     assert "the study 'whole' has its 4 finished trials; raise tune.trials for more" in shown
     assert "★ best" in shown
-    assert "4 finished, of 4 wanted; best β = " in shown
+    assert "4 finished, of 4 wanted; best: trial " in shown
     assert (folder / "studies" / "whole" / FILE).read_bytes() == before
     parent, nested = runs_of(folder, "whole")
     assert len(nested) == 4
@@ -136,7 +151,7 @@ def test_a_study_that_has_enough_says_so_and_shows_them(project, whole, capsys):
 
 def test_listing_runs_nothing(project, whole, capsys):
     folder = whole(project)
-    project(study="whole", trials="9", parameter="alpha")
+    project(study="whole", trials="9", space="{balance.alpha: {low: 1, high: 2}}")
     run(LIST)
     shown = capsys.readouterr().out
     header = next(line for line in shown.splitlines() if line.startswith("┃"))
@@ -155,7 +170,7 @@ def test_a_study_that_is_not_there_is_named_with_those_that_are(project, whole):
 
 def test_other_settings_are_refused_for_running_and_promoting(project, whole):
     folder = whole(project)
-    project(study="whole", latent_size="3")
+    project(study="whole", objective="{kind: negative_elbo}", latent_size="3")
     before = (folder / PARAMS).read_bytes()
     for options in (RUN, BEST):
         with pytest.raises(UserError, match=r"model\.latent_size: 8 in the study, 3 now"):
@@ -177,15 +192,15 @@ def test_a_promoted_weight_trains_to_the_trials_number_bit_for_bit(project, whol
         assert f"-{a}\n" in shown
         assert f"+{b}\n" in shown
     trials = trials_of(folder, "whole")
-    best = min(trials, key=lambda trial: trial.value)
+    best = min(trials, key=lambda trial: trial.values)
     trial = best if choice == "best" else trials[choice]
-    assert f"trial {trial.number}: β = {trial.weight:g}" in shown
+    assert f"trial {trial.number}: β = {trial.point[BETA]:g}" in shown
     noted = Journal(folder / "studies" / "whole").notes["promoted"]
-    assert (noted["trial"], noted["balance.beta"]) == (trial.number, trial.weight)
+    assert (noted["trial"], noted[BETA]) == (trial.number, trial.point[BETA])
 
     training = Training(load(TrainSettings), open_dataset(Path("data/prepared")))
     assert [report.epoch for report in training if isinstance(report, EpochReport)] == [1, 2, 3]
-    assert training.best.validation.negative_elbo == trial.value
+    assert training.best.validation.negative_elbo == trial.values[0]
     assert training.best.validation.rate == trial.results["rate"]
 
 
@@ -197,10 +212,10 @@ def test_after_promotion_the_study_goes_on(project, whole):
     run(RUN)
     trials = trials_of(folder, "whole")
     assert len(trials) == 5
-    assert trials[0].weight == 1.0
+    assert trials[0].point == {BETA: 1.0}
     parent, nested = runs_of(folder, "whole")
     assert len(nested) == 5
-    assert parent.data.params["tune.low"] == "0.05"
+    assert parent.data.params["tune.space.balance.beta.low"] == "0.05"
 
 
 def test_sigkill_in_a_training_then_again_ends_as_never_killed(project):
@@ -229,7 +244,7 @@ def test_ctrl_c_says_what_is_finished_and_how_to_go_on(project):
     process.send_signal(signal.SIGINT)
     shown = process.communicate(timeout=60)[0]
     assert process.returncode == 130
-    assert "of 400 wanted; best β" in shown
+    assert "of 400 wanted; best: trial " in shown
     assert "stopped; no finished trial is lost. Go on with `python pipelines/tune.py`." in shown
     assert "Traceback" not in shown
     finished = [t for t in trials_of(folder, "stopped") if t.state == "finished"]
@@ -253,7 +268,7 @@ def test_a_diverging_training_is_recorded_and_the_study_goes_on(project, monkeyp
     run(RUN)
     trials = trials_of(folder, "diverged")
     assert [trial.state for trial in trials] == ["finished", "diverged", "finished"]
-    assert trials[1].weight == spoilt[0]
+    assert trials[1].point == {BETA: spoilt[0]}
     assert "is NaN or infinite at epoch 1" in trials[1].results["reason"]
     assert f"diverged ({trials[1].results['reason']})" in capsys.readouterr().out
     _, nested = runs_of(folder, "diverged")
@@ -262,16 +277,82 @@ def test_a_diverging_training_is_recorded_and_the_study_goes_on(project, monkeyp
 
 
 def test_the_weighted_loss_is_refused_with_its_reason(project):
-    project(objective="weighted_loss")
+    project(objective="{kind: weighted_loss}")
     with pytest.raises(UserError, match=r"tune\.objective.*always picks the end of the range"):
         run(RUN)
 
 
 def test_alpha_is_searched_likewise(project):
-    folder = project(study="alpha", parameter="alpha", trials="2", sampler="quasi_random")
+    space = "{balance.alpha: {low: 0.05, high: 20.0, log: true}}"
+    folder = project(study="alpha", space=space, trials="2", sampler="quasi_random")
     run(RUN)
     assert [trial.state for trial in trials_of(folder, "alpha")] == ["finished", "finished"]
     run(BEST)
     assert load(TrainSettings).balance.beta == 1.0
-    weights = [trial.weight for trial in trials_of(folder, "alpha")]
+    weights = [trial.point["balance.alpha"] for trial in trials_of(folder, "alpha")]
     assert load(TrainSettings).balance.alpha in weights
+
+
+def test_several_knobs_by_nll_are_promoted_bit_for_bit(project, capsys):
+    """A weight, a size, a rate and a kind; with the objective measured anew."""
+    space = (
+        "{balance.beta: {low: 0.1, high: 4, log: true}, model.latent_size: {low: 2, high: 9}, "
+        "train.learning_rate: {low: 0.001, high: 0.01, log: true}, "
+        "likelihood.kind: {choices: [bernoulli, gaussian_learned]}}"
+    )
+    folder = project(study="several", space=space, trials="5", sampler="quasi_random")
+    run(RUN)
+    figures = {path.name for path in (folder / "studies" / "several" / "figures").iterdir()}
+    assert "importance.png" in figures
+    trials = trials_of(folder, "several")
+    assert {trial.point["likelihood.kind"] for trial in trials} == {"bernoulli", "gaussian_learned"}
+    trial = next(t for t in trials if t.point["likelihood.kind"] == "gaussian_learned")
+    run(Options(list=False, promote=trial.number))
+    settings = load(Settings)
+    training = Training(load(TrainSettings), open_dataset(Path("data/prepared")))
+    list(training)
+    outcome = measured(settings, open_dataset(Path("data/prepared")), training)
+    assert outcome.values == trial.values
+    assert {**outcome.results, "seconds": trial.results["seconds"]} == trial.results
+    assert settings.model.latent_size == trial.point["model.latent_size"]
+
+
+def test_a_frontier_is_found_drawn_and_promoted(project, capsys):
+    folder = project(
+        study="frontier",
+        objective="{kind: frontier}",
+        trials="5",
+        epochs="40",
+        learning_rate="0.01",
+    )
+    run(RUN)
+    trials = trials_of(folder, "frontier")
+    assert [t.values for t in trials] == [
+        (t.results["distortion"], t.results["rate"]) for t in trials
+    ]
+    assert {t.point[BETA] for t in trials} >= {0.05, 20.0, 1.0}
+    parent, _ = runs_of(folder, "frontier")
+    found = parent.data.metrics
+    reference = (found["frontier/reference_distortion"], found["frontier/reference_rate"])
+    assert reference[1] == 100
+    assert found["frontier/hypervolume"] == hypervolume([t.values for t in trials], reference) > 0
+    with pytest.raises(UserError, match="no best point"):
+        run(BEST)
+    number = min(trials, key=lambda t: t.values[0]).number
+    run(Options(list=False, promote=number))
+    assert "hypervolume" in capsys.readouterr().out
+    assert load(TrainSettings).balance.beta == trials[number].point[BETA]
+
+
+def test_what_could_not_be_written_back_is_refused_before_any_trial(project):
+    """params.yaml leaves the knob to its default."""
+    folder = project(
+        study="unwritable",
+        space="{balance.kp: {low: 0.001, high: 0.1, log: true}}",
+    )
+    text = (folder / PARAMS).read_text("utf-8")
+    balance = "balance: {kind: control_vae, rate: 6.0}\n"
+    (folder / PARAMS).write_text(re.sub(r"(?ms)^balance:.*?^(?=penalty:)", balance, text), "utf-8")
+    with pytest.raises(UserError, match=r"does not spell out balance\.kp"):
+        run(RUN)
+    assert Journal(folder / "studies" / "unwritable").trials() == []

@@ -10,9 +10,10 @@ import pytest
 
 from vaebalance.errors import UserError
 from vaebalance.tuning.journal import FILE, Journal
-from vaebalance.tuning.space import Range
+from vaebalance.tuning.space import Choices, Range, Space
 
-SPACE = Range("balance.beta", 0.05, 20.0)
+BETA = "balance.beta"
+SPACE = Space((Range(BETA, 0.05, 20.0),))
 
 
 @pytest.fixture
@@ -22,23 +23,54 @@ def journal(tmp_path):
 
 def fill(journal):
     for weight, value in ((1.0, 30.0), (0.5, 20.0)):
-        trial = journal.add(SPACE, weight, "me")
-        journal.finish(trial, value, {"distortion": value - 5, "rate": 5.0})
-    journal.diverge(journal.add(SPACE, 0.05, "me"), "the rate is NaN")
-    return journal.add(SPACE, 7.0, "you")
+        trial = journal.add(SPACE, {BETA: weight}, "me")
+        journal.finish(trial, [value], {"distortion": value - 5, "rate": 5.0})
+    journal.diverge(journal.add(SPACE, {BETA: 0.05}, "me"), "the rate is NaN")
+    return journal.add(SPACE, {BETA: 7.0}, "you")
 
 
 def test_trials_come_back_as_they_were_put_in(journal):
     running = fill(journal)
     for trials in (journal.trials(), Journal(journal.folder).trials()):
         assert [t.number for t in trials] == [0, 1, 2, 3]
-        assert [t.weight for t in trials] == [1.0, 0.5, 0.05, 7.0]
+        assert [t.point[BETA] for t in trials] == [1.0, 0.5, 0.05, 7.0]
         assert [t.state for t in trials] == ["finished", "finished", "diverged", "running"]
-        assert [t.value for t in trials] == [30.0, 20.0, None, None]
+        assert [t.values for t in trials] == [(30.0,), (20.0,), None, None]
         assert trials[1].results == {"distortion": 15.0, "rate": 5.0}
         assert trials[2].results == {"reason": "the rate is NaN"}
         assert trials[3] == running
         assert trials[3].worker == "you"
+
+
+def test_two_numbers_a_target_and_other_types_come_back(tmp_path):
+    space = Space(
+        (
+            Range("model.latent_size", 2, 16, log=False, whole=True),
+            Choices("train.patience", (3, None)),
+            Choices("likelihood.kind", ("bernoulli", "laplace")),
+        )
+    )
+    point = {"model.latent_size": 3, "train.patience": None, "likelihood.kind": "laplace"}
+    journal = Journal(tmp_path / "s", ("higher", "lower"))
+    journal.note("subject", {})
+    journal.finish(journal.add(space, point, "me"), [1.5, 2.5], {"rate": 2.5}, violation=-0.25)
+    (trial,) = Journal(tmp_path / "s").trials()
+    assert (trial.point, trial.values, trial.violation) == (point, (1.5, 2.5), -0.25)
+    assert isinstance(trial.point["model.latent_size"], int)
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(journal.folder / FILE))
+    )
+    study = optuna.load_study(study_name="s", storage=storage)
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert list(study.trials[0].constraints.values()) == [-0.25]
+
+
+def test_a_study_killed_before_its_first_note_is_begun_anew_by_another_objective(tmp_path):
+    Journal(tmp_path / "s")
+    other = Journal(tmp_path / "s", ("lower", "lower"))
+    other.finish(other.add(SPACE, {BETA: 1.0}, "me"), [1.0, 2.0], {})
+    other.note("subject", {})
+    assert Journal(tmp_path / "s").trials()[0].values == (1.0, 2.0)
 
 
 def test_a_trial_taken_over_has_another_worker(journal):
@@ -70,8 +102,8 @@ def test_a_line_cut_short_by_a_crash_is_dropped(journal):
     path.write_bytes(whole + b'{"op_code": 4, "worker_')
     again = Journal(journal.folder)
     assert path.read_bytes().startswith(whole)
-    again.add(SPACE, 3.0, "me")
-    assert [t.weight for t in Journal(journal.folder).trials()] == [1.0, 0.5, 0.05, 7.0, 3.0]
+    again.add(SPACE, {BETA: 3.0}, "me")
+    assert [t.point[BETA] for t in Journal(journal.folder).trials()] == [1.0, 0.5, 0.05, 7.0, 3.0]
 
 
 def test_a_damaged_file_is_named(journal):
@@ -103,4 +135,4 @@ def test_a_process_killed_while_it_holds_the_locks_blocks_nobody(journal):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     with journal.lock.acquire(timeout=5):
-        journal.add(SPACE, 1.0, "me")
+        journal.add(SPACE, {BETA: 1.0}, "me")

@@ -6,25 +6,32 @@ import pytest
 from rich.console import Console
 
 from vaebalance.epochs import EpochReport, GradientNorms, SplitReport, Vitals
+from vaebalance.objectives import Constrained, Frontier, Metric, NegativeElbo, Nll
+from vaebalance.tuning.decision import chosen
 from vaebalance.tuning.journal import Trial
-from vaebalance.tuning.screen import Screen, best_of, duration, make_table
-from vaebalance.tuning.space import Range
+from vaebalance.tuning.screen import Screen, View, describe_goals, duration, make_table
+from vaebalance.tuning.space import Range, Space
 
-SPACE = Range("balance.beta", 0.05, 20.0)
+SPACE = Space((Range("balance.beta", 0.05, 20.0),))
+VIEW = View(SPACE, NegativeElbo(), lambda trial: trial.worker == "me")
 
 
 def finished(number, value):
-    results = {"distortion": value - 3, "rate": 3.0, "seconds": 12.34}
-    return Trial(number, 0.1 * (number + 1), "finished", value, results, "me")
+    results = {"distortion": value - 3, "rate": 3.0, "negative_elbo": value, "seconds": 12.34}
+    return trial(number, 0.1 * (number + 1), "finished", (value,), results)
+
+
+def trial(number, weight, state, values=None, results=None, worker="me", violation=None):
+    return Trial(number, {"balance.beta": weight}, state, values, violation, results or {}, worker)
 
 
 TRIALS = [
     finished(0, 30.0),
     finished(1, 20.0),
-    Trial(2, 0.05, "diverged", None, {"reason": "the rate is NaN"}, "me"),
+    trial(2, 0.05, "diverged", None, {"reason": "the rate is NaN"}),
     finished(3, 25.0),
-    Trial(4, 0.0512, "running", None, {}, "me"),
-    Trial(5, 0.0513, "running", None, {}, "gone"),
+    trial(4, 0.0512, "running"),
+    trial(5, 0.0513, "running", worker="gone"),
 ]
 
 
@@ -35,27 +42,27 @@ def drawn(table):
 
 
 def test_the_table_has_every_trial_and_marks_the_best():
-    rows = drawn(make_table(TRIALS, SPACE, lambda trial: trial.worker == "me")).splitlines()
+    rows = drawn(make_table(TRIALS, VIEW)).splitlines()
     body = [row.replace("│", " ").split() for row in rows if row.startswith("│")]
     assert body == [
-        ["0", "0.1", "27.00", "3.00", "30.00", "12.3"],
-        ["1", "0.2", "17.00", "3.00", "20.00", "★", "best", "12.3"],
+        ["0", "0.1", "27.00", "3.00", "30", "12.3"],
+        ["1", "0.2", "17.00", "3.00", "20", "★", "best", "12.3"],
         ["2", "0.05", "diverged"],
-        ["3", "0.4", "22.00", "3.00", "25.00", "12.3"],
+        ["3", "0.4", "22.00", "3.00", "25", "12.3"],
         ["4", "0.0512", "running"],
         ["5", "0.0513", "stopped"],
     ]
 
 
 def test_a_long_study_shows_its_last_trials():
-    shown = drawn(make_table(TRIALS[:4], SPACE, lambda trial: True, rows=2))
-    assert "30.00" not in shown
-    assert "25.00" in shown
+    shown = drawn(make_table(TRIALS[:4], VIEW, rows=2))
+    assert "27.00" not in shown
+    assert "22.00" in shown
 
 
 def test_the_earliest_of_equals_is_best():
-    assert best_of([finished(3, 1.0), finished(5, 1.0)]).number == 3
-    assert best_of([]) is None
+    assert chosen([finished(3, 1.0), finished(5, 1.0)], NegativeElbo()).number == 3
+    assert chosen([], NegativeElbo()) is None
 
 
 def report(epoch):
@@ -65,15 +72,14 @@ def report(epoch):
 
 
 def play(console):
-    screen = Screen(console, SPACE, "study s", 5, 60, lambda trial: True)
+    screen = Screen(console, VIEW, "study s", 5, 60)
     with screen:
-        for trial in TRIALS[:4]:
-            running = Trial(trial.number, trial.weight, "running", None, {}, "me")
-            screen.started(running)
-            screen.epoch(report(12))
+        for number in range(4):
+            screen.started(trial(number, TRIALS[number].point["balance.beta"], "running"))
+            screen.epoch(number, report(12))
             if console.is_terminal:
                 console.print(screen.render())
-            screen.ended(TRIALS[: trial.number + 1], trial.number)
+            screen.ended(TRIALS[: number + 1], number)
         screen.waiting(TRIALS)
         screen.waiting(TRIALS)
     return console.file.getvalue()
@@ -82,7 +88,8 @@ def play(console):
 def test_elsewhere_than_on_a_terminal_there_is_a_line_a_trial():
     lines = play(Console(file=io.StringIO(), width=200)).splitlines()
     assert len(lines) == 5
-    assert lines[0].startswith("trial 0: β = 0.1: D 27.00, R 3.00, D + R 30.00, the best so far")
+    first = "trial 0: β = 0.1: D 27.00, R 3.00, negative_elbo 30, the best so far"
+    assert lines[0].startswith(first)
     assert "1 of 5 finished, about" in lines[0]
     assert lines[2].startswith("trial 2: β = 0.05: diverged (the rate is NaN); 2 of 5 finished")
     assert "the best so far" not in lines[3]
@@ -100,3 +107,51 @@ def test_on_a_terminal_the_table_lives():
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_trials_that_run_at_once_have_a_line_each_until_they_end_or_their_worker_is_gone():
+    console = Console(file=io.StringIO(), width=100, height=40, force_terminal=True)
+    screen = Screen(console, VIEW, "study s", 5, 60)
+    for number in (0, 1):
+        screen.started(trial(number, 0.1 * (number + 1), "running"))
+    screen.epoch(1, report(7))
+    shown = drawn(screen.render())
+    assert "trial 0: β = 0.1\n" in shown
+    assert "trial 1: β = 0.2, epoch 7/60, D 17.00" in shown
+    screen.lost(1)
+    screen.ended([finished(0, 30.0), trial(1, 0.2, "running", worker="gone")], 0)
+    shown = drawn(screen.render())
+    assert "trial 0: β" not in shown
+    assert "trial 1: β" not in shown
+    assert "stopped" in shown
+
+
+def test_a_frontier_is_marked():
+    def point(number, distortion, rate):
+        results = {"distortion": distortion, "rate": rate, "seconds": 1.0}
+        return trial(number, 0.1 * (number + 1), "finished", (distortion, rate), results)
+
+    trials = [point(0, 10.0, 0.0), point(1, 4.0, 2.0), point(2, 0.0, 20.0), point(3, 5.0, 3.0)]
+    shown = drawn(make_table(trials, View(SPACE, Frontier(), lambda trial: True)))
+    rows = [line.replace("│", " ").split() for line in shown.splitlines() if line[0] == "│"]
+    assert rows == [
+        ["0", "0.1", "10.00", "0.00", "frontier", "1.0"],
+        ["1", "0.2", "4.00", "2.00", "★", "knee", "1.0"],
+        ["2", "0.3", "0.00", "20.00", "frontier", "1.0"],
+        ["3", "0.4", "5.00", "3.00", "1.0"],
+    ]
+
+
+def test_a_missed_target_is_marked():
+    results = {"distortion": 7.0, "rate": 3.0, "seconds": 1.0}
+    missed = trial(0, 0.1, "finished", (3.0,), results, violation=0.5)
+    view = View(SPACE, Constrained(rmse=0.1), lambda trial: True)
+    assert "misses" in drawn(make_table([missed], view))
+
+
+def test_goals_in_words():
+    assert describe_goals(Frontier()) == (
+        "least validation D, nats per image and least validation R, nats per image"
+    )
+    assert describe_goals(Metric(name="test/psnr")) == "largest validation PSNR, dB"
+    assert describe_goals(Nll(samples=8)).startswith("least validation nll (calibrated, K = 8)")

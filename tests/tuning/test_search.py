@@ -35,7 +35,7 @@ def spawn(folder, sampler, trials, name="a", together=1):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_current_weight_comes_first_then_as_many_as_asked(sampler, whole):
     trials = whole[sampler]
-    assert trials[0] == (0, 1.0, toy.valley(1.0))
+    assert trials[0] == (0, 1.0, (toy.valley({toy.BETA: 1.0}),))
     assert [number for number, _, _ in trials] == list(range(14))
     assert len({weight for _, weight, _ in trials}) == 14
 
@@ -67,7 +67,7 @@ def test_an_interrupted_trial_is_run_again(sampler, whole, tmp_path):
         def interrupted(trial, stop_at=stop_at):
             if trial.number == stop_at:
                 raise KeyboardInterrupt
-            return Outcome(toy.valley(trial.weight), {})
+            return Outcome((toy.valley(trial.point),), {})
 
         with pytest.raises(KeyboardInterrupt):
             toy.run(tmp_path / "s", sampler, 14, interrupted)
@@ -82,14 +82,14 @@ def test_two_starts_at_once_share_the_work(tmp_path):
     assert [process.returncode for process in processes] == [0, 0]
     trials = Journal(tmp_path / "s").trials()
     assert [trial.number for trial in trials] == list(range(12))
-    assert all(trial.value == toy.valley(trial.weight) for trial in trials)
+    assert all(trial.values == (toy.valley(trial.point),) for trial in trials)
     numbers = [int(word) for words in ran for word in words if word.isdecimal()]
     assert sorted(numbers) == list(range(12))  # none twice
     assert {trial.results["process"] for trial in trials} == {"a", "b"}
 
 
 def test_a_trial_of_a_living_process_is_left_alone_and_waited_for(tmp_path):
-    journal, plan = Journal(tmp_path / "s"), Plan(toy.SPACE, "gp", 0, 2, 1.0)
+    journal, plan = Journal(tmp_path / "s"), Plan(toy.SPACE, "gp", 0, 2, {toy.BETA: 1.0})
     with presence(journal.locks) as living:
         theirs = claim(journal, plan, living)
         with presence(journal.locks) as me:
@@ -110,7 +110,7 @@ def test_a_diverged_trial_is_recorded_and_not_retried(tmp_path):
         seen.append(trial.number)
         if trial.number in (1, 3):
             raise NonFiniteError("the rate is NaN at epoch 3, step 7. Lower train.learning_rate.")
-        return Outcome(toy.valley(trial.weight), {})
+        return Outcome((toy.valley(trial.point),), {})
 
     trials = toy.run(tmp_path / "s", "gp", 5, diverging)
     assert [t.state for t in trials] == [

@@ -7,19 +7,20 @@ import pytest
 
 from vaebalance.data import open_dataset
 from vaebalance.errors import UserError
-from vaebalance.settings import PARAMS, Settings, load
+from vaebalance.settings import PARAMS, Settings, load, parse
 from vaebalance.tuning.journal import Journal
+from vaebalance.tuning.knobs import search_space
 from vaebalance.tuning.subject import (
     describe_subject,
     fingerprint,
+    objective_of,
     open_prepared,
+    reference_of,
     refuse_other_subject,
     refuse_pointless,
     remember,
-    search_space,
     space_of,
     start_of,
-    with_weight,
 )
 
 
@@ -36,12 +37,24 @@ def dataset(prepared):
 @pytest.fixture
 def journal(settings, dataset, tmp_path):
     journal = Journal(tmp_path / "s")
-    remember(journal, describe_subject(settings, dataset), search_space(settings), 1.0)
+    remember(journal, subject_of(settings, dataset), {"balance.beta": 1.0}, None)
     return journal
 
 
+def subject_of(settings, dataset):
+    return describe_subject(settings, dataset, search_space(settings))
+
+
+def spanning(settings, **spans):
+    """The settings with `balance_beta={…}` and so on as the searched knobs."""
+    space = {knob.replace("_", ".", 1): span for knob, span in spans.items()}
+    raw = settings.model_dump(mode="json")
+    raw["tune"]["space"] = space
+    return parse(raw)
+
+
 def test_the_weight_and_what_changes_no_number_are_no_part_of_it(settings, dataset):
-    subject = describe_subject(settings, dataset)
+    subject = subject_of(settings, dataset)
     same = settings.replace(
         balance=settings.balance.replace(beta=3.0),
         train=settings.train.replace(checkpoint_every=7),
@@ -49,8 +62,8 @@ def test_the_weight_and_what_changes_no_number_are_no_part_of_it(settings, datas
         report=settings.report.replace(images=3),
         evaluate=settings.evaluate.replace(nll_samples=3),
     )
-    assert describe_subject(same, dataset) == subject
-    assert fingerprint(describe_subject(same, dataset)) == fingerprint(subject)
+    assert subject_of(same, dataset) == subject
+    assert fingerprint(subject_of(same, dataset)) == fingerprint(subject)
     assert json.loads(json.dumps(subject)) == subject
 
 
@@ -59,67 +72,111 @@ def test_the_weight_and_what_changes_no_number_are_no_part_of_it(settings, datas
     [
         ("train", {"epochs": 4}, r"train\.epochs: 3 in the study, 4 now"),
         ("balance", {"alpha": 2.0}, r"balance\.alpha: 1\.0 in the study, 2\.0 now"),
-        ("tune", {"low": 0.01}, r"tune\.low: 0\.05 in the study, 0\.01 now"),
-        ("tune", {"parameter": "alpha"}, r"tune\.parameter: \"beta\" in the study, \"alpha\" now"),
+        (
+            "tune",
+            {"space": {"balance.beta": {"low": 0.01, "high": 20.0, "log": True}}},
+            r"tune\.space\.balance\.beta\.low: 0\.05 in the study, 0\.01 now",
+        ),
+        (
+            "tune",
+            {"space": {"balance.alpha": {"low": 0.05, "high": 20.0, "log": True}}},
+            r"tune\.space\.balance\.alpha\.low: absent in the study, 0\.05 now",
+        ),
+        ("tune", {"objective": {"kind": "nll", "samples": 5}}, r"samples: 64 in the study, 5 now"),
+        ("evaluate", {"latent_samples": 7}, r"evaluate\.latent_samples: 5000 in the study, 7 now"),
         ("model", {"latent_size": 3}, r"model\.latent_size: 8 in the study, 3 now"),
         ("likelihood", {"kind": "gaussian", "sigma": 0.1}, r"likelihood\.sigma: absent in the st"),
         (None, {"seed": 5}, r"seed: 0 in the study, 5 now"),
     ],
 )
 def test_other_settings_are_refused(settings, dataset, journal, section, changes, message):
-    refuse_other_subject(journal, describe_subject(settings, dataset))
+    refuse_other_subject(journal, subject_of(settings, dataset))
     if section is None:
         other = settings.replace(**changes)
     else:
         values = settings.model_dump()[section] | changes
         other = settings.replace(**{section: values})
     with pytest.raises(UserError, match=message) as raised:
-        refuse_other_subject(journal, describe_subject(other, dataset))
+        refuse_other_subject(journal, subject_of(other, dataset))
     assert "begin another study by a new name in tune.study" in str(raised.value)
-    if "parameter" in changes:
-        assert "balance" not in str(raised.value)
+    if "space" in changes:  # that other knobs differ follows from this
+        assert "balance.beta: " not in str(raised.value)
 
 
 def test_other_data_is_refused(settings, dataset, journal):
     info = dataclasses.replace(dataset.info, digest="0" * 64)
     other = dataclasses.replace(dataset, info=info)
     with pytest.raises(UserError, match=r'data/prepared \(digest\): "\w+" in the study, "0000'):
-        refuse_other_subject(journal, describe_subject(settings, other))
+        refuse_other_subject(journal, subject_of(settings, other))
 
 
 def test_what_it_searches_is_remembered(settings, journal):
     assert space_of(journal) == search_space(settings)
-    assert start_of(journal) == 1.0
+    assert start_of(journal) == {"balance.beta": 1.0}
+    assert objective_of(journal) == settings.tune.objective
+    assert reference_of(journal) is None
 
 
-def test_a_weight_out_of_range_is_not_the_start(settings, dataset, tmp_path):
-    journal = Journal(tmp_path / "other")
-    remember(journal, describe_subject(settings, dataset), search_space(settings), 0.01)
+def test_the_hypervolumes_reference_point_is_remembered(settings, dataset, tmp_path):
+    tune = settings.tune.model_dump() | {"objective": {"kind": "frontier", "largest_rate": 40.0}}
+    frontier = settings.replace(tune=tune)
+    journal = Journal(tmp_path / "other", ("lower", "lower"))
+    remember(journal, subject_of(frontier, dataset), None, 27.5)
+    assert reference_of(journal) == (27.5, 40.0)
     assert start_of(journal) is None
 
 
-def test_a_trials_settings_are_checked_ones_with_the_weight(settings):
-    trial = with_weight(settings, 0.4128)
-    assert trial.balance == settings.balance.replace(beta=0.4128)
-    assert (trial.train, trial.model, trial.seed) == (settings.train, settings.model, 0)
-    with pytest.raises(ValueError, match="beta"):
-        with_weight(settings, -1.0)
+def test_what_an_objective_reads_of_the_evaluation_counts(settings, dataset):
+    """And nothing else of it."""
+    more = settings.evaluate.replace(latent_samples=99)
+    for objective, counts in (
+        ({"kind": "negative_elbo"}, False),
+        ({"kind": "nll"}, True),
+        ({"kind": "metric", "name": "latents/coverage"}, True),
+    ):
+        one = settings.replace(tune=settings.tune.model_dump() | {"objective": objective})
+        other = one.replace(evaluate=more)
+        assert (subject_of(one, dataset) != subject_of(other, dataset)) == counts
+
+
+def pointless(settings):
+    refuse_pointless(settings, search_space(settings))
 
 
 def test_a_search_that_makes_no_difference_is_refused(settings):
-    refuse_pointless(settings)
+    pointless(settings)
     plain = settings.replace(model=settings.model.replace(posterior="deterministic"))
     with pytest.raises(UserError, match=r"model\.posterior = 'deterministic'.*no rate"):
-        refuse_pointless(plain)
+        pointless(plain)
     alone = settings.replace(balance=settings.balance.replace(alpha=0.0))
-    with pytest.raises(UserError, match=r"balance\.alpha = 0.*'beta' would make no difference"):
-        refuse_pointless(alone)
+    with pytest.raises(
+        UserError, match=r"balance\.alpha = 0.*tune\.space would make no difference"
+    ):
+        pointless(alone)
 
 
-def test_a_weight_that_the_balance_sets_itself_cannot_be_searched(settings):
-    itself = settings.replace(balance={"kind": "control_vae", "rate": 6.0})
-    with pytest.raises(UserError, match=r"'beta'.*'control_vae' sets this weight itself"):
-        refuse_pointless(itself)
+def test_an_autoencoder_may_be_searched_for_what_needs_no_rate(settings):
+    rates = {"low": 1e-4, "high": 1e-2, "log": True}
+    plain = spanning(settings, train_learning_rate=rates).replace(
+        model=settings.model.replace(posterior="deterministic")
+    )
+    with pytest.raises(UserError, match="no rate"):
+        pointless(plain)
+    metric = {"objective": {"kind": "metric", "name": "test/ssim"}}
+    pointless(plain.replace(tune=plain.tune.model_dump() | metric))
+
+
+def test_kinds_of_likelihood_compare_by_what_is_calibrated_only(settings):
+    kinds = spanning(settings, likelihood_kind={"choices": ["bernoulli", "laplace"]})
+    pointless(kinds)
+    own = ["negative_elbo", "frontier"]
+    own_metric = {"kind": "metric", "name": "test/importance_weighted_nll"}
+    for objective in [*({"kind": kind} for kind in own), own_metric]:
+        other = kinds.replace(tune=kinds.tune.model_dump() | {"objective": objective})
+        with pytest.raises(UserError, match=r"likelihood\.kind cannot be searched.*kind: nll"):
+            pointless(other)
+    metric = {"kind": "metric", "name": "test/calibrated_nll"}
+    pointless(kinds.replace(tune=kinds.tune.model_dump() | {"objective": metric}))
 
 
 def lock_file(folder, **data):

@@ -14,12 +14,15 @@ import optuna
 
 from vaebalance.tuning.journal import LOCKS, Journal, Trial
 from vaebalance.tuning.search import Outcome, Plan, search
-from vaebalance.tuning.space import Range
+from vaebalance.tuning.space import Point, Range, Space, Value
 
-SPACE = Range("balance.beta", 0.05, 20.0)
+BETA = "balance.beta"
+SPACE = Space((Range(BETA, 0.05, 20.0),))
 
 
-def valley(weight: float) -> float:
+def valley(point: Point) -> float:
+    weight = point[BETA]
+    assert isinstance(weight, float)
     return 100 + math.log(weight / 0.7) ** 2 + 0.1 * math.sin(40 * weight)
 
 
@@ -37,13 +40,13 @@ def run(
     start: float | None = 1.0,
 ) -> list[Trial]:
     journal = Journal(folder)
-    plan = Plan(SPACE, sampler, 0, trials, start)
-    search(journal, plan, objective or (lambda t: Outcome(valley(t.weight), {})), Quiet())
+    plan = Plan(SPACE, sampler, 0, trials, None if start is None else {BETA: start})
+    search(journal, plan, objective or (lambda t: Outcome((valley(t.point),), {})), Quiet())
     return journal.trials()
 
 
-def pairs(trials: list[Trial]) -> list[tuple[int, float, float | None]]:
-    return [(trial.number, trial.weight, trial.value) for trial in trials]
+def pairs(trials: list[Trial]) -> list[tuple[int, Value, tuple[float, ...] | None]]:
+    return [(trial.number, trial.point[BETA], trial.values) for trial in trials]
 
 
 if __name__ == "__main__":
@@ -55,6 +58,6 @@ if __name__ == "__main__":
         while trial.number == 0 and len(list((Path(folder) / LOCKS).glob("*-*"))) < int(together):
             time.sleep(0.01)
         time.sleep(0.05)
-        return Outcome(valley(trial.weight), {"process": process})
+        return Outcome((valley(trial.point),), {"process": process})
 
     run(Path(folder), sampler, int(trials), slow)

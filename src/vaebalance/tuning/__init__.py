@@ -1,17 +1,23 @@
-"""The study: which weight? Only this folder knows Optuna, and only pipelines/tune.py imports it.
+"""The study: which weights, and which other knobs? Only this folder knows Optuna.
 
 cli           the arguments of pipelines/tune.py; light, so that --help is quick
 command       what the arguments ask for: search, list, promote
-space         the weights that may be tried
+space         the values that may be tried
+knobs         the searched knobs among the settings: checked, and put in
 subject       the settings and data that a study is about, which must stay as they are
 journal       the study on disk
 presence      which processes are still at work on it, however the others ended
-suggestions   the next weight: a function of the trials before it and the seed
+suggestions   the next point: a function of the trials before it and the seed
 search        trials until the study has enough; resumable, and shared by several processes
-objective     a weight -> a trained model's numbers
+workers       several processes on one study, which the parent shows and stops
+objective     a point -> a trained model's numbers, by `vaebalance.objectives`
+frontier      the Pareto set of distortion and rate, its hypervolume, its knee
+decision      which trial, by the objective's rule
+importance    which of several knobs moved the numbers
 screen        the table
-publication   trials.csv, the figure, and the study's run in MLflow
-promotion     a trial's weight -> params.yaml
+charts        the figures
+publication   trials.csv, the figures, and the study's run in MLflow
+promotion     a trial's values -> params.yaml, and why
 
-`journal`, `suggestions` and `command` import Optuna; the rest works on plain data.
+`journal`, `suggestions`, `importance` and `command` import Optuna; the rest works on plain data.
 """

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 BEST: Literal["best"] = "best"
-Choice = int | Literal["best"]
-"""A trial: its number, or the best one."""
+KNEE: Literal["knee"] = "knee"
+Choice = int | Literal["best", "knee"]
+"""A trial: its number, the best one by the objective's rule, or the knee of a frontier."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     """Read the command line; a wrong one exits with 2, `--help` with 0."""
     parser = argparse.ArgumentParser(
         prog="python pipelines/tune.py",
-        description="Search the weight that section `tune` of params.yaml names. The same command "
+        description="Search the knobs that section `tune` of params.yaml names. The same command "
         "continues the study, also after Ctrl-C or a kill; started twice, both share the work.",
     )
     instead = parser.add_mutually_exclusive_group()
@@ -32,8 +33,9 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     instead.add_argument(
         "--promote",
         type=_choice,
-        metavar="best|N",
-        help="write the weight of the best trial, or of trial N, into params.yaml; run none",
+        metavar="best|knee|N",
+        help="write the values of the best trial, of the frontier's knee, or of trial N, into "
+        "params.yaml; run none",
     )
     found = parser.parse_args(arguments)
     return Options(list=found.list, promote=found.promote)
@@ -42,6 +44,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
 def _choice(text: str) -> Choice:
     if text == BEST:
         return BEST
+    if text == KNEE:
+        return KNEE
     if text.isdecimal():
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is neither `best` nor the number of a trial")
+    raise argparse.ArgumentTypeError(f"{text!r} is neither `best`, `knee`, nor a trial's number")

@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import optuna
+import torch
+from filelock import FileLock
 from rich.console import Console
 
 from vaebalance import tracking
 from vaebalance.errors import UserError
+from vaebalance.objectives import Frontier
 from vaebalance.settings import PARAMS, Settings, load
+from vaebalance.tracking import StudyTracker
 from vaebalance.tracking.store import project_root
 from vaebalance.tuning.cli import Choice, Options
+from vaebalance.tuning.decision import chosen, front
+from vaebalance.tuning.frontier import distortion_at_rate_zero
 from vaebalance.tuning.journal import FILE, SUBJECT, Journal, Trial
-from vaebalance.tuning.objective import tracked_objective
+from vaebalance.tuning.knobs import current_point, samples_of, search_space
+from vaebalance.tuning.objective import OnEpoch, tracked_objective
 from vaebalance.tuning.presence import is_present
-from vaebalance.tuning.promotion import choose, explain, write_weight
-from vaebalance.tuning.publication import FIGURE, TABLE, publish
-from vaebalance.tuning.screen import SYMBOLS, Screen, best_of, make_console, make_table
-from vaebalance.tuning.search import Plan, is_complete, search
-from vaebalance.tuning.space import Range
+from vaebalance.tuning.promotion import choose, edited, explain, write_values
+from vaebalance.tuning.publication import FIGURES, TABLE, publish
+from vaebalance.tuning.screen import Screen, View, describe_goals, make_console, make_table
+from vaebalance.tuning.search import Listener, Plan, is_complete, search
+from vaebalance.tuning.space import Space
 from vaebalance.tuning.subject import (
     Subject,
     describe_subject,
     fingerprint,
+    objective_of,
     open_prepared,
+    reference_of,
     refuse_other_subject,
     refuse_pointless,
     remember,
-    search_space,
     space_of,
     start_of,
 )
+from vaebalance.tuning.workers import Reporter, listen, working
 
 STUDIES = "studies"
 COMMAND = "python pipelines/tune.py"
@@ -76,97 +86,174 @@ def open_existing(folder: Path) -> Journal:
     return journal
 
 
+@dataclass(frozen=True)
+class Study:
+    """A study that is begun."""
+
+    journal: Journal
+    subject: Subject
+    plan: Plan
+
+
 def run_study(settings: Settings, folder: Path, console: Console) -> None:
     """Run trials until there are enough; Ctrl-C keeps what is finished."""
-    journal, subject, plan = begin(settings, folder)
-    space = plan.space
+    study = begin(settings, folder)
+    journal, plan = study.journal, study.plan
     if plan.start is None:
         _say(
             console,
-            f"note: {space.knob} was not from {space.low:g} to {space.high:g} when the study "
-            "began, so trial 0 is the sampler's.",
+            "note: params.yaml was outside of tune.space when the study began, so trial 0 is the "
+            "sampler's.",
         )
-    if is_complete(journal.trials(), plan):
+    is_enough = is_complete(journal.trials(), plan)
+    if is_enough:
         _say(
             console,
             f"the study {journal.name!r} has its {plan.trials} finished trials; raise tune.trials "
             "for more.",
         )
-    screen = Screen(
-        console, space, _title(journal), plan.trials, settings.train.epochs, _is_running(journal)
-    )
-    dataset = open_prepared(settings)
-    with tracking.study(journal.name, subject) as tracker:
-        objective = tracked_objective(
-            settings, dataset, tracker, fingerprint(subject), screen.epoch
-        )
+    screen = Screen(console, _view(journal), _title(journal), plan.trials, settings.train.epochs)
+    with tracking.study(journal.name, study.subject) as tracker:
         try:
             with screen:
-                search(journal, plan, objective, screen)
+                if settings.tune.workers == 1 or is_enough:
+                    _train_trials(settings, study, tracker, screen, screen.epoch)
+                else:
+                    _watch(settings.tune.workers, study, screen)
         except KeyboardInterrupt:
             _show(settings, journal, console)
             _say(console, f"stopped; no finished trial is lost. Go on with `{COMMAND}`.")
-            publish(tracker, folder, journal.trials(), space)
+            _publish(tracker, journal)
             raise
-        publish(tracker, folder, journal.trials(), space)
+        _publish(tracker, journal)
     _show(settings, journal, console)
+    choice = "knee" if isinstance(settings.tune.objective, Frontier) else "best"
     _say(
         console,
-        f"Its table and figure: {TABLE}, {FIGURE} in {_short(folder)}. Take over the best weight "
-        f"with `{COMMAND} --promote best`.",
+        f"Its table and figures: {TABLE}, {FIGURES} in {_short(folder)}. Take over the {choice} "
+        f"with `{COMMAND} --promote {choice}`.",
     )
 
 
-def begin(settings: Settings, folder: Path) -> tuple[Journal, Subject, Plan]:
+def begin(settings: Settings, folder: Path) -> Study:
     """The study in `folder`, new or to be continued.
 
     Raises:
         UserError: it makes no sense, or was begun with other settings or data.
     """
-    refuse_pointless(settings)
-    subject, space = describe_subject(settings, open_prepared(settings)), search_space(settings)
-    journal = Journal(folder)
-    current: float = getattr(settings.balance, settings.tune.parameter)
+    tune = settings.tune
+    space = search_space(settings)
+    refuse_pointless(settings, space)
+    dataset = open_prepared(settings)
+    subject = describe_subject(settings, dataset, space)
+    better = tuple(goal.better for goal in tune.objective.goals)
+    journal = Journal(folder, better)
     with journal.lock:
         if SUBJECT not in journal.notes:
-            remember(journal, subject, space, current)
+            _refuse_unwritable(settings, space)
+            zero = None
+            if isinstance(tune.objective, Frontier):
+                zero = distortion_at_rate_zero(settings.likelihood, dataset, settings.seed)
+            remember(journal, subject, current_point(settings, space), zero)
     refuse_other_subject(journal, subject)
-    tune = settings.tune
-    return (
-        journal,
-        subject,
-        Plan(space, tune.sampler, settings.seed, tune.trials, start_of(journal)),
+    plan = Plan(space, tune.sampler, settings.seed, tune.trials, start_of(journal), better)
+    return Study(journal, subject, plan)
+
+
+def _refuse_unwritable(settings: Settings, space: Space) -> None:
+    """Check that what is found could be written back into params.yaml."""
+    text = PARAMS.read_text(encoding="utf-8")
+    for point in samples_of(space):
+        edited(text, settings, point, PARAMS.name)
+
+
+def _train_trials(
+    settings: Settings,
+    study: Study,
+    tracker: StudyTracker,
+    listener: Listener,
+    on_epoch: OnEpoch,
+) -> None:
+    """Run trials in this process."""
+    objective = tracked_objective(
+        settings, open_prepared(settings), tracker, fingerprint(study.subject), on_epoch
     )
+    search(study.journal, study.plan, objective, listener)
+
+
+def work(folder: Path, reporter: Reporter) -> None:
+    """Run trials of the study in `folder`, as one of several worker processes."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    settings = load(Settings)
+    study = begin(settings, folder)
+    with tracking.study(study.journal.name, study.subject) as tracker:
+        _train_trials(settings, study, tracker, reporter, reporter.epoch)
+
+
+def _watch(count: int, study: Study, screen: Screen) -> None:
+    """Let so many processes run the trials, and show them."""
+    journal = study.journal
+    with working(count, work, journal.folder) as workers:
+        for worker, message in listen(workers):
+            if message is None:
+                if worker.trial is not None:
+                    screen.lost(worker.trial)
+            elif message.kind == "started":
+                screen.started(journal.trials()[message.number])
+            elif message.kind == "ended":
+                screen.ended(journal.trials(), message.number)
+            elif message.kind == "epoch":
+                assert message.report is not None
+                screen.epoch(message.number, message.report)
 
 
 def promote(settings: Settings, journal: Journal, choice: Choice, console: Console) -> None:
-    """Write a trial's weight into params.yaml and say why and what changed."""
-    refuse_other_subject(journal, describe_subject(settings, open_prepared(settings)))
-    space, trials = search_space(settings), journal.trials()
-    trial = choose(trials, choice)
-    _say(console, explain(trial, trials, space))
+    """Write a trial's values into params.yaml and say why and what changed."""
+    space = search_space(settings)
+    refuse_other_subject(journal, describe_subject(settings, open_prepared(settings), space))
+    trials, objective = journal.trials(), objective_of(journal)
+    trial = choose(trials, choice, objective)
+    _say(console, explain(trial, trials, space, objective, reference_of(journal)))
     finished = sum(other.state == "finished" for other in trials)
     if finished < settings.tune.trials:
         _say(console, f"note: only {finished} of {settings.tune.trials} trials are finished.")
-    diff = write_weight(PARAMS, space, trial.weight)
-    journal.note(PROMOTED, _promotion(trial, space))
-    _say(console, diff or f"{PARAMS} has this weight already.")
-    _say(console, "Train with it: `dvc repro`.")
+    diff = write_values(PARAMS, settings, trial.point)
+    journal.note(PROMOTED, _promotion(trial))
+    _say(console, diff or f"{PARAMS} has these values already.")
+    threads = trial.results["threads"]
+    with_threads = "" if threads == torch.get_num_threads() else f"OMP_NUM_THREADS={threads} "
+    _say(console, f"Train with it: `{with_threads}dvc repro`.")
 
 
-def _promotion(trial: Trial, space: Range) -> dict[str, object]:
+def _promotion(trial: Trial) -> dict[str, object]:
     return {
         "trial": trial.number,
-        space.knob: trial.weight,
-        "value": trial.value,
+        **trial.point,
+        "values": trial.values,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
+def _publish(tracker: StudyTracker, journal: Journal) -> None:
+    with FileLock(journal.locks / "publish"):  # another start may end at the same time
+        publish(
+            tracker,
+            journal.folder,
+            journal.trials(),
+            space_of(journal),
+            objective_of(journal),
+            reference_of(journal),
+        )
+
+
+def _view(journal: Journal) -> View:
+    return View(space_of(journal), objective_of(journal), _is_running(journal))
+
+
 def _show(settings: Settings, journal: Journal, console: Console) -> None:
-    trials, space = journal.trials(), space_of(journal)
+    trials, view = journal.trials(), _view(journal)
     _say(console, _title(journal))
-    console.print(make_table(trials, space, _is_running(journal)))
+    console.print(make_table(trials, view))
     counts = [
         f"{count} {word}"
         for state, word in (
@@ -176,14 +263,18 @@ def _show(settings: Settings, journal: Journal, console: Console) -> None:
         )
         if (count := sum(trial.state == state for trial in trials))
     ]
-    best = best_of(trials)
-    found = "" if best is None else f"; best {SYMBOLS[space.weight]} = {best.weight:g}"
+    best = chosen(trials, view.objective)
+    is_frontier = isinstance(view.objective, Frontier)
+    found = f"; {len(front(trials))} on the Pareto set" if is_frontier else ""
+    if best is not None:
+        word = "knee" if is_frontier else "best"
+        found += f"; {word}: trial {best.number}, {view.space.describe(best.point)}"
     wanted = settings.tune.trials
     _say(console, f"{', '.join(counts) or 'no trials'}, of {wanted} wanted{found}")
 
 
 def _title(journal: Journal) -> str:
-    return f"study {journal.name}: validation D + R (α = β = 1), nats per image"
+    return f"study {journal.name}: {describe_goals(objective_of(journal))}"
 
 
 def _is_running(journal: Journal) -> Callable[[Trial], bool]:

@@ -6,21 +6,28 @@ Whoever adds a trial, or takes over one from a process that is gone, holds `Jour
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from filelock import FileLock
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from vaebalance.errors import UserError
-from vaebalance.tuning.space import Range
+from vaebalance.evaluation.vocabulary import Better
+from vaebalance.tuning.space import Choices, Dimension, Point, Space
 
 FILE = "study.journal"
 LOCKS = "locks"
@@ -28,16 +35,21 @@ LOCKS = "locks"
 SUBJECT = "subject"
 WORKER = "worker"
 REASON = "reason"
+VIOLATION = "violation"
+CONSTRAINT = f"constraints:{VIOLATION}"  # where Optuna's samplers and dashboard look for it
+
+DIRECTIONS = {"lower": StudyDirection.MINIMIZE, "higher": StudyDirection.MAXIMIZE}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One weight, and what came of it."""
+    """One point of the space, and what came of it."""
 
     number: int  # from 0
-    weight: float
+    point: Point
     state: Literal["running", "finished", "diverged"]
-    value: float | None  # the objective, once finished; the least is best
+    values: tuple[float, ...] | None  # one for each goal, once finished
+    violation: float | None  # ≤ 0 where the objective's target is met; None: it has none
     results: Mapping[str, Any]  # distortion, rate, … once finished; a reason once diverged
     worker: str  # who runs it, or ran it last
 
@@ -45,8 +57,12 @@ class Trial:
 class Journal:
     """The study in `folder`, whose name is the folder's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, goals: Sequence[Better] = ("lower",)) -> None:
         """Open the study, or start an empty one.
+
+        Args:
+            folder: of the study.
+            goals: the better end of each number of a new study; one that has notes keeps its own.
 
         Raises:
             UserError: the file is damaged.
@@ -60,19 +76,23 @@ class Journal:
         _drop_half_a_line(path, writing)
         try:
             self._storage = JournalStorage(JournalFileBackend(str(path), lock_obj=writing))
-            self._study = self._open_study()
+            self._study = self._open_study([DIRECTIONS[better] for better in goals])
         except (ValueError, KeyError) as error:
             raise UserError(
                 f"{path}: not a readable Optuna journal ({error}); move it away, or name another "
                 "study in tune.study."
             ) from error
 
-    def _open_study(self) -> optuna.Study:
+    def _open_study(self, directions: list[StudyDirection]) -> optuna.Study:
         with self.lock:
             if self.name in optuna.get_all_study_names(self._storage):
-                return optuna.load_study(study_name=self.name, storage=self._storage)
+                study = optuna.load_study(study_name=self.name, storage=self._storage)
+                if study.user_attrs or study.directions == directions:
+                    return study
+                # Its maker was killed before the first note, and params.yaml changed since.
+                optuna.delete_study(study_name=self.name, storage=self._storage)
             return optuna.create_study(
-                storage=self._storage, study_name=self.name, direction="minimize"
+                storage=self._storage, study_name=self.name, directions=directions
             )
 
     @property
@@ -89,12 +109,12 @@ class Journal:
         found = self._study.get_trials(deepcopy=False)
         return [_plain(trial) for trial in found if WORKER in trial.user_attrs]
 
-    def add(self, space: Range, weight: float, worker: str) -> Trial:
+    def add(self, space: Space, point: Point, worker: str) -> Trial:
         """A new trial, run by `worker`; a single record, so no kill leaves one without an owner."""
         self._study.add_trial(
             create_trial(
                 state=TrialState.RUNNING,
-                params={space.knob: weight},
+                params=dict(point),
                 distributions=distributions(space),
                 user_attrs={WORKER: worker},
             )
@@ -105,10 +125,18 @@ class Journal:
         """A running trial is run by `worker` from now on."""
         self._set(trial.number, {WORKER: worker})
 
-    def finish(self, trial: Trial, value: float, results: Mapping[str, Any]) -> None:
+    def finish(
+        self,
+        trial: Trial,
+        values: Sequence[float],
+        results: Mapping[str, Any],
+        violation: float | None = None,
+    ) -> None:
         """The trial has come to its end."""
         self._set(trial.number, results)
-        self._study.tell(trial.number, value)
+        if violation is not None:
+            self._storage.set_trial_system_attr(self._id(trial.number), CONSTRAINT, violation)
+        self._study.tell(trial.number, list(values))
 
     def diverge(self, trial: Trial, reason: str) -> None:
         """The trial has no value, and another attempt would have none."""
@@ -116,15 +144,25 @@ class Journal:
         self._study.tell(trial.number, state=TrialState.FAIL)
 
     def _set(self, number: int, attributes: Mapping[str, Any]) -> None:
-        study_id = self._storage.get_study_id_from_name(self.name)
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
         for key, value in attributes.items():
-            self._storage.set_trial_user_attr(trial_id, key, value)
+            self._storage.set_trial_user_attr(self._id(number), key, value)
+
+    def _id(self, number: int) -> int:
+        study_id = self._storage.get_study_id_from_name(self.name)
+        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
 
-def distributions(space: Range) -> dict[str, BaseDistribution]:
+def distributions(space: Space) -> dict[str, BaseDistribution]:
     """The search space as Optuna has it."""
-    return {space.knob: FloatDistribution(space.low, space.high, log=True)}
+    return {dimension.knob: _distribution(dimension) for dimension in space.dimensions}
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    if isinstance(dimension, Choices):
+        return CategoricalDistribution(dimension.choices)
+    if dimension.whole:
+        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
 
 
 class FlockedJournal(BaseJournalFileLock):
@@ -167,13 +205,13 @@ def _plain(trial: FrozenTrial) -> Trial:
         TrialState.COMPLETE: "finished",
         TrialState.FAIL: "diverged",
     }
-    (weight,) = trial.params.values()
     results = {key: value for key, value in trial.user_attrs.items() if key != WORKER}
     return Trial(
         trial.number,
-        weight,
+        dict(trial.params),
         states[trial.state],
-        trial.value,
+        None if trial.values is None else tuple(trial.values),
+        trial.constraints.get(VIOLATION),
         results,
         trial.user_attrs[WORKER],
     )

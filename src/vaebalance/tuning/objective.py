@@ -1,56 +1,75 @@
-"""A weight -> the numbers of a model trained with it, by the code of the train stage."""
+"""A point -> the numbers of a model trained with it, by the code of the train stage."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+
+import torch
 
 from vaebalance.data import Dataset
 from vaebalance.epochs import EpochReport
 from vaebalance.experiment import Training, summary
+from vaebalance.objectives import Trained
 from vaebalance.settings import Settings
 from vaebalance.tracking import StudyTracker
 from vaebalance.tracking.points import flatten
+from vaebalance.training import NonFiniteError
 from vaebalance.tuning.journal import Trial
+from vaebalance.tuning.knobs import with_values
 from vaebalance.tuning.search import Outcome
-from vaebalance.tuning.subject import with_weight
+from vaebalance.tuning.space import Point
 from vaebalance.verdicts import names
 
-OnEpoch = Callable[[EpochReport], None]
+OnEpoch = Callable[[int, EpochReport], None]
+"""Told the trial's number, and of each epoch."""
 
 
-def train_weight(
-    settings: Settings, dataset: Dataset, weight: float, on_epoch: OnEpoch
+def train_point(
+    settings: Settings, dataset: Dataset, point: Point, on_epoch: Callable[[EpochReport], None]
 ) -> Training:
-    """Train with `weight`.
+    """Train with the values of `point`.
 
     Raises:
         NonFiniteError: the training diverged.
     """
-    training = Training(with_weight(settings, weight), dataset)
+    training = Training(with_values(settings, point), dataset)
     for report in training:
         if isinstance(report, EpochReport):
             on_epoch(report)
     return training
 
 
-def negative_elbo(training: Training, seconds: float) -> Outcome:
-    """The validation D + R (α = β = 1) of the best epoch, in nats per image.
+def measured(settings: Settings, dataset: Dataset, training: Training) -> Outcome:
+    """What the objective says of a finished training, which keeps its best epoch's weights.
 
-    Its likelihood is the same for every weight, so that trials compare; the weighted loss would
-    not do (see `settings.WEIGHTED_LOSS_REFUSED`).
+    Raises:
+        NonFiniteError: a number is NaN or infinite.
     """
-    best = training.best
+    best, model = training.best, training.learner.model
+    model.load_state_dict(training.best_weights)
+    model.eval()
+    objective = settings.tune.objective
+    found = objective.measure(
+        Trained(model, best.validation, dataset, settings.evaluate, settings.seed)
+    )
+    for goal, value in zip(objective.goals, found.values, strict=True):
+        if not math.isfinite(value):
+            raise NonFiniteError(f"the {goal.name} of the trained model is {value}.")
     results = {
+        **{goal.key: value for goal, value in zip(objective.goals, found.values, strict=True)},
+        **found.results,
         "distortion": best.validation.distortion,
         "rate": best.validation.rate,
+        "negative_elbo": best.validation.negative_elbo,
         "weighted_loss": best.validation.weighted_loss,
         "best_epoch": best.epoch,
         "epochs": training.history[-1].epoch,
         "verdict": names(training.verdicts),
-        "seconds": round(seconds, 3),
+        "threads": torch.get_num_threads(),
     }
-    return Outcome(best.validation.negative_elbo, results)
+    return Outcome(found.values, results, found.violation)
 
 
 def tracked_objective(
@@ -60,26 +79,32 @@ def tracked_objective(
     fingerprint: str,
     on_epoch: OnEpoch,
 ) -> Callable[[Trial], Outcome]:
-    """`negative_elbo`, each trial a nested MLflow run, which a trial that runs again continues.
+    """`measured`, each trial a nested MLflow run, which a trial that runs again continues.
 
     The run has the metrics of the train stage's run, under the same names.
     """
-    knob = f"balance.{settings.tune.parameter}"
     study = {"name": tracker.name, "fingerprint": fingerprint}
 
     def objective(trial: Trial) -> Outcome:
         started = time.perf_counter()
-        with tracker.trial(trial.number, {knob: trial.weight, "study": study}) as run:
+        with tracker.trial(trial.number, {**trial.point, "study": study}) as run:
 
             def report_epoch(report: EpochReport) -> None:
                 run.log_epoch(report)
-                on_epoch(report)
+                on_epoch(trial.number, report)
 
-            training = train_weight(settings, dataset, trial.weight, report_epoch)
+            training = train_point(settings, dataset, trial.point, report_epoch)
             final = flatten({"final": summary(training)}, "/")
             del final["final/stopped_early"], final["final/verdict"]  # no numbers
             run.log_metrics(final)
             run.log_verdicts(training.verdicts)
-        return negative_elbo(training, time.perf_counter() - started)
+            outcome = measured(settings, dataset, training)
+            goals = (goal.key for goal in settings.tune.objective.goals)
+            run.log_metrics(
+                {f"objective/{key}": v for key, v in zip(goals, outcome.values, strict=True)}
+                | {"objective/violation": outcome.violation}
+            )
+        seconds = round(time.perf_counter() - started, 3)
+        return Outcome(outcome.values, {**outcome.results, "seconds": seconds}, outcome.violation)
 
     return objective

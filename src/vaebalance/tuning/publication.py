@@ -1,4 +1,4 @@
-"""What a study leaves for people: trials.csv, a figure, and numbers on its MLflow run."""
+"""What a study leaves for people: trials.csv, figures, and numbers on its MLflow run."""
 
 from __future__ import annotations
 
@@ -8,101 +8,93 @@ from pathlib import Path
 from typing import Any
 
 from vaebalance.files import replacing
+from vaebalance.objectives import AbstractObjective
 from vaebalance.tracking import StudyTracker
+from vaebalance.tuning.charts import charts
+from vaebalance.tuning.decision import chosen, finished, front, terms
+from vaebalance.tuning.frontier import hypervolume
 from vaebalance.tuning.journal import Trial
-from vaebalance.tuning.screen import SYMBOLS, best_of
-from vaebalance.tuning.space import Range
+from vaebalance.tuning.space import Range, Space
 
 TABLE = "trials.csv"
-FIGURE = "study.png"
+FIGURES = "figures"
+FIXED = ("distortion", "rate", "negative_elbo", "weighted_loss")
+LAST = ("best_epoch", "epochs", "verdict", "seconds", "threads", "reason")
 
 
-def publish(tracker: StudyTracker, folder: Path, trials: Sequence[Trial], space: Range) -> None:
-    """Write table and figure into `folder` and log them, and the best numbers, to the study's run.
+def publish(
+    tracker: StudyTracker,
+    folder: Path,
+    trials: Sequence[Trial],
+    space: Space,
+    objective: AbstractObjective,
+    reference: tuple[float, float] | None,
+) -> None:
+    """Write table and figures into `folder` and log them, and the best numbers, to the study's run.
 
     Doing it again changes nothing.
     """
     write_table(folder / TABLE, trials, space)
     tracker.log_artifacts(folder / TABLE)
-    finished = [trial for trial in trials if trial.state == "finished"]
-    best = best_of(trials)
-    if best is None:
+    done = finished(trials)
+    if not done:
         return
-    draw(folder / FIGURE, finished, space)
-    tracker.log_artifacts(folder / FIGURE)
-    tracker.log_metrics(
-        {
-            "best/negative_elbo": best.value,
-            "best/distortion": best.results["distortion"],
-            "best/rate": best.results["rate"],
-            f"best/{space.weight}": best.weight,
-            "best/trial": best.number,
-            "trials/finished": len(finished),
-            "trials/diverged": sum(trial.state == "diverged" for trial in trials),
-        },
-        step=len(finished),
-    )
+    _draw(folder / FIGURES, trials, space, objective, reference)
+    tracker.log_artifacts(folder / FIGURES, FIGURES)
+    numbers: dict[str, float | None] = {
+        "trials/finished": len(done),
+        "trials/diverged": sum(trial.state == "diverged" for trial in trials),
+    }
+    if reference is not None:
+        numbers["frontier/hypervolume"] = hypervolume(terms(done), reference)
+        numbers["frontier/reference_distortion"] = reference[0]
+        numbers["frontier/reference_rate"] = reference[1]
+        numbers["frontier/trials"] = len(front(trials))
+    best = chosen(trials, objective)
+    if best is not None:
+        word = "knee" if reference is not None else "best"
+        keys = dict.fromkeys((*(goal.key for goal in objective.goals), "distortion", "rate"))
+        numbers |= {f"{word}/{key}": best.results[key] for key in keys}
+        numbers |= {
+            f"{word}/{dimension.knob.rpartition('.')[2]}": float(best.point[dimension.knob])  # type: ignore[arg-type]
+            for dimension in space.dimensions
+            if isinstance(dimension, Range)
+        }
+        numbers[f"{word}/trial"] = best.number
+    tracker.log_metrics(numbers, step=len(done))
 
 
-def write_table(path: Path, trials: Sequence[Trial], space: Range) -> None:
+def write_table(path: Path, trials: Sequence[Trial], space: Space) -> None:
     """One row a trial; nats per image."""
-    results = (
-        "distortion",
-        "rate",
-        "weighted_loss",
-        "best_epoch",
-        "epochs",
-        "verdict",
-        "seconds",
-        "reason",
-    )
+    kept = [key for trial in trials for key in trial.results]
+    own = [key for key in dict.fromkeys(kept) if key not in (*FIXED, *LAST)]
+    header = ["trial", *space.names, "state", *own, *FIXED, "violation", *LAST]
     rows: list[dict[str, Any]] = [
         {
             "trial": trial.number,
-            space.weight: trial.weight,
+            **trial.point,
             "state": trial.state,
-            "negative_elbo": trial.value,
-            **{name: trial.results.get(name) for name in results},
+            "violation": trial.violation,
+            **{name: trial.results.get(name) for name in (*own, *FIXED, *LAST)},
         }
         for trial in trials
     ]
-    header = ["trial", space.weight, "state", "negative_elbo", *results]
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, header)
         writer.writeheader()
         writer.writerows(rows)
 
 
-def draw(path: Path, finished: Sequence[Trial], space: Range) -> None:
-    """The finished trials: objective against weight, and the rate–distortion plane, as PNG."""
-    import altair as alt
-
-    symbol, best = SYMBOLS[space.weight], best_of(finished)
-    rows = [
-        {
-            "weight": trial.weight,
-            "D + R": trial.value,
-            "D": trial.results["distortion"],
-            "R": trial.results["rate"],
-            "best": best is not None and trial.number == best.number,
-        }
-        for trial in finished
-    ]
-    base = alt.Chart(alt.InlineData(values=rows)).properties(width=330, height=260)
-    log = alt.Scale(type="log", domain=[space.low, space.high], nice=False)
-    near, unit = alt.Scale(zero=False), "nats per image"
-    size = alt.condition("datum.best", alt.value(160), alt.value(45))
-    objective = base.mark_point(filled=True, opacity=1).encode(
-        x=alt.X("weight:Q", title=symbol, scale=log),
-        y=alt.Y("D + R:Q", title=f"validation D + R, {unit}", scale=near),
-        size=size,
-        color=alt.condition("datum.best", alt.value("#d62728"), alt.value("#1f77b4")),
-    )
-    plane = base.mark_point(filled=True, opacity=1).encode(
-        x=alt.X("R:Q", title=f"rate R, {unit}", scale=near),
-        y=alt.Y("D:Q", title=f"distortion D, {unit}", scale=near),
-        size=size,
-        color=alt.Color("weight:Q", title=symbol, scale=alt.Scale(type="log", scheme="viridis")),
-    )
-    with replacing(path) as temporary:
-        (objective | plane).resolve_scale(color="independent").save(str(temporary), ppi=144)
+def _draw(
+    folder: Path,
+    trials: Sequence[Trial],
+    space: Space,
+    objective: AbstractObjective,
+    reference: tuple[float, float] | None,
+) -> None:
+    """Each figure as PNG, and as Vega-Lite for those who want to look closer."""
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        for name, chart in charts(trials, space, objective, reference).items():
+            chart.save(str(temporary / f"{name}.png"), ppi=144)
+            (temporary / f"{name}.vl.json").write_text(chart.to_json(), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -13,18 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from vaebalance.epochs import EpochReport
+from vaebalance.evaluation.vocabulary import NATS
+from vaebalance.objectives import AbstractObjective, Frontier
+from vaebalance.tuning.decision import chosen, front
 from vaebalance.tuning.journal import Trial
-from vaebalance.tuning.space import Range
+from vaebalance.tuning.space import Space, shown
 
-SYMBOLS = {"alpha": "α", "beta": "β"}
 PLAIN_WIDTH = 100
 ROOM = 8  # lines of a terminal that the table's frame and the lines below it need
-
-
-def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The finished trial with the least value; the earliest of equals."""
-    finished = [trial for trial in trials if trial.value is not None]
-    return min(finished, key=lambda trial: trial.value or 0.0, default=None)
 
 
 def make_console() -> Console:
@@ -35,67 +32,83 @@ def make_console() -> Console:
     return console
 
 
-def make_table(
-    trials: Sequence[Trial],
-    space: Range,
-    is_running: Callable[[Trial], bool],
-    rows: int | None = None,
-) -> Table:
+@dataclass(frozen=True)
+class View:
+    """What a study's table needs to know of the study."""
+
+    space: Space
+    objective: AbstractObjective
+    is_running: Callable[[Trial], bool]
+
+
+def make_table(trials: Sequence[Trial], view: View, rows: int | None = None) -> Table:
     """The trials by number, only the last `rows` of them if given; nats per image."""
     table = Table()
     table.add_column("trial", justify="right")
-    for name in (SYMBOLS[space.weight], "D", "R", "D + R"):
+    for name in (*view.space.names.values(), "D", "R", *_own_columns(view.objective)):
         table.add_column(name, justify="right")
     table.add_column("", min_width=8)
     table.add_column("seconds", justify="right")
-    best = best_of(trials)
+    best = chosen(trials, view.objective)
+    edge = {trial.number for trial in front(trials)} if _is_frontier(view.objective) else set()
     for trial in trials[-rows:] if rows else trials:
         is_best = best is not None and trial.number == best.number
-        table.add_row(*_cells(trial, is_best, is_running), style="bold green" if is_best else None)
+        mark = _mark(trial, view.objective, is_best=is_best, on_front=trial.number in edge)
+        style = "bold green" if is_best else None
+        table.add_row(*_cells(trial, view, mark), style=style)
     return table
 
 
-def _cells(trial: Trial, is_best: bool, is_running: Callable[[Trial], bool]) -> list[str]:
-    first = [str(trial.number), f"{trial.weight:g}"]
-    if trial.value is None:
+def _own_columns(objective: AbstractObjective) -> list[str]:
+    """Goals that are not columns of every table."""
+    return [goal.key for goal in objective.goals if goal.key not in ("distortion", "rate")]
+
+
+def _is_frontier(objective: AbstractObjective) -> bool:
+    return isinstance(objective, Frontier)
+
+
+def _mark(trial: Trial, objective: AbstractObjective, *, is_best: bool, on_front: bool) -> str:
+    if is_best:
+        return "★ knee" if _is_frontier(objective) else "★ best"
+    if trial.violation is not None and trial.violation > 0:
+        return "misses"
+    return "frontier" if on_front else ""
+
+
+def _cells(trial: Trial, view: View, mark: str) -> list[str]:
+    first = [str(trial.number), *(shown(trial.point[knob]) for knob in view.space.names)]
+    own = _own_columns(view.objective)
+    if trial.values is None:
         word = "diverged" if trial.state == "diverged" else "running"
-        if trial.state == "running" and not is_running(trial):
+        if trial.state == "running" and not view.is_running(trial):
             word = "stopped"
-        return [*first, "", "", "", word, ""]
+        return [*first, "", "", *("" for _ in own), word, ""]
     results = trial.results
-    numbers = (results["distortion"], results["rate"], trial.value)
-    return [
-        *first,
-        *(f"{number:.2f}" for number in numbers),
-        "★ best" if is_best else "",
-        f"{results['seconds']:.1f}",
+    numbers = [
+        *(f"{results[key]:.2f}" for key in ("distortion", "rate")),
+        *(f"{results[key]:.5g}" for key in own),
     ]
+    return [*first, *numbers, mark, f"{results['seconds']:.1f}"]
 
 
 class Screen:
-    """Shows a search as it goes; a `search.Listener`, and a consumer of epochs."""
+    """Shows a search as it goes; a `search.Listener`, and a consumer of epochs.
 
-    def __init__(
-        self,
-        console: Console,
-        space: Range,
-        title: str,
-        wanted: int,
-        epochs: int,
-        is_running: Callable[[Trial], bool],
-    ) -> None:
+    Trials may run at once, in worker processes.
+    """
+
+    def __init__(self, console: Console, view: View, title: str, wanted: int, epochs: int) -> None:
         self._console = console
-        self._space = space
+        self._view = view
         self._title = title
         self._wanted = wanted
         self._epochs = epochs
-        self._is_running = is_running
         self._trials: list[Trial] = []
-        self._current = ""
-        self._detail = ""
-        self._seconds: list[float] = []
-        self._since = time.perf_counter()
-        self._is_waiting = False
+        self._current: dict[int, str] = {}  # trial -> how far it is
+        self._waiting = ""
+        self._ended = 0
+        self._began = time.perf_counter()
         self._live = Live(console=console, transient=True, get_renderable=self.render)
 
     def __enter__(self) -> Self:
@@ -113,17 +126,15 @@ class Screen:
 
     def started(self, trial: Trial) -> None:
         """See `search.Listener`."""
-        self._is_waiting = False
-        self._since = time.perf_counter()
-        self._current = f"trial {trial.number}: {SYMBOLS[self._space.weight]} = {trial.weight:g}"
-        self._detail = ""
+        self._waiting = ""
+        self._current[trial.number] = ""
         if all(trial.number != known.number for known in self._trials):
             self._trials = [*self._trials, trial]
 
-    def epoch(self, report: EpochReport) -> None:
-        """An epoch of the trial that was started last."""
+    def epoch(self, number: int, report: EpochReport) -> None:
+        """An epoch of a trial that was started."""
         validation = report.validation
-        self._detail = (
+        self._current[number] = (
             f", epoch {report.epoch}/{self._epochs}, D {validation.distortion:.2f}, "
             f"R {validation.rate:.2f}, D + R {validation.negative_elbo:.2f}"
         )
@@ -131,52 +142,80 @@ class Screen:
     def ended(self, trials: Sequence[Trial], number: int) -> None:
         """See `search.Listener`."""
         self._trials = list(trials)
-        self._seconds.append(time.perf_counter() - self._since)
+        self._current.pop(number, None)
+        self._ended += 1
         if not self._console.is_terminal:
             trial = next(trial for trial in trials if trial.number == number)
-            line = f"{self._current}: {_outcome(trial, trials)}; {self._progress()}"
+            line = f"{self._name(trial)}: {self._outcome(trial)}; {self._progress()}"
             self._console.print(line, soft_wrap=True)
 
     def waiting(self, trials: Sequence[Trial]) -> None:
         """See `search.Listener`."""
         self._trials = list(trials)
         elsewhere = [str(trial.number) for trial in trials if trial.state == "running"]
-        self._current = f"waiting for trial {', '.join(elsewhere)}, run by another process"
-        self._detail = ""
-        if not self._is_waiting and not self._console.is_terminal:
-            self._console.print(self._current)
-        self._is_waiting = True
+        said, self._waiting = self._waiting, _elsewhere(elsewhere)
+        if not said and not self._console.is_terminal:
+            self._console.print(self._waiting)
+
+    def lost(self, number: int) -> None:
+        """The worker that ran a trial is gone."""
+        self._current.pop(number, None)
+
+    def _name(self, trial: Trial) -> str:
+        return f"trial {trial.number}: {self._view.space.describe(trial.point)}"
+
+    def _outcome(self, trial: Trial) -> str:
+        if trial.values is None:
+            return f"diverged ({trial.results['reason']})"
+        objective, results = self._view.objective, trial.results
+        best = chosen(self._trials, objective)
+        marks = {
+            f", the {'knee' if _is_frontier(objective) else 'best'} so far": best == trial,
+            f", misses its target by {trial.violation or 0:.3g}": (trial.violation or 0) > 0,
+        }
+        return (
+            f"D {results['distortion']:.2f}, R {results['rate']:.2f}"
+            + "".join(f", {key} {results[key]:.5g}" for key in _own_columns(objective))
+            + "".join(mark for mark, applies in marks.items() if applies)
+            + f", {results['seconds']:.1f} s"
+        )
 
     def _progress(self) -> str:
         finished = sum(trial.state == "finished" for trial in self._trials)
         left = self._wanted - finished
         text = f"{finished} of {self._wanted} finished"
-        if left <= 0 or not self._seconds:
+        if left <= 0 or not self._ended:
             return text
-        each = sum(self._seconds) / len(self._seconds)
+        each = (time.perf_counter() - self._began) / self._ended
         return f"{text}, about {duration(each * left)} left"
 
     def render(self) -> Group:
         """What a terminal shows now."""
-        rows = max(self._console.height - ROOM, 3)
-        table = make_table(self._trials, self._space, self._is_running, rows)
+        rows = max(self._console.height - ROOM - len(self._current), 3)
+        table = make_table(self._trials, self._view, rows)
         hidden = len(self._trials) - rows
-        lines = [self._current + self._detail, self._progress()]
+        trials = {trial.number: trial for trial in self._trials}
+        lines = [f"{self._name(trials[n])}{detail}" for n, detail in self._current.items()]
+        lines += [self._waiting] if self._waiting else []
+        lines.append(self._progress())
         if hidden > 0:
             lines.append(f"({hidden} earlier trials not shown)")
         return Group(Text(self._title), table, Text("\n".join(lines)))
 
 
-def _outcome(trial: Trial, trials: Sequence[Trial]) -> str:
-    if trial.value is None:
-        return f"diverged ({trial.results['reason']})"
-    results = trial.results
-    best = best_of(trials)
-    mark = ", the best so far" if best is not None and best.number == trial.number else ""
-    return (
-        f"D {results['distortion']:.2f}, R {results['rate']:.2f}, D + R {trial.value:.2f}{mark}, "
-        f"{results['seconds']:.1f} s"
-    )
+def _elsewhere(numbers: Sequence[str]) -> str:
+    return f"waiting for trial {', '.join(numbers)}, run by another process"
+
+
+def describe_goals(objective: AbstractObjective) -> str:
+    """What a study makes small or large, in words."""
+    parts = [
+        ("least " if goal.better == "lower" else "largest ")
+        + goal.name
+        + (", nats per image" if goal.unit == NATS else f", {goal.unit}" if goal.unit else "")
+        for goal in objective.goals
+    ]
+    return " and ".join(parts)
 
 
 def duration(seconds: float) -> str:

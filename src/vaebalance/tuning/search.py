@@ -1,7 +1,7 @@
 """Trials until the study has enough: whoever starts, stops, or is killed meanwhile.
 
 A trial is claimed under a lock, by one record on disk, before it runs. A process that finds a trial
-whose process is gone runs it again under its number and with its weight. So the trials of a study
+whose process is gone runs it again under its number and with its values. So the trials of a study
 that was killed and continued are those of one that never was.
 """
 
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vaebalance.errors import UserError
+from vaebalance.evaluation.vocabulary import Better
 from vaebalance.training import NonFiniteError
 from vaebalance.tuning.journal import Journal, Trial
 from vaebalance.tuning.presence import is_present, presence
-from vaebalance.tuning.space import Range
+from vaebalance.tuning.space import Point, Space
 from vaebalance.tuning.suggestions import suggest
 
 WAIT_SECONDS = 0.5
@@ -26,19 +27,21 @@ WAIT_SECONDS = 0.5
 class Plan:
     """What to search."""
 
-    space: Range
+    space: Space
     sampler: str
     seed: int
     trials: int  # finished ones that the study shall have
-    start: float | None  # the weight of trial 0; None: the sampler's
+    start: Point | None  # that of trial 0; None: the sampler's
+    better: tuple[Better, ...] = ("lower",)  # end of each number
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a weight."""
+    """What came of a point."""
 
-    value: float  # the least is best
+    values: tuple[float, ...]
     results: Mapping[str, Any]  # plain data worth keeping
+    violation: float | None = None  # ≤ 0 where the objective's target is met
 
 
 class Listener(Protocol):
@@ -84,7 +87,7 @@ def is_complete(trials: Sequence[Trial], plan: Plan) -> bool:
     if len(diverged) > plan.trials:
         raise UserError(
             f"{len(diverged)} trials diverged, the last because {diverged[-1].results['reason']}. "
-            "Lower train.learning_rate, set train.gradient_clip, or narrow tune.low and tune.high; "
+            "Lower train.learning_rate, set train.gradient_clip, or narrow tune.space; "
             "then begin another study by a new name in tune.study."
         )
     return sum(trial.state == "finished" for trial in trials) >= plan.trials
@@ -100,15 +103,14 @@ def claim(journal: Journal, plan: Plan, worker: str) -> Trial | None:
                 return trial
         if sum(trial.state != "diverged" for trial in trials) >= plan.trials:
             return None
-        return journal.add(plan.space, _next_weight(plan, trials), worker)
+        return journal.add(plan.space, _next_point(plan, trials), worker)
 
 
-def _next_weight(plan: Plan, trials: Sequence[Trial]) -> float:
-    if plan.start is None:
-        return suggest(plan.sampler, plan.space, trials, plan.seed, len(trials))
-    if not trials:
+def _next_point(plan: Plan, trials: Sequence[Trial]) -> Point:
+    if plan.start is not None and not trials:
         return plan.start
-    return suggest(plan.sampler, plan.space, trials, plan.seed, len(trials) - 1)
+    position = len(trials) if plan.start is None else len(trials) - 1
+    return suggest(plan.sampler, plan.space, trials, plan.seed, position, plan.better)
 
 
 def _run(journal: Journal, trial: Trial, objective: Callable[[Trial], Outcome]) -> None:
@@ -117,4 +119,4 @@ def _run(journal: Journal, trial: Trial, objective: Callable[[Trial], Outcome]) 
     except NonFiniteError as error:
         journal.diverge(trial, str(error).partition(". ")[0])
     else:
-        journal.finish(trial, outcome.value, outcome.results)
+        journal.finish(trial, outcome.values, outcome.results, outcome.violation)

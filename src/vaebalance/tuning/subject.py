@@ -11,33 +11,42 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from vaebalance.data import Dataset, open_dataset
 from vaebalance.errors import UserError
-from vaebalance.settings import PARAMS, Settings, TrainSettings, read_yaml
+from vaebalance.objectives import AbstractObjective, Frontier, Objective
+from vaebalance.settings import PARAMS, Settings, read_yaml
 from vaebalance.tracking.points import flatten
 from vaebalance.tuning.journal import SUBJECT, Journal
-from vaebalance.tuning.space import Range
+from vaebalance.tuning.knobs import WEIGHTS
+from vaebalance.tuning.space import Choices, Point, Space
 
 PREPARED = Path("data/prepared")
 LOCK = Path("dvc.lock")
 IRRELEVANT = {"checkpoint_every"}
 """Of `train`: a trial writes no checkpoints, and they change no number."""
+EVALUATION = {"nll": ("latent_samples",)}
+"""Of `evaluate`, what an objective reads that does not read all of it."""
 
 Subject = dict[str, Any]
 
 
-def search_space(settings: Settings) -> Range:
-    """The weights that section `tune` allows."""
-    return Range(f"balance.{settings.tune.parameter}", settings.tune.low, settings.tune.high)
-
-
-def describe_subject(settings: Settings, dataset: Dataset) -> Subject:
-    """What the trials' numbers rest on, the searched weight left out, and what was searched."""
+def describe_subject(settings: Settings, dataset: Dataset, space: Space) -> Subject:
+    """What the trials' numbers rest on, the searched knobs left out, and what was searched."""
     content = settings.model_dump(mode="json")
-    tune = content["tune"]
-    content["balance"].pop(settings.tune.parameter)
+    objective = settings.tune.objective
+    for dimension in space.dimensions:
+        *parents, last = dimension.knob.split(".")
+        section = content
+        for part in parents:
+            section = section[part]
+        if last == "kind":  # the other keys are this kind's
+            section.clear()
+        section.pop(last, None)
+    read = None if objective.reads_evaluate else EVALUATION.get(objective.kind, ())
     return {
-        "tune": {key: tune[key] for key in ("parameter", "low", "high", "objective")},
+        "tune": {"objective": content["tune"]["objective"], "space": _flat(space)},
         "seed": content["seed"],
         "data": {"digest": dataset.info.digest[:16]},
         "model": content["model"],
@@ -45,7 +54,13 @@ def describe_subject(settings: Settings, dataset: Dataset) -> Subject:
         "balance": content["balance"],
         "penalty": content["penalty"],
         "train": {key: value for key, value in content["train"].items() if key not in IRRELEVANT},
+        "evaluate": {k: v for k, v in content["evaluate"].items() if read is None or k in read},
     }
+
+
+def _flat(space: Space) -> dict[str, Any]:
+    """Knob -> its range, as plain data."""
+    return {found.pop("knob"): found for found in space.to_json()}
 
 
 def fingerprint(subject: Subject) -> str:
@@ -54,22 +69,45 @@ def fingerprint(subject: Subject) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def remember(journal: Journal, subject: Subject, space: Range, current: float) -> None:
-    """Note what a new study is about, and the weight that it starts with, if in range."""
-    start = current if space.contains(current) else None
-    journal.note(SUBJECT, {"of": subject, "start": start})
+def remember(
+    journal: Journal, subject: Subject, start: Point | None, zero_distortion: float | None
+) -> None:
+    """Note what a new study is about.
+
+    Args:
+        journal: of the study.
+        subject: what its numbers rest on.
+        start: the point that it starts with; None: params.yaml's is out of range.
+        zero_distortion: D at rate 0, of the hypervolume's reference point; None: it has none.
+    """
+    journal.note(SUBJECT, {"of": subject, "start": start, "zero_distortion": zero_distortion})
 
 
-def start_of(journal: Journal) -> float | None:
-    """The weight of trial 0: what params.yaml said when the study began; None: was out of range."""
-    start: float | None = journal.notes[SUBJECT]["start"]
+def start_of(journal: Journal) -> Point | None:
+    """The point of trial 0: what params.yaml said when the study began; None: was out of range."""
+    start: Point | None = journal.notes[SUBJECT]["start"]
     return start
 
 
-def space_of(journal: Journal) -> Range:
+def space_of(journal: Journal) -> Space:
     """What the study searches, whatever params.yaml says by now."""
-    tune = journal.notes[SUBJECT]["of"]["tune"]
-    return Range(f"balance.{tune['parameter']}", tune["low"], tune["high"])
+    space = journal.notes[SUBJECT]["of"]["tune"]["space"]
+    return Space.from_json([{"knob": knob, **found} for knob, found in space.items()])
+
+
+def objective_of(journal: Journal) -> AbstractObjective:
+    """What the study asks, whatever params.yaml says by now."""
+    content = json.dumps(journal.notes[SUBJECT]["of"]["tune"]["objective"])
+    objective: AbstractObjective = TypeAdapter(Objective).validate_json(content)
+    return objective
+
+
+def reference_of(journal: Journal) -> tuple[float, float] | None:
+    """(D, R) of the hypervolume's reference point; None where the study is of no frontier."""
+    objective = objective_of(journal)
+    if not isinstance(objective, Frontier):
+        return None
+    return journal.notes[SUBJECT]["zero_distortion"], objective.largest_rate
 
 
 def refuse_other_subject(journal: Journal, subject: Subject) -> None:
@@ -80,8 +118,8 @@ def refuse_other_subject(journal: Journal, subject: Subject) -> None:
     """
     before, now = flatten(journal.notes[SUBJECT]["of"], "."), flatten(subject, ".")
     keys = [key for key in [*before, *now] if before.get(key) != now.get(key)]
-    if "tune.parameter" in keys:
-        keys = ["tune.parameter"]
+    if searched := [key for key in keys if key.startswith("tune.")]:
+        keys = searched  # the other knobs differ because of these
     if keys:
         changes = "".join(
             f"\n         {_knob(key)}: {_value(before, key)} in the study, {_value(now, key)} now"
@@ -102,28 +140,33 @@ def _value(flat: dict[str, Any], key: str) -> str:
     return json.dumps(flat[key], ensure_ascii=False) if key in flat else "absent"
 
 
-def refuse_pointless(settings: Settings) -> None:
-    """Check that the searched weight makes a difference.
+def refuse_pointless(settings: Settings, space: Space) -> None:
+    """Check that the objective can tell the points of the space apart.
 
     Raises:
-        UserError: there is nothing for it to balance.
+        UserError: it cannot.
     """
-    tune, balance = settings.tune, settings.balance
-    if tune.parameter not in type(balance).model_fields:
-        raise UserError(
-            f"tune.parameter = {tune.parameter!r}: balance.kind = {balance.kind!r} sets this "
-            "weight itself; search the other one, or use balance.kind = fixed."
-        )
-    if settings.model.posterior == "deterministic":
+    objective, balance = settings.tune.objective, settings.balance
+    searched = {dimension.knob for dimension in space.dimensions}
+    weights = searched & set(WEIGHTS)
+    if settings.model.posterior == "deterministic" and (weights or objective.needs_rate):
         raise UserError(
             "model.posterior = 'deterministic': a plain autoencoder has no rate, so there is "
-            "nothing to balance; set it to gaussian."
+            "nothing to balance; set it to gaussian, or search other knobs for a metric."
         )
-    other = "alpha" if tune.parameter == "beta" else "beta"
-    if getattr(balance, other, None) == 0:
+    for knob in weights:
+        (other,) = {"balance.alpha", "balance.beta"} - {knob}
+        if getattr(balance, other.partition(".")[2], None) == 0:
+            raise UserError(
+                f"{other} = 0: only the ratio of the weights matters, so {knob} in tune.space "
+                f"would make no difference; set {other} above 0."
+            )
+    kinds = next((d for d in space.dimensions if d.knob == "likelihood.kind"), None)
+    if isinstance(kinds, Choices) and objective.is_of_own_likelihood:
         raise UserError(
-            f"balance.{other} = 0: only the ratio of the weights matters, so tune.parameter = "
-            f"{tune.parameter!r} would make no difference; set balance.{other} above 0."
+            f"tune.objective.kind = {objective.kind!r} is in nats of the model's own likelihood, "
+            "and nats of different kinds do not compare, so likelihood.kind cannot be searched "
+            "for it; use {kind: nll}, which is calibrated."
         )
 
 
@@ -149,10 +192,3 @@ def open_prepared(settings: Settings) -> Dataset:
             f"{_value(now, key)}; run `dvc repro prepare`."
         )
     return dataset
-
-
-def with_weight(settings: Settings, weight: float) -> TrainSettings:
-    """What the train stage would read if params.yaml had this weight."""
-    balance = settings.balance.replace(**{settings.tune.parameter: weight})
-    values = {name: getattr(settings, name) for name in TrainSettings.model_fields}
-    return TrainSettings.model_validate(values | {"balance": balance})

@@ -1,4 +1,4 @@
-"""The next weight, as a function of the trials before it, the seed and its own number.
+"""The next point, as a function of the trials before it, the seed and its own number.
 
 Nothing else counts: a sampler that lived through the study would have drawn other random numbers in
 a study that was stopped and continued. So each suggestion is made by a new one.
@@ -6,54 +6,111 @@ a study that was stopped and continued. So each suggestion is made by a new one.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from vaebalance.evaluation.vocabulary import Better
 from vaebalance.randomness import derive_seed
-from vaebalance.tuning.journal import Trial, distributions
-from vaebalance.tuning.space import Range
+from vaebalance.tuning.journal import VIOLATION, Trial, distributions
+from vaebalance.tuning.space import Point, Space
 
 STARTUP = {"gp": 4, "tpe": 10}
-"""Evenly spread trials before the sampler has enough to go by.
+"""Evenly spread trials before the sampler has enough to go by, for one knob.
 
 On noisy valleys over log β the Gaussian process is at 10 trials, with 4, where it is at 20 with
 its own 10 random ones.
 """
+STARTUP_A_KNOB = 2
+"""More of them for each further knob."""
+ANOTHER = 64
+"""Evenly spread points that are looked at where the sampler repeats one that was tried."""
+ENDS = (0.0, 1.0)
+"""Where a frontier begins: a sampler weighs a new point by the extent of those it knows, and would
+leave out what lies beyond them."""
+DIVERGED_VIOLATION = 1.0
 
 
 def suggest(
-    sampler: str, space: Range, history: Sequence[Trial], seed: int, position: int
-) -> float:
-    """The weight to try next.
+    sampler: str,
+    space: Space,
+    history: Sequence[Trial],
+    seed: int,
+    position: int,
+    better: tuple[Better, ...] = ("lower",),
+) -> Point:
+    """The point to try next.
+
+    One that was tried is not tried again (it would give the same numbers) unless nothing else is
+    to be found.
 
     Args:
         sampler: gp, tpe or quasi_random.
-        space: the weights that may be tried.
+        space: what may be tried.
         history: all earlier trials by number, those still running too.
         seed: the study's.
-        position: how many weights were suggested before.
+        position: how many points were suggested before.
+        better: the better end of each number.
     """
-    if position < STARTUP.get(sampler, position + 1):
-        return space.at(_sobol(derive_seed(seed, "sampler"), position))
+    point = _suggest(sampler, space, history, seed, position, better)
+    tried = [trial.point for trial in history]
+    if point not in tried:
+        return point
+    others = (_spread(space, seed, position + further) for further in range(1, ANOTHER))
+    return next((other for other in others if other not in tried), point)
+
+
+def _suggest(
+    sampler: str,
+    space: Space,
+    history: Sequence[Trial],
+    seed: int,
+    position: int,
+    better: tuple[Better, ...],
+) -> Point:
+    if len(better) > 1:
+        if position < len(ENDS):
+            return space.at([ENDS[position]] * len(space.dimensions))
+        position -= len(ENDS)
+    if sampler == "quasi_random" or position < startup(sampler, space):
+        return _spread(space, seed, position)
     build = {"gp": _gaussian_process, "tpe": _parzen}[sampler]
-    return _ask(build(derive_seed(seed, "sampler", position) % 2**32), space, history)
+    made = build(derive_seed(seed, "sampler", position) % 2**32)
+    scratch = optuna.create_study(sampler=made, directions=["minimize"] * len(better))
+    scratch.add_trials(_as_seen(history, space, better))
+    with warnings.catch_warnings():  # of constraints that some trials (running ones) do not have
+        warnings.simplefilter("ignore", UserWarning)
+        found = scratch.ask(distributions(space)).params
+    return space.rounded(found)
 
 
-def _sobol(seed: int, position: int) -> float:
-    """The number at `position` of the Sobol sequence, all shifted by one random number modulo 1.
+def startup(sampler: str, space: Space) -> int:
+    """Evenly spread trials that come first."""
+    return STARTUP[sampler] + STARTUP_A_KNOB * (len(space.dimensions) - 1)
+
+
+def _spread(space: Space, seed: int, position: int) -> Point:
+    """The point at `position` of the Sobol sequence, each coordinate shifted by its own number.
 
     (Optuna's keeps its position in the study and moves it at every ask, a trial run again too; and
     scrambling, unlike a shift, leaves the first few numbers unevenly spread.)
     """
     from scipy.stats import qmc  # type: ignore[import-untyped]
 
-    sequence = qmc.Sobol(1, scramble=False)
+    sequence = qmc.Sobol(len(space.dimensions), scramble=False)
     if position > 0:
         sequence.fast_forward(position)
-    return (float(sequence.random(1)[0, 0]) + seed / 2**63) % 1.0
+    shifts = [derive_seed(seed, "sampler")] + [
+        derive_seed(seed, "sampler", "coordinate", index)
+        for index in range(1, len(space.dimensions))
+    ]
+    fractions = sequence.random(1)[0]
+    return space.at(
+        [(float(f) + shift / 2**63) % 1.0 for f, shift in zip(fractions, shifts, strict=True)]
+    )
 
 
 def _gaussian_process(seed: int) -> BaseSampler:
@@ -64,33 +121,36 @@ def _parzen(seed: int) -> BaseSampler:
     return TPESampler(seed=seed, n_startup_trials=1)
 
 
-def _ask(sampler: BaseSampler, space: Range, history: Sequence[Trial]) -> float:
-    """What `sampler` says in a study of its own that has this history."""
-    scratch = optuna.create_study(sampler=sampler)
-    scratch.add_trials(_as_seen(history, space))
-    trial = scratch.ask(distributions(space))
-    return space.rounded(trial.params[space.knob])
+def _as_seen(
+    history: Sequence[Trial], space: Space, better: tuple[Better, ...]
+) -> list[FrozenTrial]:
+    """The history as a sampler is to see it: less is better of each number.
 
-
-def _as_seen(history: Sequence[Trial], space: Range) -> list[FrozenTrial]:
-    """The history as a sampler is to see it.
-
-    A diverged weight gets the worst value there is, or it would be suggested again.
+    A diverged point gets the worst value there is of each, or it would be suggested again.
     """
-    values = [trial.value for trial in history if trial.value is not None]
+    signs = [1.0 if end == "lower" else -1.0 for end in better]
+    losses = {
+        trial.number: [sign * value for sign, value in zip(signs, trial.values, strict=True)]
+        for trial in history
+        if trial.values is not None
+    }
+    worst = [max(column) for column in zip(*losses.values(), strict=True)]
+    violations = [trial.violation for trial in history if trial.violation is not None]
     seen = []
     for trial in history:
-        value = trial.value
-        if trial.state == "diverged" and values:
-            value = max(values)
-        if value is not None or trial.state == "running":
-            state = TrialState.RUNNING if value is None else TrialState.COMPLETE
+        loss, violation = losses.get(trial.number), trial.violation
+        if trial.state == "diverged" and worst:
+            loss = worst
+            violation = max([*violations, DIVERGED_VIOLATION]) if violations else None
+        if loss is not None or trial.state == "running":
+            state = TrialState.RUNNING if loss is None else TrialState.COMPLETE
             seen.append(
                 create_trial(
                     state=state,
-                    params={space.knob: trial.weight},
+                    params=dict(trial.point),
                     distributions=distributions(space),
-                    value=value,
+                    values=loss,
+                    constraints=None if violation is None else {VIOLATION: violation},
                 )
             )
     return seen
