@@ -133,6 +133,14 @@ class Settings(Spec):
         return self
 
     @model_validator(mode="after")
+    def _balance_fits_the_model(self) -> Self:
+        binarised = self.data.binarisation != "none"
+        latent_size = self.model.latent_size
+        if misfit := self.balance.misfit(self.likelihood, latent_size, binarised=binarised):
+            raise ValueError(misfit)
+        return self
+
+    @model_validator(mode="after")
     def _penalty_fits_the_posterior(self) -> Self:
         if misfit := self.penalty.misfit(self.model.posterior):
             raise ValueError(misfit)
