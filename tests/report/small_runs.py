@@ -20,7 +20,9 @@ from vaebalance.saved_model import load_model
 from vaebalance.settings import ReportSpec, TrainSettings, parse, read_yaml
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
-SPEC = ReportSpec(images=6, traversal_steps=5, scatter_images=60)
+SPEC = ReportSpec(
+    images=6, traversal_steps=5, manifold_steps=4, interpolations=2, scatter_images=60
+)
 HOSTILE = [
     "<script>window.hacked = 1<",
     "{{ 7 * 7 }} & \"double\" 'single' `back`",

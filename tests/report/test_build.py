@@ -23,15 +23,22 @@ from vaebalance.report.panels.decoder import samples
 from vaebalance.report.summary import summarise
 
 FIGURES = {
-    "reconstructions.png",
-    "samples.png",
-    "traversals.png",
-    *(
-        f"{name}.{kind}"
-        for name in ("loss_components", "rate_by_latent", "latent_plane")
-        for kind in ("png", "svg")
-    ),
+    f"{name}.{kind}"
+    for name in (
+        "aggregate_posterior",
+        "interpolations",
+        "latent_plane",
+        "loss_components",
+        "manifold",
+        "rate_by_latent",
+        "rate_distortion",
+        "reconstructions",
+        "samples",
+        "traversals",
+    )
+    for kind in ("png", "svg")
 }
+TABLES = {"aggregate_posterior.csv", "latents.csv", "rate_distortion.csv", "reconstructions.csv"}
 NEIGHBOURS = {"latent_neighbours.png", "latent_neighbours.svg"}
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -112,8 +119,12 @@ def test_page_is_well_made(page):
 def test_page_is_small_and_its_figures_lie_beside_it(variant, pages):
     page = pages(variant)
     assert page.stat().st_size < 8_000_000
-    planes = FIGURES if variant in ("one_latent", "two_latents") else FIGURES | NEIGHBOURS
-    assert {path.name for path in page.parent.iterdir()} == planes | {"index.html"}
+    expected = FIGURES | TABLES | {"index.html"}
+    if variant not in ("one_latent", "two_latents"):
+        expected |= NEIGHBOURS
+    if variant == "autoencoder":
+        expected -= {name for name in expected if name.startswith("rate_distortion")}
+    assert {path.name for path in page.parent.iterdir()} == expected
     for path in page.parent.glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.name in page.read_text(encoding="utf-8")
@@ -194,8 +205,8 @@ def test_same_inputs_same_bytes_in_another_process(runs, pages, tmp_path):
 
 def test_another_seed_draws_other_samples(runs, pages):
     inputs, drawn = runs("plain").inputs(), pages("plain").parent / "samples.png"
-    assert samples(inputs, SPEC, 0).files == {"samples.png": drawn.read_bytes()}
-    assert samples(inputs, SPEC, 1).files != {"samples.png": drawn.read_bytes()}
+    assert samples(inputs, SPEC, 0).files["samples.png"] == drawn.read_bytes()
+    assert samples(inputs, SPEC, 1).files["samples.png"] != drawn.read_bytes()
 
 
 def test_report_is_replaced_whole_or_not_at_all(runs, tmp_path, monkeypatch):

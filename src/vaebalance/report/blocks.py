@@ -27,6 +27,8 @@ class Charts:
     legend: tuple[Key, ...] = ()
     is_wide: bool = False
     """One below the other, as wide as the page."""
+    is_small: bool = False
+    """Many beside each other, without units of their own."""
 
 
 @dataclass(frozen=True)

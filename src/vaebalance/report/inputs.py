@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from vaebalance.data import Dataset, open_dataset
 from vaebalance.errors import UserError
 from vaebalance.evaluation.results import Codes, read_codes
+from vaebalance.figures.rate_distortion import OperatingPoint
 from vaebalance.model import VAE
 from vaebalance.provenance import Provenance, read_provenance
 from vaebalance.saved_model import load_model
@@ -39,6 +40,18 @@ class Latent:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """A fault that the training stage found in the run's curves."""
+
+    name: str
+    evidence: str
+    """One sentence."""
+    remedy: str
+    """Which knob, which way."""
+    since_epoch: int | None = None
+
+
+@dataclass(frozen=True)
 class Inputs:
     """One trained and evaluated model."""
 
@@ -53,6 +66,10 @@ class Inputs:
     """The one with the most rate first; where there is none, with the most variance."""
     codes: Codes
     """Posterior moments of test images."""
+    verdicts: tuple[Verdict, ...] | None
+    """Of the training; none: healthy. None: it gave no verdict."""
+    siblings: tuple[OperatingPoint, ...] = ()
+    """Other models of the same images and likelihood."""
 
     @property
     def best(self) -> dict[str, float]:
@@ -94,7 +111,19 @@ def read_inputs(root: Path) -> Inputs:
         evaluation=_read(root / "metrics/evaluation.json", _read_json, "evaluate"),
         latents=_read(artifacts / "evaluation/rate_by_latent.csv", _read_latents, "evaluate"),
         codes=read_codes(artifacts / "evaluation"),
+        verdicts=read_verdicts(artifacts / "verdicts.json"),
     )
+
+
+def read_verdicts(path: Path) -> tuple[Verdict, ...] | None:
+    """What the train stage made of its run.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not path.exists():  # a model trained before the train stage gave verdicts
+        return None
+    return _read(path, _read_verdicts, "train")
 
 
 def _read(path: Path, reader: Callable[[Path], T], stage: str) -> T:
@@ -111,6 +140,13 @@ def _read(path: Path, reader: Callable[[Path], T], stage: str) -> T:
 def _read_json(path: Path) -> dict[str, dict[str, Any]]:
     content: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return content
+
+
+def _read_verdicts(path: Path) -> tuple[Verdict, ...]:
+    try:
+        return tuple(Verdict(**each) for each in json.loads(path.read_text(encoding="utf-8")))
+    except TypeError as error:  # another field, or no list of mappings
+        raise ValueError(error) from error
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vaebalance.report.blocks import Table
-from vaebalance.report.inputs import Inputs
+from vaebalance.report.inputs import Inputs, Verdict
 from vaebalance.report.words import counted, number, weight
 
 
@@ -50,6 +50,8 @@ class Summary:
     title: str
     lead: str
     caution: str | None
+    verdicts: tuple[Verdict, ...] | None
+    """None: no verdict was given; none in it: healthy."""
     bars: tuple[Bar, ...]
     bars_note: str
     figures: tuple[Figure, ...]
@@ -67,6 +69,7 @@ def summarise(inputs: Inputs) -> Summary:
         title=_title(inputs),
         lead=_lead(inputs),
         caution=inputs.model.likelihood.caution(binarised=inputs.is_binarised),
+        verdicts=inputs.verdicts,
         bars=_bars(inputs),
         bars_note=f"validation, epoch {epoch} of {epochs}, nats per image",
         figures=tuple(_figures(inputs)),

@@ -4,6 +4,7 @@
     run         the run of a pipeline state, found by fingerprint, filled from the files on disk
     study       a study's run with one nested run a trial
     runs        other pipeline states as plain data
+    trials      the finished trials of studies, likewise
 
 The files are the truth and the run mirrors them: what the store lacks is filled in whenever a stage
 runs, and a stage that runs again adds nothing. Only this folder knows MLflow, and importing it
@@ -13,7 +14,7 @@ imports neither MLflow nor torch.
 from vaebalance.tracking.stages import run
 from vaebalance.tracking.store import configure
 from vaebalance.tracking.studies import StudyTracker, study
-from vaebalance.tracking.summaries import RunSummary, runs
+from vaebalance.tracking.summaries import RunSummary, TrialSummary, runs, trials
 from vaebalance.tracking.tracker import EpochRecord, Tracker
 
 __all__ = [
@@ -21,8 +22,10 @@ __all__ = [
     "RunSummary",
     "StudyTracker",
     "Tracker",
+    "TrialSummary",
     "configure",
     "run",
     "runs",
     "study",
+    "trials",
 ]

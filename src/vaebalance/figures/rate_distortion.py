@@ -1,0 +1,191 @@
+"""The rate–distortion plane (Alemi et al. 2018): where models lie, over lines of equal D + R."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from vaebalance.figures.charts import Chart, Records, Spec, finish, on
+from vaebalance.figures.colours import DISTORTION, INK, MUTED, PAPER, RULE, TOTAL
+
+if TYPE_CHECKING:
+    import altair as alt
+
+SIZE = (640, 400)  # pixels of the chart in a file
+MARGIN = 0.08  # of the points' range, to each side
+LEAST_SPAN = 2.0  # nats that an axis shows where there is but one point
+ISOLINES = 9  # at most
+NEAR = (0.05, 0.05)  # of the range: points nearer than that share one label
+MARKS = {  # kind -> shape, colour, size, whether it is filled
+    "trial": ("triangle-up", MUTED, 45, False),
+    "run": ("circle", DISTORTION, 75, True),
+    "this run": ("diamond", TOTAL, 260, True),
+}
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A model in the plane."""
+
+    name: str
+    kind: Literal["trial", "run", "this run"]
+    weights: str
+    """α and β."""
+    label: str
+    """Beside the mark, where there is room."""
+    rate: float
+    """R, nats per image; of the same images for all points, and the next as well."""
+    distortion: float
+    """D."""
+    nll: float | None = None
+    """Of the test split, nats per image."""
+
+
+def rate_distortion(name: str, points: Sequence[OperatingPoint], unit: str) -> Chart:
+    """The points over lines of equal D + R, that of "this run" dashed.
+
+    Args:
+        name: of the file.
+        points: at least one; those of one kind in their order, "this run" on top.
+        unit: of both axes.
+    """
+    x, y = (_domain([getattr(p, axis) for p in points]) for axis in ("rate", "distortion"))
+    totals = isolines(x, y)
+    own = [p.rate + p.distortion for p in points if p.kind == "this run"]
+    lines = [_line(total, x, y) | {"own": False} for total in totals]
+    datasets: dict[str, Records] = {
+        "points": [_record(i, point) for i, point in enumerate(points)],
+        "lines": lines,
+        "own": [_line(total, x, y) for total in own],
+        "labels": _labels(points, x, y),
+    }
+
+    def draw(*, live: bool) -> Spec:
+        layers = _layers(datasets, x, y, live=live)
+        return finish(layers, datasets, SIZE, live=live, parameters={"at": None})
+
+    title = "Rate–distortion plane"
+    return Chart(name, title, unit, _description(points), draw(live=True), draw(live=False), "i")
+
+
+def isolines(x: tuple[float, float], y: tuple[float, float]) -> list[float]:
+    """Round values of D + R whose lines cross the plane, at most `ISOLINES` of them."""
+    low, high = x[0] + y[0], x[1] + y[1]
+    rough = (high - low) / ISOLINES
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough)
+    first = math.floor(low / step) + 1
+    return [round(step * k, 10) for k in range(first, math.ceil(high / step))]
+
+
+def _domain(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    margin = max(MARGIN * (high - low), (LEAST_SPAN - (high - low)) / 2)
+    return low - margin, high + margin
+
+
+def _line(total: float, x: tuple[float, float], y: tuple[float, float]) -> dict[str, Any]:
+    """The part of D + R = total within the plane: from (x, y) up on the left to (x2, y2)."""
+    left, right = max(x[0], total - y[1]), min(x[1], total - y[0])
+    return {
+        "x": left,
+        "y": total - left,
+        "x2": right,
+        "y2": total - right,
+        "name": f"D + R = {total:g}",
+    }
+
+
+def _record(i: int, point: OperatingPoint) -> dict[str, Any]:
+    values = {name: value for name, value in asdict(point).items() if value is not None}
+    return {"i": i, **values, "total": point.rate + point.distortion}
+
+
+def _labels(
+    points: Sequence[OperatingPoint], x: tuple[float, float], y: tuple[float, float]
+) -> Records:
+    """A label for each point that no labelled one is near to; "this run" first, no trials."""
+    found: list[OperatingPoint] = []
+    order = sorted((p for p in points if p.kind != "trial"), key=lambda p: p.kind == "run")
+    for point in order:
+        if not any(
+            abs(point.rate - other.rate) < NEAR[0] * (x[1] - x[0])
+            and abs(point.distortion - other.distortion) < NEAR[1] * (y[1] - y[0])
+            for other in found
+        ):
+            found.append(point)
+    middle = (x[0] + x[1]) / 2
+    return [
+        {"x": p.rate, "y": p.distortion, "label": p.label, "left": p.rate > middle} for p in found
+    ]
+
+
+def _layers(
+    datasets: dict[str, Records], x: tuple[float, float], y: tuple[float, float], *, live: bool
+) -> list[alt.Chart]:
+    import altair as alt
+
+    def axis(kind: Any, field: str, domain: tuple[float, float], title: str) -> Any:
+        scale = alt.Scale(domain=list(domain), nice=False, zero=False)
+        return kind(f"{field}:Q", scale=scale, axis=alt.Axis(title=title, grid=False))
+
+    over_x = axis(alt.X, "x", x, "rate R, nats per image")
+    over_y = axis(alt.Y, "y", y, "distortion D, nats per image")
+    ends = {"x": over_x, "y": over_y, "x2": "x2:Q", "y2": "y2:Q"}
+    tooltip = [
+        alt.Tooltip("name:N"),
+        alt.Tooltip("weights:N"),
+        *(alt.Tooltip(f"{f}:Q", title=t, format=".5~g") for f, t in NUMBERS.items()),
+    ]
+    mark = on("points").mark_point(opacity=1, strokeWidth=1.5)
+    if live:
+        mark = mark.encode(tooltip=tooltip)
+    layers = [
+        on("lines").mark_rule(color=RULE).encode(**ends),
+        on("lines")
+        .mark_text(color=MUTED, fontSize=10, align="left", baseline="bottom", dx=4, dy=-2)
+        .encode(x=over_x, y=over_y, text="name:N"),
+        on("own").mark_rule(color=TOTAL, strokeDash=[5, 4]).encode(**ends),
+    ]
+    for kind, (shape, colour, size, filled) in MARKS.items():
+        drawn = mark.transform_filter(f"datum.kind === '{kind}'")
+        fill = colour if filled else "transparent"
+        layers.append(
+            drawn.encode(
+                x=axis(alt.X, "rate", x, "rate R, nats per image"),
+                y=axis(alt.Y, "distortion", y, "distortion D, nats per image"),
+                shape=alt.value(shape),
+                size=alt.value(size),
+                stroke=alt.value(colour),
+                fill=alt.value(fill),
+            )
+        )
+    for left, align, dx in ((True, "right", -12), (False, "left", 12)):
+        side = on("labels").transform_filter(f"datum.left === {str(left).lower()}")
+        style: Any = {"fontSize": 12, "baseline": "middle", "align": align, "dx": dx}
+        halo = side.mark_text(**style, color=PAPER, stroke=PAPER, strokeWidth=4)
+        for texts in (halo, side.mark_text(**style, color=INK)):
+            layers.append(texts.encode(x=over_x, y=over_y, text="label:N"))
+    if live:
+        ring = on("points").mark_point(size=420, color=INK, strokeWidth=2)
+        at = ring.transform_filter("datum.i === at")
+        layers.append(at.encode(x="rate:Q", y="distortion:Q").properties(name="over0"))
+    return layers
+
+
+NUMBERS = {"rate": "R", "distortion": "D", "total": "D + R", "nll": "test nll"}
+
+
+def _description(points: Sequence[OperatingPoint]) -> str:
+    counts = {kind: sum(p.kind == kind for p in points) for kind in MARKS}
+    said = [f"{counts['run']} runs"] if counts["run"] else []
+    said += [f"{counts['trial']} trials of studies"] if counts["trial"] else []
+    own = [p for p in points if p.kind == "this run"]
+    said += [f"this run at R {p.rate:.4g}, D {p.distortion:.4g}" for p in own]
+    best = min(points, key=lambda p: p.rate + p.distortion)
+    return (
+        f"Rate–distortion plane: {', '.join(said)}. The least D + R, "
+        f"{best.rate + best.distortion:.4g} nats, is that of {best.name} ({best.weights})."
+    )
