@@ -121,7 +121,7 @@ def _numbers_at_best(inputs: Inputs) -> Table:
     ]
     return Table(
         f"Numbers of the best epoch, {_best(inputs)}",
-        ("", "training", "validation"),
+        ("quantity", "training", "validation"),
         tuple(rows),
         numeric=(1, 2),
         is_folded=True,
