@@ -104,7 +104,8 @@ def _layers(datasets: dict[str, Records], found: Density) -> list[Any]:
     scale = alt.Scale(domain=domain, nice=False, zero=False)
     x = alt.X("z:Q", scale=scale, axis=alt.Axis(title=None, tickCount=5))
     y = alt.Y("density:Q", axis=None)
-    area = on("q").mark_area(color=RATE, opacity=0.55, interpolate="step-after")
+    edge = {"color": RATE, "strokeWidth": 1, "interpolate": "step-after"}
+    area = on("q").mark_area(color=RATE, fillOpacity=0.4, interpolate="step-after", line=edge)
     layers = [area.encode(x=x, y=y)]
     if "p" in datasets:
         layers.append(on("p").mark_line(color=INK, strokeWidth=1.5).encode(x=x, y=y))

@@ -9,6 +9,7 @@ from vaebalance.report.inputs import Inputs
 from vaebalance.report.page import render
 from vaebalance.report.panels import panels
 from vaebalance.report.summary import summarise
+from vaebalance.report.tables import as_csv
 from vaebalance.settings import ReportSpec
 
 PAGE = "index.html"
@@ -19,12 +20,14 @@ def build(inputs: Inputs, spec: ReportSpec, seed: int, folder: Path) -> Path:
 
     The same inputs give the same bytes.
     """
-    found = panels(inputs, spec, seed)
-    page = render(summarise(inputs), found)
+    found, summary = panels(inputs, spec, seed), summarise(inputs)
+    page = render(summary, found)
+    files = {"settings.csv": as_csv(summary.settings.header, summary.settings.rows)}
+    for panel in found:
+        files |= panel.files
     with replacing(folder) as temporary:
         temporary.mkdir()
         (temporary / PAGE).write_text(page, encoding="utf-8", newline="\n")
-        for panel in found:
-            for name, content in panel.files.items():
-                (temporary / name).write_bytes(content)
+        for name, content in files.items():
+            (temporary / name).write_bytes(content)
     return folder / PAGE

@@ -8,8 +8,10 @@ from vaebalance.figures.colours import DISTORTION, INK, RATE, TOTAL
 from vaebalance.figures.export import files
 from vaebalance.report.blocks import Charts, Key, Panel, Table
 from vaebalance.report.inputs import Inputs
+from vaebalance.report.tables import as_csv
 from vaebalance.report.words import number
 
+HEADER = ("quantity", "training", "validation")
 NATS = "nats per image"
 D, R = Curve("distortion", "D", DISTORTION), Curve("rate", "R", RATE)
 
@@ -24,6 +26,8 @@ def loss_components(inputs: Inputs) -> Panel:
         Key("dot distortion", "D"),
         *((Key("dot rate", "R"), Key("dot total", "D + R")) if _has_rate(inputs) else ()),
     )
+    numbers = _numbers_at_best(inputs)
+    rows = tuple((name, *(number(value) for value in values)) for name, *values in numbers)
     return Panel(
         "loss",
         "Loss components",
@@ -31,8 +35,11 @@ def loss_components(inputs: Inputs) -> Panel:
         "D, R and D + R are raw and compare between runs of any weights; what is called weighted "
         "was minimised. Where validation turns up while training falls, the model has begun to "
         "memorise. A steep start may be cut off.",
-        (Charts(drawn, legend), _numbers_at_best(inputs)),
-        files("loss_components", drawn, columns=3),
+        (
+            Charts(drawn, legend),
+            Table(f"Numbers of the best epoch, {_best(inputs)}", HEADER, rows, (1, 2), True),
+        ),
+        files("loss_components", drawn, columns=3) | {"best_epoch.csv": as_csv(HEADER, numbers)},
     )
 
 
@@ -100,8 +107,8 @@ def _has_rate(inputs: Inputs) -> bool:
     return inputs.model.is_variational
 
 
-def _numbers_at_best(inputs: Inputs) -> Table:
-    """The best epoch's numbers."""
+def _numbers_at_best(inputs: Inputs) -> list[tuple[str, float, float]]:
+    """The best epoch's numbers, of training and of validation."""
     best = inputs.best
     names = {
         "distortion": "D",
@@ -115,14 +122,4 @@ def _numbers_at_best(inputs: Inputs) -> Table:
     }
     if not _has_rate(inputs):
         names = {"distortion": "D", "weighted_loss": "αD", "alpha": "α"}
-    rows = [
-        (name, *(number(best[f"{split}/{key}"]) for split in ("train", "validation")))
-        for key, name in names.items()
-    ]
-    return Table(
-        f"Numbers of the best epoch, {_best(inputs)}",
-        ("quantity", "training", "validation"),
-        tuple(rows),
-        numeric=(1, 2),
-        is_folded=True,
-    )
+    return [(name, best[f"train/{key}"], best[f"validation/{key}"]) for key, name in names.items()]
