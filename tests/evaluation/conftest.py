@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 from vaebalance.evaluation import MeasuredImages
+from vaebalance.evaluation.latents import PosteriorMoments
 from vaebalance.likelihoods import Bernoulli
 from vaebalance.model import VAE, ModelSpec
 from vaebalance.networks import Mlp
@@ -28,13 +29,13 @@ class LinearGaussian:
     `widen` and `shift` make the posterior wrong: its scale times `widen`, its mean plus `shift`.
     """
 
-    def __init__(self, widen: float = 1.0, shift: float = 0.0) -> None:
+    def __init__(self, widen: float = 1.0, shift: float = 0.0, sigma: float = 0.25) -> None:
         generator = torch.Generator().manual_seed(7)
         columns = torch.randn(PIXELS, LATENTS, generator=generator, dtype=torch.float64)
         basis, _ = torch.linalg.qr(columns)
         self.weights = basis * torch.tensor([0.6, 0.2], dtype=torch.float64)  # [n, Z]
         self.offset = torch.full((PIXELS,), 0.5, dtype=torch.float64)
-        self.sigma = 0.25
+        self.sigma = sigma
         self.widen, self.shift = widen, shift
         self.decoded: list[int] = []
 
@@ -57,6 +58,34 @@ class LinearGaussian:
         self.decoded.append(math.prod(z.shape[:-1]))
         mean = z @ self.weights.float().T + self.offset.float()
         return Independent(Normal(mean.unflatten(-1, SHAPE), self.sigma), 3)
+
+    def draw(self, count: int, seed: int = 0) -> Tensor:
+        """Images x ~ p(x), [count, *SHAPE] float64."""
+        generator = torch.Generator().manual_seed(seed)
+        z = torch.randn(count, LATENTS, generator=generator, dtype=torch.float64)
+        noise = torch.randn(count, PIXELS, generator=generator, dtype=torch.float64)
+        return (z @ self.weights.T + self.offset + self.sigma * noise).unflatten(1, SHAPE)
+
+    def moments(self, count: int, seed: int = 0) -> PosteriorMoments:
+        """Of q(z|x) for images x ~ p(x)."""
+        posterior = self.encode(self.draw(count, seed))
+        return PosteriorMoments(posterior.mean, posterior.variance.sqrt())
+
+    def aggregate(self) -> Independent:
+        """q(z) for images x ~ p(x): the posterior means spread by 1 − s², q(z|x) about them."""
+        _, scale = self.exact_moments(torch.zeros(1, *SHAPE))
+        variance = 1 + (self.widen**2 - 1) * scale.square()
+        return Independent(Normal(torch.full_like(scale, self.shift), variance.sqrt()), 1)
+
+    def mutual_information(self) -> float:
+        """I_q(x; z) in nats: entropy of q(z) less that of q(z|x)."""
+        _, scale = self.exact_moments(torch.zeros(1, *SHAPE))
+        return float((self.aggregate().base_dist.scale / (scale * self.widen)).log().sum())
+
+    def marginal_kl(self) -> float:
+        """KL(q(z) ‖ p(z)) in nats."""
+        prior = Independent(Normal(torch.zeros(LATENTS).double(), 1.0), 1)
+        return float(torch.distributions.kl_divergence(self.aggregate(), prior))
 
     def nll(self, x: Tensor) -> Tensor:
         """−log p(x), [B] nats, exactly."""
