@@ -175,6 +175,22 @@ def rate_by_latent(records: Records, *, has_rate: bool, threshold: float) -> lis
     return charts
 
 
+def rates(name: str, title: str, records: Records, top: float) -> Chart:
+    """The rate of each latent on an axis up to `top`, as `rate_by_latent` draws it."""
+    unit = f"{sum(record['active'] for record in records)} of {len(records)} active"
+    first = f"the most rate, {records[0]['rate']:.3g} nats, is that of {records[0]['latent']}"
+    return _latent_chart(
+        name,
+        title,
+        unit,
+        f"Bars, {title}: {unit}; {first}.",
+        records,
+        bars=True,
+        threshold=None,
+        top=top,
+    )
+
+
 def latent_plane(name: str, plane: Plane, labels: Sequence[int], names: Sequence[str]) -> Chart:
     """Codes in a plane, coloured by label, with the prior's circles where the plane has them.
 
@@ -347,6 +363,7 @@ def _latent_chart(
     *,
     bars: bool,
     threshold: float | None,
+    top: float | None = None,
 ) -> Chart:
     import altair as alt
 
@@ -369,7 +386,8 @@ def _latent_chart(
     if bars:
         narrow = alt.ExprRef("min(48, bandwidth('x'))")
         marks = on("latents").mark_bar(cornerRadiusEnd=2, width=narrow)
-        y = alt.Y("rate:Q", axis=alt.Axis(title=None, minExtent=40))
+        upto = alt.Undefined if top is None else alt.Scale(domain=[0, top], nice=False)
+        y = alt.Y("rate:Q", scale=upto, axis=alt.Axis(title=None, minExtent=40))
     else:
         marks = on("latents").mark_point(filled=True, size=60, opacity=1)
         decades = _decades([r["variance"] for r in records] + [threshold or 1.0])

@@ -129,6 +129,29 @@ class Table:
     """Columns of numbers."""
     is_folded: bool = False
     """Shown when the reader opens it."""
+    is_titled: bool = False
+    """Its caption is seen."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A number, what it is and how to read it."""
+
+    name: str
+    value: str
+    unit: str
+    beside: str
+    """What to hold it against."""
+    text: str
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Numbers that are about the same thing."""
+
+    kind: ClassVar[str] = "readings"
+    title: str
+    readings: tuple[Reading, ...]
 
 
 @dataclass(frozen=True)
@@ -139,7 +162,7 @@ class Prose:
     text: str
 
 
-Block = Charts | Planes | Pairs | Sheets | Strips | Table | Prose
+Block = Charts | Planes | Pairs | Sheets | Strips | Table | Readings | Prose
 
 
 @dataclass(frozen=True)

@@ -52,12 +52,11 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """One trained and evaluated model."""
+class Evaluated:
+    """One trained and evaluated model, without its data."""
 
     model: VAE
     provenance: Provenance
-    dataset: Dataset
     history: dict[str, list[float]]
     """history.csv by column; an entry an epoch."""
     evaluation: dict[str, dict[str, Any]]
@@ -68,8 +67,6 @@ class Inputs:
     """Posterior moments of test images."""
     verdicts: tuple[Verdict, ...] | None
     """Of the training; none: healthy. None: it gave no verdict."""
-    siblings: tuple[OperatingPoint, ...] = ()
-    """Other models of the same images and likelihood."""
 
     @property
     def best(self) -> dict[str, float]:
@@ -77,6 +74,15 @@ class Inputs:
         settled = [bool(value) for value in self.history["settled"]]
         row = best_epoch(self.history["validation/negative_elbo"], settled)
         return {name: values[row] for name, values in self.history.items()}
+
+
+@dataclass(frozen=True)
+class Inputs(Evaluated):
+    """The same with its data, and what else is known."""
+
+    dataset: Dataset
+    siblings: tuple[OperatingPoint, ...] = ()
+    """Other models of the same images and likelihood."""
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -95,18 +101,31 @@ def read_inputs(root: Path) -> Inputs:
     Raises:
         UserError: one is missing or damaged, or model and data do not fit.
     """
-    artifacts = root / "artifacts"
-    model = load_model(artifacts / "model")
-    dataset = open_dataset(root / "data/prepared")
+    evaluated, dataset = read_evaluated(root), open_dataset(root / "data/prepared")
+    model = evaluated.model
     if tuple(model.image_shape) != tuple(dataset.info.image_shape):
         raise UserError(
             f"the model is made for images of {model.image_shape} (channels, height, width), and "
             f"{dataset.folder} has {dataset.info.image_shape}; run `dvc repro train` first."
         )
-    return Inputs(
-        model=model,
+    return with_data(evaluated, dataset)
+
+
+def with_data(evaluated: Evaluated, dataset: Dataset) -> Inputs:
+    """The model beside the data that it was evaluated on."""
+    return Inputs(**vars(evaluated), dataset=dataset)
+
+
+def read_evaluated(root: Path) -> Evaluated:
+    """Read the outputs of train and evaluate below `root`.
+
+    Raises:
+        UserError: one is missing or damaged.
+    """
+    artifacts = root / "artifacts"
+    return Evaluated(
+        model=load_model(artifacts / "model"),
         provenance=read_provenance(artifacts / "model"),
-        dataset=dataset,
         history=_read(artifacts / "history.csv", _read_history, "train"),
         evaluation=_read(root / "metrics/evaluation.json", _read_json, "evaluate"),
         latents=_read(artifacts / "evaluation/rate_by_latent.csv", _read_latents, "evaluate"),

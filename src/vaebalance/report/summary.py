@@ -50,14 +50,16 @@ class Summary:
     title: str
     lead: str
     caution: str | None
-    verdicts: tuple[Verdict, ...] | None
+    verdicts: tuple[Verdict, ...] | None = None
     """None: no verdict was given; none in it: healthy."""
-    bars: tuple[Bar, ...]
-    bars_note: str
-    figures: tuple[Figure, ...]
-    figures_note: str
-    settings: Table
-    fingerprint: str
+    bars: tuple[Bar, ...] = ()
+    bars_note: str = ""
+    figures: tuple[Figure, ...] = ()
+    figures_note: str = ""
+    settings: Table | None = None
+    fingerprint: str = ""
+    kind: str = "vaebalance report"
+    """Of page."""
 
 
 def summarise(inputs: Inputs) -> Summary:

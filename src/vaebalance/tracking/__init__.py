@@ -4,6 +4,7 @@
     run         the run of a pipeline state, found by fingerprint, filled from the files on disk
     study       a study's run with one nested run a trial
     runs        other pipeline states as plain data
+    fetch       a run's files, laid out as its pipeline wrote them
     trials      the finished trials of studies, likewise
 
 The files are the truth and the run mirrors them: what the store lacks is filled in whenever a stage
@@ -11,6 +12,7 @@ runs, and a stage that runs again adds nothing. Only this folder knows MLflow, a
 imports neither MLflow nor torch.
 """
 
+from vaebalance.tracking.retrieval import fetch
 from vaebalance.tracking.stages import run
 from vaebalance.tracking.store import configure
 from vaebalance.tracking.studies import StudyTracker, study
@@ -24,6 +26,7 @@ __all__ = [
     "Tracker",
     "TrialSummary",
     "configure",
+    "fetch",
     "run",
     "runs",
     "study",

@@ -38,6 +38,7 @@ DIGEST_LENGTH = 36  # MLflow's limit for a dataset's digest; the tag has all of 
 MODEL = "artifacts/model"
 HISTORY = "artifacts/history.csv"
 TIMING = "artifacts/timing.csv"
+VERDICTS = "artifacts/verdicts.json"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ STAGES = {
     "train": StageFiles(
         "metrics/train.json",
         "model",
-        ((HISTORY, ""), (TIMING, ""), (f"{MODEL}/{PROVENANCE}", "")),
+        ((HISTORY, ""), (TIMING, ""), (VERDICTS, ""), (f"{MODEL}/{PROVENANCE}", "")),
     ),
     "evaluate": StageFiles(
         "metrics/evaluation.json", "", (("artifacts/evaluation", "evaluation"),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vaebalance.tracking.stages import DATASET_DIGEST, FINGERPRINT
+from vaebalance.tracking.stages import DATASET_DIGEST, FINGERPRINT, STAGES
 from vaebalance.tracking.store import create_database, experiment_name, set_defaults, tracking_uri
 from vaebalance.tracking.studies import STATE, STUDY, STUDY_ITSELF, TRIAL
 
@@ -29,6 +29,8 @@ class RunSummary:
     """As text: MLflow keeps no other."""
     experiment: str | None = None
     """Its name in DVC, where `dvc exp run` made it."""
+    stages: frozenset[str] = frozenset()
+    """Those that are done."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def runs(
             metrics=dict(run.data.metrics),
             params=dict(run.data.params),
             experiment=run.data.tags.get("DVC_EXP_NAME"),
+            stages=frozenset(s for s in STAGES if run.data.tags.get(f"stage.{s}") == "done"),
         )
         for run in _search(" AND ".join(conditions), limit)
     ]

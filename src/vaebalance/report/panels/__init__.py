@@ -6,6 +6,7 @@ posterior the aggregate posterior of each latent
 between   a manifold of two latents, interpolations
 plane     the run between rate and distortion, among its siblings
 latents   what each latent carries, and the codes in a plane
+measures  every number of the evaluation
 weights   the run as other projects would write it
 """
 
@@ -17,6 +18,7 @@ from vaebalance.report.panels.between import interpolations, manifold
 from vaebalance.report.panels.decoder import reconstructions, samples, traversals
 from vaebalance.report.panels.latents import latent_plane, latents
 from vaebalance.report.panels.loss import loss_components
+from vaebalance.report.panels.measures import measures
 from vaebalance.report.panels.plane import rate_distortion_plane
 from vaebalance.report.panels.posterior import aggregate_posterior
 from vaebalance.report.panels.weights import other_weights
@@ -28,6 +30,7 @@ def panels(inputs: Inputs, spec: ReportSpec, seed: int) -> list[Panel]:
     return [
         reconstructions(inputs, spec, seed),
         rate_distortion_plane(inputs),
+        measures(inputs),
         loss_components(inputs),
         latents(inputs),
         aggregate_posterior(inputs),

@@ -51,7 +51,7 @@ def aggregate_posterior(inputs: Inputs) -> Panel:
 
 
 def _unit(mean: float, std: float) -> str:
-    return f"{number(mean, 2)} ± {number(std, 2)}"
+    return f"{mean:.2f} ± {std:.2f}".replace("-", "−")
 
 
 def _legend(*, variational: bool) -> tuple[Key, ...]:
