@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal
 
-from vaebalance.evaluation import MeasuredImages
+from vaebalance.evaluation import EvaluateSpec, MeasuredImages
 from vaebalance.evaluation.latents import PosteriorMoments
 from vaebalance.likelihoods import Bernoulli
 from vaebalance.model import VAE, ModelSpec
@@ -29,11 +29,17 @@ class LinearGaussian:
     `widen` and `shift` make the posterior wrong: its scale times `widen`, its mean plus `shift`.
     """
 
-    def __init__(self, widen: float = 1.0, shift: float = 0.0, sigma: float = 0.25) -> None:
+    def __init__(
+        self,
+        widen: float = 1.0,
+        shift: float = 0.0,
+        sigma: float = 0.25,
+        scales: tuple[float, float] = (0.6, 0.2),
+    ) -> None:
         generator = torch.Generator().manual_seed(7)
         columns = torch.randn(PIXELS, LATENTS, generator=generator, dtype=torch.float64)
         basis, _ = torch.linalg.qr(columns)
-        self.weights = basis * torch.tensor([0.6, 0.2], dtype=torch.float64)  # [n, Z]
+        self.weights = basis * torch.tensor(scales, dtype=torch.float64)  # [n, Z]
         self.offset = torch.full((PIXELS,), 0.5, dtype=torch.float64)
         self.sigma = sigma
         self.widen, self.shift = widen, shift
@@ -122,6 +128,24 @@ def make_images():
     return make
 
 
+@pytest.fixture
+def make_spec():
+    """Changes -> an `EvaluateSpec` that measures little."""
+
+    def make(**changes):
+        values = {
+            "nll_samples": 8,
+            "batch_size": 64,
+            "active_threshold": 0.01,
+            "latent_samples": 100,
+            "sample_images": 0,
+            "inception_weights": None,
+        }
+        return EvaluateSpec(**(values | changes))
+
+    return make
+
+
 def vae(
     likelihood=None, posterior: str = "gaussian", shape: tuple[int, int, int] = (1, 8, 8)
 ) -> VAE:
@@ -144,21 +168,30 @@ class StandIn:
     splits: dict[str, Tensor]
     binarisation: str = "none"
     label: Tensor | None = None
+    """Of the test images; other splits are labelled in the same turn."""
+    factor_names: tuple[str, ...] | None = None
+    factor: dict[str, Tensor] | None = None
 
     folder = Path("data/prepared")
 
     @property
     def info(self) -> SimpleNamespace:
         return SimpleNamespace(
-            image_shape=tuple(self.splits["test"].shape[1:]), binarisation=self.binarisation
+            image_shape=tuple(self.splits["test"].shape[1:]),
+            binarisation=self.binarisation,
+            factor_names=self.factor_names,
         )
 
     def images(self, split: str) -> Tensor:
         return self.splits[split]
 
     def labels(self, split: str) -> Tensor | None:
-        assert split == "test"
-        return self.label
+        if self.label is None or split == "test":
+            return self.label
+        return self.label.repeat(10)[: len(self.splits[split])]
+
+    def factors(self, split: str) -> Tensor | None:
+        return self.factor[split] if self.factor else None
 
 
 @pytest.fixture
@@ -169,6 +202,7 @@ def make_dataset():
         splits = {
             "test": random_images(90, (1, 8, 8), 1) if test is None else test,
             "validation": random_images(70, (1, 8, 8), 2) if validation is None else validation,
+            "train": random_images(120, (1, 8, 8), 3),
         }
         return StandIn(splits, binarisation, label)
 

@@ -18,8 +18,17 @@ from vaebalance.likelihoods import (
     Rmse,
     Sse,
 )
+from vaebalance.model import VAE, ModelSpec
+from vaebalance.networks import Mlp
 
-SPEC = EvaluateSpec(nll_samples=8, batch_size=64, active_threshold=0.01)
+SPEC = EvaluateSpec(
+    nll_samples=8,
+    batch_size=64,
+    active_threshold=0.01,
+    latent_samples=100,
+    sample_images=0,
+    inception_weights=None,
+)
 
 
 def test_a_vaes_numbers_hang_together(make_vae, make_dataset):
@@ -30,7 +39,13 @@ def test_a_vaes_numbers_hang_together(make_vae, make_dataset):
     assert test.importance_weighted_nll < test.negative_elbo
     assert test.importance_weighted_nll_standard_error > 0
     assert 1 <= test.effective_sample_size <= 8
-    assert (test.bits_per_dim, test.calibrated_sigma) == (None, None)
+    assert (test.bits_per_dim, test.negative_elbo_bits_per_dim) == (None, None)
+    assert test.calibrated_nll_standard_error > 0
+    assert 1 <= test.calibrated_effective_sample_size <= 8
+    latents = found.latents
+    rate_of_them = latents.mutual_information + latents.marginal_kl
+    assert rate_of_them == pytest.approx(test.rate, rel=1e-5)  # of all 90 images, too
+    assert latents.mutual_information_ceiling == pytest.approx(math.log(90))
     assert found.latent_table.rate.sum() == pytest.approx(test.rate)
     assert found.latent_table.active.sum() == found.latents.active_units
     active = found.latent_table.variance_of_mean > 0.01
@@ -56,7 +71,7 @@ def test_the_same_seed_gives_the_same_numbers_and_disturbs_nothing(make_vae, mak
 def test_all_measures_are_of_the_same_draw_of_the_pixels(make_vae, make_dataset):
     """Whatever the batch, dynamic binarisation gives one and the same RMSE."""
     model, dataset = make_vae(), make_dataset(binarisation="dynamic")
-    sizes = (EvaluateSpec(nll_samples=1, batch_size=s, active_threshold=0.01) for s in (64, 90))
+    sizes = (SPEC.replace(nll_samples=1, batch_size=size) for size in (64, 90))
     one, two = (evaluate(model, dataset, spec, 0) for spec in sizes)
     assert one.test.rmse == pytest.approx(two.test.rmse, rel=1e-6)
     assert one.test.rate == pytest.approx(two.test.rate, rel=1e-6)
@@ -67,6 +82,8 @@ def test_bits_per_dim_on_binarised_pixels(make_vae, make_dataset):
     dataset = make_dataset(test=black_or_white, binarisation="threshold")
     test = evaluate(make_vae(), dataset, SPEC, 0).test
     assert test.bits_per_dim == pytest.approx(test.importance_weighted_nll / (64 * math.log(2)))
+    bits = test.negative_elbo / (64 * math.log(2))
+    assert test.negative_elbo_bits_per_dim == pytest.approx(bits)
     assert evaluate(make_vae(Gaussian()), dataset, SPEC, 0).test.bits_per_dim is None
 
 
@@ -75,14 +92,31 @@ def test_of_an_autoencoder_only_what_applies_is_measured(make_vae, make_dataset,
     spec = SPEC.replace(active_threshold=0.0)
     found = evaluate(make_vae(likelihood, "deterministic"), make_dataset(), spec, 0)
     absent = {name for name, value in found.metrics().items() if value is None}
-    assert absent == {
-        "test/rate",
-        "test/negative_elbo",
-        "test/importance_weighted_nll",
-        "test/importance_weighted_nll_standard_error",
-        "test/effective_sample_size",
-        "test/bits_per_dim",
-    } | (set() if likelihood == Rmse() else {"test/calibrated_sigma"})
+    bounds = {
+        "rate",
+        "negative_elbo",
+        "negative_elbo_bits_per_dim",
+        "importance_weighted_nll",
+        "importance_weighted_nll_standard_error",
+        "effective_sample_size",
+        "bits_per_dim",
+        "calibrated_nll",
+        "calibrated_nll_standard_error",
+        "calibrated_effective_sample_size",
+    } | (set() if likelihood == Rmse() else {"calibrated_sigma"})
+    information = {
+        "mutual_information",
+        "mutual_information_standard_error",
+        "mutual_information_ceiling",
+        "marginal_kl",
+        "held_out_marginal_kl",
+        "held_out_marginal_kl_standard_error",
+    }
+    probe = {"probe_accuracy", "probe_accuracy_standard_error", "probe_accuracy_chance"}
+    assert absent == {"samples", "disentanglement"} | {
+        *(f"test/{name}" for name in bounds),
+        *(f"latents/{name}" for name in information | probe),
+    }
     assert found.latent_table.rate is None
     assert found.latents.active_units == 3
 
@@ -106,10 +140,17 @@ def test_rmse_is_scored_with_a_gaussian_calibrated_on_validation(make_vae, make_
 @pytest.mark.parametrize("likelihood", [Rmse(), Sse()])
 def test_no_density_and_the_gaussian_of_its_sigma_agree(make_vae, make_dataset, likelihood):
     """The same weights read as that Gaussian have the same D, R, negative ELBO and nll."""
-    found = evaluate(make_vae(likelihood), make_dataset(), SPEC, 0).metrics()
-    gaussian = Gaussian(sigma=found["test/calibrated_sigma"])
-    other = evaluate(make_vae(gaussian), make_dataset(), SPEC, 0).metrics()
-    assert {**found, "test/calibrated_sigma": None} == other
+    found = evaluate(make_vae(likelihood), make_dataset(), SPEC, 0)
+    gaussian = Gaussian(sigma=found.test.calibrated_sigma)
+    other = evaluate(make_vae(gaussian), make_dataset(), SPEC, 0)
+    numbers, others = (
+        {key: value for key, value in one.metrics().items() if value is not None}
+        for one in (found, other)
+    )
+    assert numbers == pytest.approx(others, rel=1e-5, abs=1e-6)
+    assert found.test.calibrated_nll == found.test.importance_weighted_nll
+    assert found.settings.nats_of == "the calibrated Gaussian"
+    assert other.settings.nats_of == "the model's likelihood, gaussian"
 
 
 EVERY_LIKELIHOOD = [member() for member in get_args(get_args(Likelihood)[0])]
@@ -120,7 +161,7 @@ def test_every_likelihood_is_measured(make_vae, make_dataset, likelihood):
     test = evaluate(make_vae(likelihood), make_dataset(), SPEC, 0).test
     assert test.importance_weighted_nll < test.negative_elbo
     assert (test.bits_per_dim is not None) == likelihood.is_mass(binarised=False)
-    assert (test.calibrated_sigma is not None) != likelihood.is_density
+    assert (test.calibrated_nll == test.importance_weighted_nll) != likelihood.is_density
 
 
 def test_bits_per_dim_of_grey_levels(make_vae, make_dataset):
@@ -150,7 +191,9 @@ def test_a_likelihood_that_does_not_fit_the_pixels_is_refused(make_vae, make_dat
 
 def test_a_density_does_not_need_validation_images(make_vae, make_dataset):
     dataset = make_dataset(validation=torch.zeros(0, 1, 8, 8, dtype=torch.uint8))
-    evaluate(make_vae(Gaussian()), dataset, SPEC, 0)
+    test = evaluate(make_vae(Gaussian()), dataset, SPEC, 0).test
+    assert test.importance_weighted_nll is not None
+    assert (test.calibrated_nll, test.calibrated_sigma) == (None, None)
     with pytest.raises(UserError, match="validation split is empty"):
         evaluate(make_vae(Rmse()), dataset, SPEC, 0)
 
@@ -178,7 +221,45 @@ def test_a_model_of_other_images_is_refused(make_vae, make_dataset):
 
 
 def test_a_number_that_is_none_is_refused_by_name(make_vae, make_dataset):
-    model = make_vae()
+    model = make_vae(posterior="deterministic")
     torch.nn.init.constant_(model.decoder[-2].bias, math.nan)
     with pytest.raises(UserError, match=r"test/distortion = nan.*test/rmse = nan"):
         evaluate(model, make_dataset(), SPEC, 0)
+
+
+def test_codes_that_are_no_numbers_are_refused(make_vae, make_dataset):
+    model = make_vae()
+    torch.nn.init.constant_(model.encoder[-1].bias, math.nan)
+    with pytest.raises(UserError, match=r"encoder's outputs are not finite.*learning_rate"):
+        evaluate(model, make_dataset(), SPEC, 0)
+
+
+@pytest.mark.parametrize("posterior", ["gaussian", "deterministic"])
+def test_two_test_images_and_one_latent(make_vae, make_dataset, posterior):
+    spec = ModelSpec(architecture=Mlp(hidden=(4,)), latent_size=1, posterior=posterior)
+    model = VAE(spec, Bernoulli(), (1, 8, 8)).eval()
+    found = evaluate(model, make_dataset(test=make_dataset().images("test")[:2]), SPEC, 0)
+    assert found.settings.latent_images == 2
+    assert found.latents.coverage is not None
+    assert found.latents.two_sample_accuracy is None
+
+
+def test_one_test_image(make_vae, make_dataset):
+    found = evaluate(make_vae(), make_dataset(test=make_dataset().images("test")[:1]), SPEC, 0)
+    latents = found.latents
+    assert (latents.coverage, latents.energy_symmetry) == (None, None)
+    assert latents.mutual_information == pytest.approx(0, abs=1e-6)
+    assert latents.mutual_information_standard_error is None
+
+
+def test_the_latent_space_is_of_as_many_images_as_asked_for(make_vae, make_dataset):
+    spec = SPEC.replace(latent_samples=40)
+    settings = evaluate(make_vae(), make_dataset(), spec, 0).settings
+    assert (settings.latent_images, settings.training_codes, settings.images) == (40, 40, 90)
+    assert "all 40" in settings.mutual_information_estimator
+
+
+def test_every_part_is_timed(make_vae, make_dataset):
+    seconds = evaluate(make_vae(), make_dataset(), SPEC, 0).seconds
+    assert {"importance-weighted nll", "mutual information", "gaps"} <= set(seconds)
+    assert all(value > 0 for value in seconds.values())

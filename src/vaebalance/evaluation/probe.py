@@ -42,6 +42,7 @@ def linear_probe(
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=LARGEST_ITERATIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", message="The number of unique classes")  # one a folder
         probe.fit(codes.double().numpy(), labels.numpy())
     accuracy = float(probe.score(test_codes.double().numpy(), test_labels.numpy()))
     commonest = labels.mode().values

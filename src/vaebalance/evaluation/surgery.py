@@ -53,6 +53,15 @@ class Surgery:
         """The logarithm of N, beyond which the mutual information cannot be seen."""
         return math.log(self.images)
 
+    @property
+    def estimator(self) -> str:
+        """What was done, in words."""
+        draws = "one code" if self.codes == 1 else f"{self.codes} codes"
+        return (
+            f"{draws} an image against the mean posterior of all {self.images:,}, its own "
+            f"included; at most ln {self.images:,} = {self.ceiling:.2f} nats, and too small near it"
+        )
+
 
 @dataclass(frozen=True)
 class HeldOutMarginalKl:

@@ -60,7 +60,9 @@ STAGES = {
         ((HISTORY, ""), (TIMING, ""), (VERDICTS, ""), (f"{MODEL}/{PROVENANCE}", "")),
     ),
     "evaluate": StageFiles(
-        "metrics/evaluation.json", "", (("artifacts/evaluation", "evaluation"),)
+        "metrics/evaluation.json",
+        "",
+        (("artifacts/evaluation", "evaluation"), ("artifacts/evaluation_timing.csv", "")),
     ),
     "report": StageFiles(None, "", (("artifacts/report", "report"),)),
 }
