@@ -50,6 +50,7 @@ TABLES = {
         "best_epoch",
         "conventions",
         "latents",
+        "measurements",
         "rate_distortion",
         "reconstructions",
         "settings",
