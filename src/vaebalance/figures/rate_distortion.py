@@ -18,6 +18,7 @@ MARGIN = 0.08  # of the points' range, to each side
 LEAST_SPAN = 2.0  # nats that an axis shows where there is but one point
 ISOLINES = 9  # at most
 NEAR = (0.05, 0.05)  # of the range: points nearer than that share one label
+MOST_JOINED = 3  # labels of points that are near to each other
 MARKS = {  # kind -> shape, colour, size, whether it is filled
     "trial": ("triangle-up", MUTED, 45, False),
     "run": ("circle", DISTORTION, 75, True),
@@ -106,20 +107,32 @@ def _record(i: int, point: OperatingPoint) -> dict[str, Any]:
 def _labels(
     points: Sequence[OperatingPoint], x: tuple[float, float], y: tuple[float, float]
 ) -> Records:
-    """A label for each point that no labelled one is near to; "this run" first, no trials."""
-    found: list[OperatingPoint] = []
-    order = sorted((p for p in points if p.kind != "trial"), key=lambda p: p.kind == "run")
-    for point in order:
-        if not any(
-            abs(point.rate - other.rate) < NEAR[0] * (x[1] - x[0])
-            and abs(point.distortion - other.distortion) < NEAR[1] * (y[1] - y[0])
-            for other in found
-        ):
-            found.append(point)
+    """A label for each point but the trials; points near to each other share one."""
+    groups: list[list[OperatingPoint]] = []
+    for point in sorted((p for p in points if p.kind != "trial"), key=lambda p: p.kind == "run"):
+        for group in groups:
+            if abs(point.rate - group[0].rate) < NEAR[0] * (x[1] - x[0]) and abs(
+                point.distortion - group[0].distortion
+            ) < NEAR[1] * (y[1] - y[0]):
+                group.append(point)
+                break
+        else:
+            groups.append([point])
     middle = (x[0] + x[1]) / 2
     return [
-        {"x": p.rate, "y": p.distortion, "label": p.label, "left": p.rate > middle} for p in found
+        {
+            "x": group[0].rate,
+            "y": group[0].distortion,
+            "label": _joined(list(dict.fromkeys(point.label for point in group))),
+            "left": group[0].rate > middle,
+        }
+        for group in groups
     ]
+
+
+def _joined(labels: Sequence[str]) -> str:
+    more = ", …" if len(labels) > MOST_JOINED else ""
+    return ", ".join(labels[:MOST_JOINED]) + more
 
 
 def _layers(
@@ -144,11 +157,10 @@ def _layers(
         mark = mark.encode(tooltip=tooltip)
     layers = [
         on("lines").mark_rule(color=RULE).encode(**ends),
-        on("lines")
-        .mark_text(color=MUTED, fontSize=10, align="left", baseline="bottom", dx=4, dy=-2)
-        .encode(x=over_x, y=over_y, text="name:N"),
         on("own").mark_rule(color=TOTAL, strokeDash=[5, 4]).encode(**ends),
     ]
+    above: Any = {"fontSize": 10, "align": "left", "baseline": "bottom", "dx": 4, "dy": -2}
+    layers += _haloed(on("lines"), above, MUTED, x=over_x, y=over_y, text="name:N")
     for kind, (shape, colour, size, filled) in MARKS.items():
         drawn = mark.transform_filter(f"datum.kind === '{kind}'")
         fill = colour if filled else "transparent"
@@ -165,14 +177,18 @@ def _layers(
     for left, align, dx in ((True, "right", -12), (False, "left", 12)):
         side = on("labels").transform_filter(f"datum.left === {str(left).lower()}")
         style: Any = {"fontSize": 12, "baseline": "middle", "align": align, "dx": dx}
-        halo = side.mark_text(**style, color=PAPER, stroke=PAPER, strokeWidth=4)
-        for texts in (halo, side.mark_text(**style, color=INK)):
-            layers.append(texts.encode(x=over_x, y=over_y, text="label:N"))
+        layers += _haloed(side, style, INK, x=over_x, y=over_y, text="label:N")
     if live:
         ring = on("points").mark_point(size=420, color=INK, strokeWidth=2)
         at = ring.transform_filter("datum.i === at")
         layers.append(at.encode(x="rate:Q", y="distortion:Q").properties(name="over0"))
     return layers
+
+
+def _haloed(base: alt.Chart, style: Any, colour: str, **channels: Any) -> list[alt.Chart]:
+    """Text that stands out from the lines below it."""
+    halo = base.mark_text(**style, color=PAPER, stroke=PAPER, strokeWidth=4)
+    return [text.encode(**channels) for text in (halo, base.mark_text(**style, color=colour))]
 
 
 NUMBERS = {"rate": "R", "distortion": "D", "total": "D + R", "nll": "test nll"}

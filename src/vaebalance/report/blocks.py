@@ -147,11 +147,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class Readings:
-    """Numbers that are about the same thing."""
+    """Numbers in groups, each about the same thing."""
 
     kind: ClassVar[str] = "readings"
-    title: str
-    readings: tuple[Reading, ...]
+    groups: tuple[tuple[str, tuple[Reading, ...]], ...]
+    """Title and numbers of each."""
 
 
 @dataclass(frozen=True)

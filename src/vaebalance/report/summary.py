@@ -142,11 +142,13 @@ def _bar(name: str, names: tuple[str, str], values: tuple[float, float]) -> Bar 
 
 
 def _figures(inputs: Inputs) -> Iterator[Figure]:
-    """Every number of the evaluation that applies."""
+    """The numbers to know first; all of them stand in a panel of their own."""
     test, latents = inputs.evaluation["test"], inputs.evaluation["latents"]
     settings = inputs.evaluation["settings"]
     nats = "nats"
-    yield Figure("Distortion D", number(test["distortion"]), nats, "−log p(x|z)", "distortion")
+    of = "" if inputs.model.likelihood.is_density else " of a calibrated Gaussian"
+    told = f"−log p(x|z){of}"
+    yield Figure("Distortion D", number(test["distortion"]), nats, told, "distortion")
     if _has(test, "rate"):
         bits = number(test["rate"] / math.log(2), 3)
         yield Figure("Rate R", number(test["rate"]), nats, f"{bits} bits of code", "rate")
@@ -161,11 +163,10 @@ def _figures(inputs: Inputs) -> Iterator[Figure]:
         )
     if _has(test, "bits_per_dim"):
         yield Figure("Bits per dimension", number(test["bits_per_dim"]), "bits", "of the nll")
-    if _has(test, "calibrated_sigma"):
-        sigma = number(test["calibrated_sigma"], 3)
-        yield Figure("Calibrated σ", sigma, "", "of the Gaussian behind the nats")
+    if _has(test, "calibrated_nll"):
+        sigma = f"σ {number(test['calibrated_sigma'], 3)}, compares across likelihoods"
+        yield Figure("nll, calibrated Gaussian", number(test["calibrated_nll"]), nats, sigma)
     yield Figure("RMSE", number(test["rmse"]), "", "pixel values in [0, 1]")
-    yield Figure("PSNR", number(test["psnr"]), "dB", "of the mean squared error")
     if _has(test, "ssim"):
         window = settings.get("ssim_window")
         yield Figure(

@@ -13,6 +13,7 @@ from vaebalance.report.words import counted
 
 BEST = "★"
 ABSENT = "–"
+DIGITS = 3  # of a number, beside as many as there are runs
 
 
 def runs(contenders: Sequence[Contender]) -> Panel:
@@ -44,7 +45,12 @@ def _who(contender: Contender) -> tuple[str, ...]:
 
 def verdicts(contenders: Sequence[Contender]) -> Panel:
     """What each training's own curves say."""
-    header = ("run", "verdict", "evidence", "try next")
+    anchor, header = (
+        ("verdicts", "Verdicts", "Verdicts"),
+        ("run", "verdict", "evidence", "try next"),
+    )
+    if all(contender.evaluated.verdicts is None for contender in contenders):
+        return Panel(*anchor, "None of these trainings was given a verdict.", ())
     rows: list[tuple[str, ...]] = []
     for contender in contenders:
         found = contender.evaluated.verdicts
@@ -53,9 +59,7 @@ def verdicts(contenders: Sequence[Contender]) -> Panel:
             rows.append((contender.title, word, "", ""))
         rows += [(contender.title, v.name, v.evidence, v.remedy) for v in found or ()]
     return Panel(
-        "verdicts",
-        "Verdicts",
-        "Verdicts",
+        *anchor,
         "What is wrong with each training by its own curves, and what to try next.",
         (Table("Verdicts", header, tuple(rows)),),
         {"verdicts.csv": as_csv(header, rows)},
@@ -64,7 +68,7 @@ def verdicts(contenders: Sequence[Contender]) -> Panel:
 
 def measures(contenders: Sequence[Contender]) -> Panel:
     """Every number of every run, the best marked."""
-    known = {key: row for c in contenders for key, row in c.rows.items()}
+    known = {key: row for c in contenders for key, row in c.rows.items() if row.value is not None}
     header = ("measure", *(c.title for c in contenders), "unit")
     blocks: list[Block] = []
     for title, group in groupby(known, lambda key: section_title(known[key])):
@@ -81,7 +85,7 @@ def measures(contenders: Sequence[Contender]) -> Panel:
         "All measurements",
         f"Of the test images; ± is a standard error. {BEST} is the best of a line, where one end "
         "is better and the numbers mean the same: of the same images, and nats of the same "
-        "likelihood.",
+        "likelihood. What lies within the standard errors of it may be as good.",
         tuple(blocks),
         {"measurements.csv": as_csv(("key", *header[1:]), values)},
     )
@@ -91,7 +95,7 @@ def _line(key: str, contenders: Sequence[Contender], unit: str) -> tuple[str, ..
     found, winners = [c.rows.get(key) for c in contenders], best(key, contenders)
     name = next(row.measure.name for row in found if row)
     cells = [
-        (f"{BEST} " if c.letter in winners else "") + (value_of(row) if row else ABSENT)
+        (f"{BEST} " if c.letter in winners else "") + (value_of(row, DIGITS) if row else ABSENT)
         for c, row in zip(contenders, found, strict=True)
     ]
     return name, *cells, unit

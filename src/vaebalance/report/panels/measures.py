@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from vaebalance.evaluation.vocabulary import Row, rows
-from vaebalance.report.blocks import Block, Panel, Reading, Readings
+from vaebalance.report.blocks import Block, Panel, Prose, Reading, Readings
 from vaebalance.report.inputs import Inputs
 from vaebalance.report.tables import as_csv
 from vaebalance.report.words import number
@@ -26,10 +26,15 @@ CSV = ("key", "name", "feature space", "value", "standard error", "reference", "
 def measures(inputs: Inputs) -> Panel:
     """One table a section."""
     found = rows(inputs.evaluation)
-    blocks: list[Block] = [
-        Readings(title, tuple(_reading(row) for row in group))
-        for title, group in groupby(found, section_title)
-    ]
+    known = [row for row in found if row.value is not None]
+    groups = tuple(
+        (title, tuple(_reading(row) for row in group))
+        for title, group in groupby(known, section_title)
+    )
+    blocks: list[Block] = [Readings(groups)]
+    without = [row.measure.name for row in found if row.value is None]
+    if without:
+        blocks.append(Prose(f"Does not apply to this run: {', '.join(without)}."))
     return Panel(
         "measures",
         "All measurements",
@@ -46,18 +51,22 @@ def section_title(row: Row) -> str:
     return f"{title}: {row.space}" if row.space else title
 
 
-def value_of(row: Row) -> str:
-    """The value with its standard error."""
+def value_of(row: Row, digits: int = 4) -> str:
+    """The value with its standard error, to half as many digits."""
     if row.value is None:
         return NOT_APPLICABLE
-    text = f"{row.value:,}" if isinstance(row.value, int) else number(row.value)
-    return text if row.standard_error is None else f"{text} ± {number(row.standard_error, 2)}"
+    text = f"{row.value:,}" if isinstance(row.value, int) else number(row.value, digits)
+    return (
+        text
+        if row.standard_error is None
+        else f"{text} ± {number(row.standard_error, digits // 2)}"
+    )
 
 
 def _reading(row: Row) -> Reading:
     beside = "" if row.reference is None else f"{row.reference_name}: {number(row.reference, 3)}"
-    unit = "" if row.value is None else row.measure.unit
-    return Reading(row.measure.name, value_of(row), unit, beside, row.measure.reading)
+    measure = row.measure
+    return Reading(measure.name, value_of(row), measure.unit, beside, measure.reading)
 
 
 def _in_full(row: Row) -> tuple[str | float | None, ...]:

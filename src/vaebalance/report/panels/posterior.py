@@ -51,7 +51,7 @@ def aggregate_posterior(inputs: Inputs) -> Panel:
 
 
 def _unit(mean: float, std: float) -> str:
-    return f"{mean:.2f} ± {std:.2f}".replace("-", "−")
+    return f"{mean:.2f} ± {std:.2f}".replace("-0.00", "0.00").replace("-", "−")
 
 
 def _legend(*, variational: bool) -> tuple[Key, ...]:
