@@ -12,11 +12,12 @@ from vaebalance.report.decoded import interpolate
 from vaebalance.report.decoded import manifold as decode_manifold
 from vaebalance.report.images import examples, image_name, label_name, pixels
 from vaebalance.report.inputs import Inputs
-from vaebalance.report.words import weight
+from vaebalance.report.words import shortened, weight
 from vaebalance.settings import ReportSpec
 
 MANIFOLD_BYTES, STRIP_BYTES = 1_200_000, 60_000
 CELL = 44  # pixels a side of a picture of the manifold, about
+SHORT = 16  # characters of a label beside a row
 IMAGE = "image"  # heads a column of test images
 
 
@@ -66,11 +67,10 @@ def interpolations(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:
     shares = torch.linspace(0, 1, spec.traversal_steps)
     marks = (IMAGE, *(weight(round(float(share), 2)) for share in shares), IMAGE)
     reading = (
-        "Straight lines between the codes of two test images, which stand at either end. The "
-        "middle of a line is nearer to the origin than its ends: where it looks like neither image "
-        "nor like any other, there is a gap between the codes. (Straight, since the ends then are "
-        "the reconstructions and no latent that collapsed has a say; along an arc of constant "
-        "length it would.)"
+        "Straight lines between the codes of two test images, which stand at either end, in shares "
+        "of the way. Where the middle looks like neither image nor like any other, there is a gap "
+        "between the codes. Straight, and not along an arc (slerp): unlike draws from the prior, "
+        "posterior means do not lie on a shell, since latents that collapsed are at 0."
     )
     panel = ("interpolations", "Interpolations", "From one image to another")
     if not pairs:
@@ -101,5 +101,6 @@ def _strip(inputs: Inputs, pair: tuple[int, int], row: Tensor) -> Strip:
     start, end = pair
     alt = f"{image_name(inputs, start)} turning into {image_name(inputs, end)}"
     picture = pictures.embed(pictures.sheet(row[None]), alt, STRIP_BYTES)
-    short = [label_name(inputs, place) or f"#{int(inputs.codes.index[place])}" for place in pair]
+    names = [label_name(inputs, place) or f"#{int(inputs.codes.index[place])}" for place in pair]
+    short = [shortened(name, SHORT) for name in names]
     return Strip(f"{short[0]} → {short[1]}", "", 0.0, picture)

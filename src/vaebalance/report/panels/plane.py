@@ -36,7 +36,7 @@ def rate_distortion_plane(inputs: Inputs) -> Panel:
         (
             Charts((chart,), _legend(points), is_wide=True),
             Table(
-                f"All {counted(len(points), 'point')} of the plane",
+                "Points of the plane",
                 HEADER,
                 tuple(_row(point) for point in reversed(points)),
                 numeric=(3, 4, 5, 6),
