@@ -153,6 +153,19 @@ def test_pointing_at_an_epoch_shows_it_in_every_chart(pages, visit):
         assert rules.count() == 14
 
 
+def test_pointing_at_a_run_tells_its_weights_and_numbers(pages, visit):
+    page, _ = visit(pages("plain"))
+    page.wait_for_selector("html.drawn")
+    mark = page.locator("[data-chart=rate_distortion] g.mark-symbol path").first
+    mark.scroll_into_view_if_needed()
+    mark.hover(force=True)
+    page.wait_for_selector("#tooltip:not([hidden])")
+    rows = dict(row.split("\n") for row in page.locator("#tooltip .row").all_inner_texts())
+    assert list(rows) == ["name", "weights", "R", "D", "D + R", "test nll"]
+    assert (rows["name"], rows["weights"]) == ("this run", "α = 1, β = 1")
+    assert float(rows["R"]) + float(rows["D"]) == pytest.approx(float(rows["D + R"]), abs=0.01)
+
+
 def test_one_label_can_be_picked_out(pages, visit):
     page, _ = visit(pages("plain"))
     page.wait_for_selector("html.drawn")
