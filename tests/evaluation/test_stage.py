@@ -1,5 +1,6 @@
 """The whole evaluation: what applies to which model, and that it changes nothing."""
 
+import csv
 import math
 from typing import get_args
 
@@ -7,8 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from vaebalance.data import SPLITS, open_dataset, prepare
 from vaebalance.errors import UserError
-from vaebalance.evaluation import EvaluateSpec, evaluate, stage
+from vaebalance.evaluation import EvaluateSpec, evaluate, stage, write
+from vaebalance.evaluation.latents import PosteriorMoments
+from vaebalance.evaluation.sections import known_factors
+from vaebalance.evaluation.sections.subject import Subject
 from vaebalance.likelihoods import (
     Bernoulli,
     DiscretisedLogistic,
@@ -263,3 +268,66 @@ def test_every_part_is_timed(make_vae, make_dataset):
     seconds = evaluate(make_vae(), make_dataset(), SPEC, 0).seconds
     assert {"importance-weighted nll", "mutual information", "gaps"} <= set(seconds)
     assert all(value > 0 for value in seconds.values())
+
+
+@pytest.fixture(scope="module")
+def sprites(tmp_path_factory, data_spec):
+    """All 3·2·2·3·3 combinations of small sprites, prepared as the stage does."""
+    source = {"kind": "sprites", "size": 8, "scales": 2, "orientations": 2, "positions": 3}
+    folder = tmp_path_factory.mktemp("sprites") / "prepared"
+    prepare(data_spec(source), 0, folder)
+    return open_dataset(folder)
+
+
+def test_known_factors_are_measured_over_all_splits(make_vae, sprites):
+    found = evaluate(make_vae(), sprites, SPEC, 0)
+    scores = vars(found.disentanglement)
+    assert len(scores) == 8
+    assert all(0 <= score <= 1 for score in scores.values())
+    text = found.settings.disentanglement
+    assert "108 images of all splits" in text
+    assert "shape, scale, orientation, x, y" in text
+    assert "DCI 72 + 36" in text
+    table = found.factor_table
+    assert table.factors == ("shape", "scale", "orientation", "x", "y")
+    assert table.mutual_information.shape == table.importance.shape == (3, 5)
+    assert evaluate(make_vae(), sprites, SPEC, 0).disentanglement == found.disentanglement
+
+
+def test_a_code_made_of_the_factors_scores_high(make_vae, sprites, monkeypatch):
+    """Whatever the encoder is: here its means are the factors of the images themselves."""
+
+    def moments(subject, images):
+        positions = range(len(images)) if images.positions is None else images.positions
+        split = next(s for s in SPLITS if len(sprites.images(s)) == len(images))
+        mean = sprites.factors(split)[list(positions)].float()
+        return PosteriorMoments(mean, torch.ones_like(mean))
+
+    monkeypatch.setattr(Subject, "moments", moments)
+    monkeypatch.setattr(known_factors, "LARGEST_IMAGES", 10**6)
+    subject = Subject(make_vae(), sprites, SPEC, 0)
+    scores, _, _ = known_factors.measure_disentanglement(subject)
+    assert scores.mig > 0.8
+    assert scores.factor_vae == scores.beta_vae == 1
+    assert scores.dci_disentanglement > 0.9
+
+
+def test_the_factor_table_is_written(make_vae, sprites, tmp_path):
+    write(evaluate(make_vae(), sprites, SPEC, 0), tmp_path / "e.json", tmp_path / "evaluation")
+    with (tmp_path / "evaluation/factors.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert list(lines[0]) == ["latent", "factor", "mutual_information", "importance"]
+    assert [(line["latent"], line["factor"]) for line in lines[:6]] == [
+        ("0", "shape"),
+        ("0", "scale"),
+        ("0", "orientation"),
+        ("0", "x"),
+        ("0", "y"),
+        ("1", "shape"),
+    ]
+
+
+def test_without_factors_there_is_no_disentanglement(make_vae, make_dataset):
+    found = evaluate(make_vae(), make_dataset(), SPEC, 0)
+    assert (found.disentanglement, found.factor_table) == (None, None)
+    assert found.settings.disentanglement is None

@@ -44,7 +44,10 @@ class MeasuredImages:
 
     def spread(self, kept: int) -> MeasuredImages:
         """At most `kept` images, evenly spread, with the pixels that they have in the whole."""
-        index = spread(len(self), kept)
+        return self.at(spread(len(self), kept))
+
+    def at(self, index: Tensor) -> MeasuredImages:
+        """Those at `index` [M], with the pixels that they have in the whole."""
         positions = index if self.positions is None else torch.tensor(self.positions)[index]
         return replace(self, stored=self.stored[index], positions=positions.tolist())
 
