@@ -21,6 +21,7 @@ def main() -> None:
         training = experiment.Training(settings, dataset, provenance.fingerprint, checkpoint)
         for report in progress(training):
             tracker.log_epoch(report)
+            tracker.log_verdicts(training.verdicts_so_far, so_far=True)
         experiment.save(training, provenance, ARTIFACTS, Path("metrics/train.json"))
     checkpoint.unlink()
     print(experiment.describe(training))

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from typing import get_args
 
 import numpy as np
@@ -12,6 +13,9 @@ from torch.distributions import Independent, Normal
 
 from vaebalance.balances import (
     GECO_RATIOS,
+    NOT_HELD,
+    OUT_OF_REACH,
+    UNFINISHED,
     Balance,
     Capacity,
     ControlVae,
@@ -25,6 +29,7 @@ from vaebalance.balances import (
     ramp,
 )
 from vaebalance.elbo import ElboTerms, Weights, elbo_terms, weighted_loss
+from vaebalance.epochs import SplitReport
 from vaebalance.errors import UserError
 from vaebalance.likelihoods import Bernoulli, Gaussian
 from vaebalance.model import VAE, ModelSpec
@@ -69,6 +74,13 @@ def terms_at(step) -> ElboTerms:
     generator = torch.Generator().manual_seed(step)
     rates = 3 * torch.rand(4, generator=generator)
     return terms_of(60 + 60 * torch.rand((), generator=generator), rates, 0.5 + step % 3)
+
+
+def epoch_of(**values) -> SplitReport:
+    """An epoch's means with ordinary values but for `values`."""
+    ordinary = {"distortion": 80.0, "rate": 20.0, "alpha": 1.0, "beta": 1.0}
+    rest = ("weighted_distortion", "weighted_rate", "weighted_loss", "negative_elbo")
+    return SplitReport(**dict.fromkeys(rest, 1.0) | ordinary | values)
 
 
 def follow(balance, state, steps):
@@ -163,6 +175,15 @@ class TestConformance:
                 torch.testing.assert_close(mine[index], torch.as_tensor(alone))
             for name, value in balance.next_state(state, terms).items():
                 torch.testing.assert_close(after[name][index], value)
+
+    def test_its_advice_names_knobs_that_there_are(self, balance):
+        state = run(balance, 60)[1]
+        obstacle = balance.obstacle(state, epoch_of(beta=0.0))
+        advice = [balance.for_more_rate, balance.for_less_rate]
+        advice += [] if obstacle is None else [obstacle.remedy]
+        for text in advice:
+            knobs = re.findall(r"\bbalance\.(\w+)", text)
+            assert set(knobs) <= set(type(balance).model_fields), text
 
     def test_it_survives_its_dump(self, balance):
         adapter = TypeAdapter(Balance)
@@ -379,7 +400,7 @@ def test_a_perfect_reconstruction_has_a_finite_optimal_sigma():
 class TestGeco:
     """On a system whose D is known: 40 nats and half a nat per latent and unit of 1/λ."""
 
-    def settle(self, balance, start, steps=2500):
+    def settle(self, balance, start, steps=4000):
         """D, ‖x − x̂‖² and the state after so many steps from λ = start."""
         state = balance.initial_state(RUN) | {"log_ratio": torch.tensor(math.log(start))}
         distortion, squared_error = 100.0, 4.0
@@ -415,6 +436,15 @@ class TestGeco:
         found = self.settle(balance, start)[1]
         assert math.sqrt(found) == pytest.approx(math.sqrt(squared_error), rel=0.02)
 
+    @pytest.mark.parametrize(("fall", "grows"), [(0.995, False), (0.9999, True)])
+    def test_the_multiplier_does_not_wind_up_while_the_error_falls_by_itself(self, fall, grows):
+        """From 100 nats off, by half a percent a step, or by next to nothing."""
+        balance = Geco(distortion=50.0)
+        state = balance.initial_state(RUN)
+        for step in range(800):
+            state = balance.next_state(state, terms_of(50.0 + 100 * fall**step, [1.0] * 4))
+        assert (float(state["log_ratio"]) > 1.0) == grows
+
     def test_bits_per_dim_are_nats(self):
         nats = Geco(distortion=4.0 * 16 * math.log(2))
         assert run(Geco(bits_per_dim=4.0), 9)[1] == run(nats, 9)[1]
@@ -425,6 +455,10 @@ class TestGeco:
         _, _, state = self.settle(balance, 1.0)
         assert float(state["log_ratio"].exp()) == pytest.approx(bound, rel=1e-4)
         assert not balance.settled(state)
+        verdict = balance.obstacle(state, epoch_of())
+        assert verdict.name == OUT_OF_REACH
+        assert f"target D {target:.4g} nats" in verdict.evidence
+        assert ("raise the target" in verdict.remedy) == (bound > 1)
 
     def test_passing_the_target_is_not_holding_it(self):
         """D within 2%, by a multiplier that is far too large and still grows."""
@@ -433,6 +467,18 @@ class TestGeco:
         for _ in range(500):
             state = balance.next_state(state, terms_of(50.5, [1.0] * 4))
         assert not balance.settled(state)
+        assert balance.obstacle(state, epoch_of()).name == NOT_HELD
+
+    @pytest.mark.parametrize(
+        ("balance", "target"), [(Geco(rmse=0.2), "RMSE 0.2"), (Geco(psnr=25.0), "25 dB")]
+    )
+    def test_an_obstacle_speaks_in_the_targets_unit(self, balance, target):
+        state = balance.initial_state(RUN)
+        for _ in range(5):
+            state = balance.next_state(state, terms_of(50.0, [1.0] * 4, 16 * 0.25))
+        evidence = balance.obstacle(state, epoch_of()).evidence
+        assert f"the target {target}" in evidence
+        assert ("RMSE 0.5" if "RMSE" in target else "6.021 dB") in evidence
 
     def test_it_is_not_settled_before_its_first_step(self):
         balance = Geco(distortion=50.0)
@@ -465,7 +511,7 @@ class TestControlVae:
         assert run(ControlVae(rate_bits=9.0), 9)[1] == run(nats, 9)[1]
 
     def test_beta_is_the_published_formula_where_it_is_free(self):
-        balance = ControlVae(rate=5.0, beta_min=0.5)
+        balance = ControlVae(rate=5.0, beta_min=0.5, ki=1e-4)
         state, total = balance.initial_state(RUN), 0.0
         for rate in (8.0, 7.0, 6.5, 4.9):
             terms = terms_of(90.0, [rate / 4] * 4)
@@ -496,3 +542,65 @@ class TestControlVae:
         balance = ControlVae(rate=500.0)
         terms = terms_of(90.0, [rate / 4] * 4)
         assert torch.as_tensor(balance.weights(balance.initial_state(RUN), terms).beta).isfinite()
+
+    @pytest.mark.parametrize(
+        ("rate", "beta", "name", "knob"),
+        [
+            (60.0, 2.0, OUT_OF_REACH, "beta_max"),  # too much, and β can do no more
+            (5.0, 0.0, OUT_OF_REACH, "beta_min"),  # too little, for nothing
+            (60.0, 0.0, NOT_HELD, "train.epochs"),  # too much, and β only starts
+            (20.0, 1.0, None, ""),
+        ],
+    )
+    def test_its_obstacles(self, rate, beta, name, knob):
+        balance = ControlVae(rate=20.0, beta_max=2.0)
+        state = balance.initial_state(RUN)
+        for _ in range(200):
+            state = balance.next_state(state, terms_of(80.0, [rate / 4] * 4))
+        verdict = balance.obstacle(state, epoch_of(rate=rate, beta=beta))
+        assert (verdict.name if verdict else None) == name
+        if verdict:
+            assert f"R is {rate:g} nats and the target 20" in verdict.evidence
+            assert knob in verdict.remedy
+
+
+class TestObstaclesOfSchedules:
+    @pytest.mark.parametrize(
+        "balance", [WarmUp(steps=400), Cyclical(steps=400), Capacity(capacity=5.0, steps=400)]
+    )
+    def test_one_longer_than_the_run_never_finishes(self, balance):
+        verdict = balance.obstacle(balance.initial_state(RUN), epoch_of(beta=0.09))
+        assert verdict.name == UNFINISHED
+        assert "400 steps" in verdict.evidence
+        assert "10.0% of the way" in verdict.evidence
+
+    @pytest.mark.parametrize("balance", [WarmUp(), Cyclical(), WarmUp(share=1.0), WarmUp(steps=40)])
+    def test_one_that_fits_has_none(self, balance):
+        assert balance.obstacle(run(balance, 40)[1], epoch_of()) is None
+
+    def ramped(self, balance, worth):
+        """The state after the run, in which each nat of C saves `worth` nats of D."""
+        state = balance.initial_state(RUN)
+        for step in range(40):
+            capacity = balance.capacity * min(1.0, step / 20)
+            state = balance.next_state(state, terms_of(1000 - worth * capacity, [capacity / 4] * 4))
+        return state
+
+    def test_a_capacity_that_is_not_reached(self):
+        balance = Capacity(capacity=500.0)
+        verdict = balance.obstacle(self.ramped(balance, 1.0), epoch_of(rate=300.0))
+        assert verdict.name == OUT_OF_REACH
+        assert "R is 300 nats and the capacity 500" in verdict.evidence
+
+    @pytest.mark.parametrize(("worth", "useless"), [(1.0, False), (0.2, False), (0.01, True)])
+    def test_a_capacity_that_nothing_can_use(self, worth, useless):
+        balance = Capacity(capacity=500.0)
+        verdict = balance.obstacle(self.ramped(balance, worth), epoch_of(rate=499.0))
+        assert (verdict is not None) == useless
+        assert not useless or "for nothing" in verdict.evidence
+
+    def test_a_capacity_is_judged_when_it_is_there(self):
+        balance = Capacity(capacity=500.0)
+        assert balance.obstacle(run(balance, 2)[1], epoch_of(rate=1.0)) is None
+        none = Capacity(capacity=0.0)
+        assert none.obstacle(run(none, 40)[1], epoch_of(rate=0.0)) is None

@@ -33,7 +33,7 @@ def make_learner(seed=0):
 
 def step(learner):
     torch.manual_seed(9)
-    train_step(learner, torch.rand(4, 1, 8, 8), gradient_clip=None)
+    train_step(learner, torch.rand(4, 1, 8, 8), 4, gradient_clip=None)
 
 
 def save(path, learner, fingerprint="f"):

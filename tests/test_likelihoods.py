@@ -1,6 +1,7 @@
 """Likelihoods against torch.distributions, closed forms, quadrature and finite sums."""
 
 import math
+import re
 from typing import Any, Literal, NamedTuple, get_args
 
 import pytest
@@ -202,6 +203,63 @@ def around(likelihood: AbstractLikelihood, raw: Tensor) -> tuple[Tensor, Tensor]
     pixels = read(likelihood, raw)
     mean, scale = (v.reshape(-1).double() for v in (pixels.mean, pixels.variance.sqrt()))
     return simpson(mean - 25 * scale, mean + 25 * scale)
+
+
+@pytest.mark.parametrize("spread", [0.3, 3.0, 30.0])
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: repr(example.likelihood))
+def test_the_variance_is_that_of_its_own_density(example, spread):
+    """Σ or ∫ (x − mean)² p(x); of the levels, as long as few of them are at an edge."""
+    likelihood, domain = example
+    if domain is None:
+        return
+    raw = raw_of_pixels(likelihood, min(spread, 0.01) if domain == "levels" else spread)
+    if domain == "levels":
+        k = likelihood.components
+        raw[:, k : 2 * k] -= 4  # ln s of about −4: the logistics keep clear of black and white
+    pixels = read(likelihood, raw)
+    if domain == "black and white":
+        x, weight = torch.tensor([0.0, 1.0]).double()[:, None], torch.ones(2, 1).double()
+    elif domain == "levels":
+        x, weight = (torch.arange(256) / 255).double()[:, None], torch.ones(256, 1).double()
+    elif domain == "unit":
+        x, weight = simpson(torch.zeros(len(raw)).double(), torch.ones(len(raw)).double())
+    else:
+        x, weight = around(likelihood, raw)
+    density = pixels.log_prob(x[..., None, None, None].expand(-1, len(raw), 1, 1, 1)).exp()
+    mean = pixels.mean.flatten()
+    variance = (density * weight * (x - mean).square()).sum(0)
+    tolerance = {"rtol": 0.02, "atol": 1e-5} if domain == "levels" else {"rtol": 1e-3, "atol": 1e-7}
+    torch.testing.assert_close(pixels.variance.flatten().double(), variance, **tolerance)
+
+
+@every_member
+def test_advice_names_knobs_that_there_are(likelihood):
+    text = likelihood.to_calibrate(0.1, 64, 1.0)
+    knobs = re.findall(r"likelihood\.(\w+)", text)
+    assert set(knobs) <= set(type(likelihood).model_fields)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "weights", "sigma"),
+    [
+        (Gaussian(sigma=0.2), (1.0, 4.0), 0.4),
+        (LaplacePixels(scale=0.1), (2.0, 1.0), 0.05 * math.sqrt(2)),
+        (Rmse(), (640.0, 1.0), math.sqrt(64 * 0.1 / 640)),
+        (Sse(), (50.0, 1.0), 0.1),
+        (Bernoulli(), (1.0, 9.0), 0.3),  # what p(x|z) says of a pixel: no weight moves it
+    ],
+)
+def test_the_sigma_that_likelihood_and_weights_imply(likelihood, weights, sigma):
+    alpha, beta = weights
+    found = likelihood.implied_sigma(0.3, 0.1, 64, beta / alpha)
+    assert found == pytest.approx(sigma)
+
+
+@pytest.mark.parametrize("likelihood", [Rmse(), Sse()])
+def test_the_calibrated_weight_implies_the_residual(likelihood):
+    """The advice, followed, gives σ = RMSE."""
+    alpha = float(re.search(r"about ([\d.e+]+)", likelihood.to_calibrate(0.1, 64, 2.0))[1])
+    assert likelihood.implied_sigma(None, 0.1, 64, 2.0 / alpha) == pytest.approx(0.1, rel=1e-2)
 
 
 # --- each against what it should be -------------------------------------------------------------

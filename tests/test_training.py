@@ -16,16 +16,16 @@ from vaebalance.balances import (
     WarmUp,
 )
 from vaebalance.elbo import elbo_terms, weighted_loss
+from vaebalance.epochs import EpochReport
 from vaebalance.likelihoods import Bernoulli, Gaussian, Rmse
 from vaebalance.model import VAE, ModelSpec
 from vaebalance.networks import Mlp
 from vaebalance.randomness import derive_seed, forked
+from vaebalance.tally import Tally
 from vaebalance.training import (
-    EpochReport,
     Images,
     Learner,
     NonFiniteError,
-    Tally,
     TrainSpec,
     gradient_norms,
     train,
@@ -79,7 +79,7 @@ def test_a_step_is_adam_on_the_weighted_loss():
     ours, naive = make_learner(Fixed(alpha=2.0, beta=0.5)), make_learner()
     x = make_images(16).pixels(slice(None), torch.device("cpu"))
     torch.manual_seed(7)
-    terms, weights = train_step(ours, x, gradient_clip=None)
+    terms, weights, components = train_step(ours, x, 16, gradient_clip=None)
     torch.manual_seed(7)
     mean, log_variance = naive.model.encoder(x).chunk(2, -1)
     z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
@@ -90,6 +90,7 @@ def test_a_step_is_adam_on_the_weighted_loss():
     (2.0 * bce + 0.5 * kl).backward()
     naive.optimizer.step()
     assert weights == (2.0, 0.5)
+    assert components == {}
     assert terms.distortion.mean().item() == pytest.approx(bce.item(), rel=1e-5)
     assert terms.rate.mean().item() == pytest.approx(kl.item(), rel=1e-4)
     for a, b in zip(ours.model.parameters(), naive.model.parameters(), strict=True):
@@ -99,7 +100,7 @@ def test_a_step_is_adam_on_the_weighted_loss():
 def test_clipping_bounds_the_gradient():
     learner = make_learner(Fixed(alpha=1e4))
     x = make_images(16).pixels(slice(None), torch.device("cpu"))
-    train_step(learner, x, gradient_clip=0.5)
+    train_step(learner, x, 16, gradient_clip=0.5)
     squares = [p.grad.square().sum() for p in learner.model.parameters()]
     assert torch.stack(squares).sum().sqrt().item() == pytest.approx(0.5, rel=1e-4)
 
@@ -133,6 +134,8 @@ def test_metric_names():
         "gradient_norm/distortion",
         "gradient_norm/rate",
         "settled",
+        "validation/rmse",
+        "validation/predicted_sigma",
     }
 
 
@@ -231,22 +234,22 @@ def test_measuring_does_not_change_training():
     learner = make_learner()
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first = validate(learner, make_images(), seed=0)
-    gradient_norms(learner, make_images(), seed=0)
+    first = validate(learner, make_images(), SPEC, seed=0)
+    gradient_norms(learner, make_images(), SPEC, seed=0)
     assert torch.equal(torch.get_rng_state(), before)
     assert all(p.grad is None for p in learner.model.parameters())
-    assert validate(learner, make_images(), seed=0) == first
+    assert validate(learner, make_images(), SPEC, seed=0) == first
 
 
 def test_gradient_norms_are_those_of_the_weighted_terms():
     learner = make_learner(Fixed(alpha=2.0, beta=0.5))
     images = make_images(20)
-    norm_d, norm_r = gradient_norms(learner, images, seed=0)
+    norms = gradient_norms(learner, images, SPEC, seed=0)
     with forked(derive_seed(0, "gradient norms")):
         terms = elbo_terms(learner.model, images.pixels(slice(None), torch.device("cpu")))
     for weight, term, norm in (
-        (2.0, terms.distortion.mean(), norm_d),
-        (0.5, terms.rate.mean(), norm_r),
+        (2.0, terms.distortion.mean(), norms.distortion),
+        (0.5, terms.rate.mean(), norms.rate),
     ):
         learner.model.zero_grad(set_to_none=True)
         (weight * term).backward(retain_graph=True)
@@ -256,7 +259,7 @@ def test_gradient_norms_are_those_of_the_weighted_terms():
 
 def test_the_autoencoder_trains_without_a_rate():
     reports = run(make_learner(posterior="deterministic"))
-    assert all(r.train.rate == 0 and r.gradient_norm_rate == 0 for r in reports)
+    assert all(r.train.rate == 0 and r.gradient_norms.rate == 0 for r in reports)
     assert reports[-1].train.distortion < reports[0].train.distortion
 
 
@@ -266,7 +269,7 @@ def test_rmse_has_its_negative_elbo_from_a_calibrated_gaussian():
     assert report.distortion < 1
     learner = make_learner(likelihood=Rmse())
     images = make_images(20, seed=1)
-    split = validate(learner, images, seed=0)
+    split, _ = validate(learner, images, SPEC, seed=0)
     with forked(derive_seed(0, "validation")), torch.no_grad():
         x = images.pixels(slice(None), torch.device("cpu"))
         terms = elbo_terms(learner.model, x)
@@ -301,11 +304,11 @@ def test_a_non_finite_validation_is_named():
 def test_a_tally_equals_the_plain_means():
     learner = make_learner(Fixed(alpha=2.0, beta=3.0))
     batches = [torch.rand(n, 1, 8, 8) for n in (5, 3, 1)]
-    tally, distortion, rate = Tally(learner.model), [], []
+    tally, distortion, rate = Tally(learner.model, learner.penalty), [], []
     with torch.no_grad():
         for x in batches:
             terms = elbo_terms(learner.model, x)
-            tally.add(terms, learner.balance.weights({}, terms))
+            tally.add(terms, learner.balance.weights({}, terms), {})
             distortion.append(terms.distortion)
             rate.append(terms.rate)
             tally.read()  # reading in between changes nothing
@@ -322,4 +325,4 @@ def test_dynamic_binarisation_draws_anew_in_training_and_the_same_in_validation(
     assert set(first.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(first, second)
     learner = make_learner()
-    assert validate(learner, images, seed=0) == validate(learner, images, seed=0)
+    assert validate(learner, images, SPEC, seed=0) == validate(learner, images, SPEC, seed=0)

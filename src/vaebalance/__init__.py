@@ -10,9 +10,10 @@ The tree is the architecture; imports only point down this list:
     experiment                 settings -> learner -> reports
     settings                   params.yaml, checked
     evaluation                 what the weights did
+    diagnosis                  what is wrong with a training, in words
     checkpoints, saved_model   resuming exactly, and the trained model on disk
-    training                   the step and the loop
-    balances                   who sets α and β
+    training, tally            the step and the loop, and the sums they keep
+    balances, penalties        who sets α and β; rate terms beside the KL
     elbo                       distortion, rate, the one loss
     model, networks            the VAE
     likelihoods                what the decoder says about a pixel

@@ -14,15 +14,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from vaebalance.elbo import ElboTerms, Weights
+from vaebalance.epochs import SplitReport
 from vaebalance.errors import UserError
 from vaebalance.specs import Spec
+from vaebalance.verdicts import Verdict
 
 State = dict[str, Tensor]
 
@@ -34,6 +36,10 @@ SMOOTHING = 0.99
 """Weight of the past in a controller's moving averages (Rezende & Viola 2018)."""
 TOLERANCE = 0.02
 """A controller holds its target when its smoothed error is within this share of it."""
+NEWEST = 0.1
+"""Weight of the newest error in GECO's quicker average, some 90 steps ahead of the other."""
+GAINING = 0.25
+"""Share of the error that must have gone in those steps for GECO to leave it to the training."""
 STEADY = 0.25
 """GECO's smoothed constraint, of at most 1, below which its multiplier is about at rest."""
 GECO_RATIOS = (1e-6, 1e6)
@@ -41,6 +47,16 @@ GECO_RATIOS = (1e-6, 1e6)
 LEAST_SQUARED_ERROR = math.exp(-12)
 """Per dimension; below it σ would be under e⁻⁶, σ-VAE's own limit."""
 LARGEST_EXPONENT = 50.0
+AT_BOUND = 0.01
+"""Share of ControlVAE's range of β within which it is at a bound."""
+REACHED = 0.9
+"""Share of a capacity that the rate must come to."""
+WORTH = 0.05
+"""Nats of α·D that a nat of capacity must save; below, the rate is only pushed up."""
+
+UNFINISHED = "warm-up never finished"
+OUT_OF_REACH = "target out of reach"
+NOT_HELD = "target not held"
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,11 @@ class RunFacts:
 
 class AbstractBalance(Spec, ABC):
     """A rule for α and β."""
+
+    for_more_rate: ClassVar[str] = "lower balance.beta"
+    """The knob to turn where the code should carry more."""
+    for_less_rate: ClassVar[str] = "raise balance.beta"
+    """The knob to turn where the code carries too much."""
 
     def initial_state(self, run: RunFacts) -> State:
         """The state before the first step; empty for a rule without memory.
@@ -81,10 +102,21 @@ class AbstractBalance(Spec, ABC):
         """
         return torch.ones((), dtype=torch.bool)
 
+    def obstacle(self, state: State, epoch: SplitReport) -> Verdict | None:
+        """What keeps the rule from doing what it was told; None: nothing.
+
+        Args:
+            state: after the epoch's last step.
+            epoch: the epoch's means over training images.
+        """
+        return None
+
 
 class Fixed(AbstractBalance):
     """The same α and β at every step."""
 
+    for_more_rate: ClassVar[str] = "lower balance.beta, or raise balance.alpha"
+    for_less_rate: ClassVar[str] = "raise balance.beta, or lower balance.alpha"
     kind: Literal["fixed"] = "fixed"
     alpha: float = Field(default=1.0, ge=0)
     """Weight of the distortion."""
@@ -111,9 +143,13 @@ class AbstractSchedule(AbstractBalance):
     """Duration in optimizer updates, in the place of share; null: share counts."""
 
     def initial_state(self, run: RunFacts) -> State:
-        """The steps taken, and how many the schedule has."""
+        """The steps taken, and how many the schedule and the run have."""
         duration = self.steps or max(1, round(self.share * run.steps))
-        return {"step": torch.tensor(0), "duration": torch.tensor(duration)}
+        return {
+            "step": torch.tensor(0),
+            "duration": torch.tensor(duration),
+            "planned": torch.tensor(run.steps),
+        }
 
     def next_state(self, state: State, terms: ElboTerms) -> State:
         """One step more."""
@@ -122,6 +158,19 @@ class AbstractSchedule(AbstractBalance):
     def settled(self, state: State) -> Tensor:
         """Whether all steps of the schedule are taken."""
         return state["step"] >= state["duration"]
+
+    def obstacle(self, state: State, epoch: SplitReport) -> Verdict | None:
+        """A schedule longer than the run, which is known from the first step."""
+        duration, planned = int(state["duration"]), int(state["planned"])
+        if duration <= planned:
+            return None
+        return Verdict(
+            UNFINISHED,
+            f"The schedule takes {duration:,} steps and the whole run has {planned:,}, so that it "
+            f"ends {planned / duration:.1%} of the way: α has come to {epoch.alpha:.3g} and β to "
+            f"{epoch.beta:.3g}.",
+            "Lower balance.steps (or give balance.share in its place), or raise train.epochs.",
+        )
 
 
 def ramp(shape: Shape, progress: Tensor) -> Tensor:
@@ -191,6 +240,8 @@ class FreeBits(AbstractBalance):
     which is 0 for the latents of a group at or below λ.
     """
 
+    for_more_rate: ClassVar[str] = "raise balance.nats, or lower balance.beta"
+    for_less_rate: ClassVar[str] = "lower balance.nats, or raise balance.beta"
     kind: Literal["free_bits"] = "free_bits"
     nats: float = Field(default=0.25, gt=0)
     """λ: mean rate of a group below which it weighs nothing, in nats."""
@@ -224,6 +275,8 @@ class Capacity(AbstractSchedule):
     β = γ·sign(R − C), so β is negative while the rate is below C.
     """
 
+    for_more_rate: ClassVar[str] = "raise balance.capacity"
+    for_less_rate: ClassVar[str] = "lower balance.capacity"
     kind: Literal["capacity"] = "capacity"
     capacity: float = Field(ge=0)
     """Final C in nats per image: by trial, somewhat below the rate of a run at low β."""
@@ -242,18 +295,66 @@ class Capacity(AbstractSchedule):
         capacity = self.capacity * ramp("linear", state["step"] / state["duration"])
         return Weights(self.alpha, self.gamma * (terms.rate.mean() - capacity).sign())
 
+    def initial_state(self, run: RunFacts) -> State:
+        """The schedule's, and D's moving average: now, at half and at all of the capacity."""
+        names = ("average", "seen", "half", "full")
+        return super().initial_state(run) | {name: torch.tensor(0.0) for name in names}
+
+    def next_state(self, state: State, terms: ElboTerms) -> State:
+        """One step more."""
+        average = _average(state["average"], terms.distortion.mean())
+        seen = _average(state["seen"], torch.ones_like(average))
+        now, step = average / seen, state["step"]
+        return super().next_state(state, terms) | {
+            "average": average,
+            "seen": seen,
+            "half": torch.where(2 * step < state["duration"], now, state["half"]),
+            "full": torch.where(step < state["duration"], now, state["full"]),
+        }
+
+    def obstacle(self, state: State, epoch: SplitReport) -> Verdict | None:
+        """A schedule that does not end, a capacity out of reach, or one that nothing can use."""
+        if unfinished := super().obstacle(state, epoch):
+            return unfinished
+        if not self.settled(state) or self.capacity == 0:
+            return None
+        worth = self.alpha * float(state["half"] - state["full"]) / (self.capacity / 2)
+        if epoch.rate < REACHED * self.capacity:
+            evidence = f"R is {epoch.rate:.4g} nats and the capacity {self.capacity:g}."
+        elif worth < WORTH:
+            evidence = (
+                f"R is pushed up to {epoch.rate:.4g} nats for nothing: each of the second half of "
+                f"the capacity, {self.capacity:g}, saved {worth:.2g} nats of α·D."
+            )
+        else:
+            return None
+        return Verdict(
+            OUT_OF_REACH,
+            evidence,
+            "Lower balance.capacity to less than the rate of a run at low β; a larger "
+            "model.latent_size, or a longer training, may use more.",
+        )
+
 
 class Geco(AbstractBalance):
     """The least rate at a target of the reconstructions (Rezende & Viola 2018).
 
     λ = α/β is the multiplier of the constraint: each step multiplies it by exp(speed·C), C the
     moving average of the constraint, positive while reconstructions are worse than the target and
-    cut to ±1. For RMSE and PSNR it is log(RMSE/target). For D it is λ·(D − target)/Z: at an optimum
-    λ·D falls by about half a nat per used latent and unit of log λ, so that one speed suits every
-    likelihood and image size; (D − target)/n, which is usual, needs another speed for each.
+    cut to ±1. For RMSE and PSNR it is 10·log(RMSE/target): a tenth off is 1. For D it is
+    λ·(D − target)/Z: at an optimum λ·D falls by about half a nat per used latent and unit of log λ,
+    so that one speed suits every likelihood and image size; (D − target)/n, which is usual, needs
+    another speed for each. λ does not grow while the reconstructions come nearer by themselves, as
+    they do when training begins: it would wind up, and drive them far past the target.
     The larger of α and β is 1: the loss, and what gradient clipping sees of it, keeps its scale.
     """
 
+    for_more_rate: ClassVar[str] = (
+        "lower the target (balance.distortion, bits_per_dim or rmse; raise balance.psnr)"
+    )
+    for_less_rate: ClassVar[str] = (
+        "raise the target (balance.distortion, bits_per_dim or rmse; lower balance.psnr)"
+    )
     kind: Literal["geco"] = "geco"
     distortion: float | None = None
     """Target of D, in nats per image."""
@@ -283,6 +384,7 @@ class Geco(AbstractBalance):
         return {
             "log_ratio": torch.tensor(0.0),
             "constraint": torch.tensor(0.0),
+            "newest": torch.tensor(0.0),
             **_watch(target, tolerance),
             "dimensions": torch.tensor(float(run.dimensions)),
             "latents": torch.tensor(float(run.latent_size)),
@@ -296,14 +398,18 @@ class Geco(AbstractBalance):
     def next_state(self, state: State, terms: ElboTerms) -> State:
         """λ as the constraint's moving average says."""
         error = self._measure(state, terms) - state["target"]
-        constraint = error
+        constraint = 10 * error
         if self._is_of_distortion:
             constraint = error * state["log_ratio"].exp() / state["latents"]
         average = _average(state["constraint"], constraint.clamp(-1.0, 1.0))
-        log_ratio = state["log_ratio"] + self.speed * average
+        watched = _watched(state, error)
+        newest = torch.lerp(state["newest"], error, NEWEST)
+        gain = watched["error"] / watched["seen"] - newest
+        comes_by_itself = (newest > 0) & (gain > GAINING * newest)
+        growth = self.speed * torch.where(comes_by_itself, average.clamp(max=0.0), average)
         low, high = (math.log(bound) for bound in GECO_RATIOS)
-        changes = {"constraint": average, "log_ratio": log_ratio.clamp(low, high)}
-        return _watched(state, error) | changes
+        log_ratio = (state["log_ratio"] + growth).clamp(low, high)
+        return watched | {"constraint": average, "newest": newest, "log_ratio": log_ratio}
 
     def settled(self, state: State) -> Tensor:
         """Whether the target is held within 2% and the multiplier is about at rest.
@@ -311,6 +417,42 @@ class Geco(AbstractBalance):
         (A multiplier far too large passes the target, too, on its way beyond.)
         """
         return _is_held(state) & (state["constraint"].abs() <= STEADY)
+
+    def obstacle(self, state: State, epoch: SplitReport) -> Verdict | None:
+        """A multiplier at its bound, or a target that is not held (yet)."""
+        if self.settled(state):
+            return None
+        ratio, found = state["log_ratio"].exp(), self._in_its_unit(_smoothed(state))
+        now = f"is {found} and the target {self._in_its_unit(float(state['target']))}"
+        low, high = (math.isclose(float(ratio), bound, rel_tol=1e-3) for bound in GECO_RATIOS)
+        if high:
+            return Verdict(
+                OUT_OF_REACH,
+                f"α/β stands at its upper bound, {GECO_RATIOS[1]:g}, while the reconstruction "
+                f"{now}: this is a plain autoencoder, and still not good enough.",
+                f"First {self.for_less_rate}; or give the model more (model.latent_size, "
+                "model.architecture) or a longer training (train.epochs).",
+            )
+        if low:
+            return Verdict(
+                OUT_OF_REACH,
+                f"α/β stands at its lower bound, {GECO_RATIOS[0]:g}, and the reconstruction {now}: "
+                "it is better than was asked for even where it hardly weighs.",
+                f"The knob: {self.for_more_rate}.",
+            )
+        return Verdict(
+            NOT_HELD,
+            f"The reconstruction {now}, with α/β at {float(ratio):.3g} and on its way.",
+            "Raise train.epochs, or balance.speed.",
+        )
+
+    def _in_its_unit(self, measure: float) -> str:
+        """D, or log RMSE, as the target was given."""
+        if self.rmse is not None:
+            return f"RMSE {math.exp(measure):.4g}"
+        if self.psnr is not None:
+            return f"{-20 * measure / math.log(10):.4g} dB"
+        return f"D {measure:.4g} nats"
 
     @property
     def _is_of_distortion(self) -> bool:
@@ -345,6 +487,8 @@ class ControlVae(AbstractBalance):
     `W < 0 and W >= 1`, is never true.)
     """
 
+    for_more_rate: ClassVar[str] = "raise balance.rate (or rate_bits)"
+    for_less_rate: ClassVar[str] = "lower balance.rate (or rate_bits)"
     kind: Literal["control_vae"] = "control_vae"
     rate: float | None = Field(default=None, gt=0)
     """Target of the rate, in nats per image."""
@@ -352,8 +496,12 @@ class ControlVae(AbstractBalance):
     """Target of the rate, in bits per image."""
     kp: float = Field(default=0.01, ge=0)
     """Proportional gain."""
-    ki: float = Field(default=1e-4, gt=0)
-    """Integral gain: how much β moves in a step, per nat of error."""
+    ki: float = Field(default=1e-3, gt=0)
+    """Integral gain: how much β moves in a step, per nat of error.
+
+    (Papers have 1e-4 for photographs and 1e-3 for dSprites. With 1e-4, MNIST was 23% off a target
+    of 15 nats after 2,400 steps; with 1e-3 it held targets from 15 to 40 after 1,500.)
+    """
     beta_min: float = Field(default=0.0, ge=0)
     """Least β."""
     beta_max: float = Field(default=10.0, gt=0)
@@ -389,6 +537,33 @@ class ControlVae(AbstractBalance):
     def settled(self, state: State) -> Tensor:
         """Whether the target is held within 2%."""
         return _is_held(state)
+
+    def obstacle(self, state: State, epoch: SplitReport) -> Verdict | None:
+        """β at its bound, or a target that is not held (yet)."""
+        if self.settled(state):
+            return None
+        now = f"R is {_smoothed(state):.4g} nats and the target {float(state['target']):.4g}"
+        reach = (epoch.beta - self.beta_min) / (self.beta_max - self.beta_min)
+        error = float(state["error"])
+        if reach > 1 - AT_BOUND and error > 0:
+            return Verdict(
+                OUT_OF_REACH,
+                f"{now}, though β has come to its upper bound, {self.beta_max:g}.",
+                "Raise balance.beta_max, or balance.rate.",
+            )
+        if reach < AT_BOUND and error < 0:
+            return Verdict(
+                OUT_OF_REACH,
+                f"{now}, though β is down to its lower bound, {self.beta_min:g}: the model does "
+                "not send more, whatever it costs.",
+                "Lower balance.rate, or let the model send more (lower balance.beta_min, raise "
+                "model.latent_size or train.epochs).",
+            )
+        return Verdict(
+            NOT_HELD,
+            f"{now}, with β at {epoch.beta:.3g} and on its way.",
+            "Raise train.epochs, or balance.ki.",
+        )
 
     def _parts(self, state: State, terms: ElboTerms) -> tuple[Tensor, Tensor]:
         """(P, I) for a batch, each []."""
@@ -458,6 +633,11 @@ def _watched(state: State, error: Tensor) -> State:
         "error": _average(state["error"], error),
         "seen": _average(state["seen"], torch.ones_like(error)),
     }
+
+
+def _smoothed(state: State) -> float:
+    """The moving average of what a controller watches, without the pull of its start at 0."""
+    return float(state["target"] + state["error"] / state["seen"].clamp(min=1e-9))
 
 
 def _is_held(state: State) -> Tensor:

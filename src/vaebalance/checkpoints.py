@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaebalance.epochs import EpochReport
 from vaebalance.errors import UserError
 from vaebalance.files import replacing
-from vaebalance.training import EpochReport, Learner
+from vaebalance.training import Learner
 
 
 @dataclass(frozen=True)

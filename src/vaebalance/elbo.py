@@ -24,6 +24,8 @@ class ElboTerms:
     rate_by_latent: Tensor  # [B, Z] nats: KL(q(z_j|x) ‖ p(z_j))
     likelihood: Distribution | None = None  # p(x|z), event [C, H, W]
     x: Tensor | None = None  # [B, C, H, W]
+    posterior: Independent[Distribution] | None = None  # q(z|x), event [Z]
+    z: Tensor | None = None  # [B, Z], its sample
 
     @property
     def rate(self) -> Tensor:
@@ -44,10 +46,37 @@ class ElboTerms:
         Raises:
             ValueError: the terms were made without `likelihood` and `x`.
         """
+        return self._squared_errors().sum(1)
+
+    @property
+    def mean_squared_error(self) -> Tensor:
+        """[B]: the same, averaged over the image."""
+        return self._squared_errors().mean(1)
+
+    @property
+    def predicted_variance(self) -> Tensor:
+        """[B]: Var[x|z], averaged over the image: what p(x|z) expects of the squared error.
+
+        A measurement, as `squared_error` is.
+        """
+        if self.likelihood is None:
+            raise ValueError("predicted_variance needs terms made with likelihood")
+        with torch.no_grad():
+            return self.likelihood.variance.flatten(1).mean(1)
+
+    @property
+    def posterior_variance(self) -> Tensor:
+        """[B, Z]: Var[z_j|x]. A measurement, as `squared_error` is."""
+        if self.posterior is None:
+            raise ValueError("posterior_variance needs terms made with posterior")
+        return self.posterior.variance.detach()
+
+    @torch.no_grad()
+    def _squared_errors(self) -> Tensor:
+        """[B, n]"""
         if self.likelihood is None or self.x is None:
             raise ValueError("squared_error needs terms made with likelihood and x")
-        with torch.no_grad():
-            return (self.x - self.likelihood.mean).square().flatten(1).sum(1)
+        return (self.x - self.likelihood.mean).square().flatten(1)
 
     def detach(self) -> ElboTerms:
         """The same numbers without their graph."""
@@ -66,8 +95,10 @@ class Weights(NamedTuple):
 def elbo_terms(model: VAE, x: Tensor) -> ElboTerms:
     """D and R of a batch x [B, C, H, W] in [0, 1], by one reparametrised sample of q(z|x)."""
     posterior = model.encode(x)
-    likelihood = model.decode(posterior.rsample())
-    return ElboTerms(-likelihood.log_prob(x), rate_by_latent(posterior, model.prior), likelihood, x)
+    z = posterior.rsample()
+    likelihood = model.decode(z)
+    rates = rate_by_latent(posterior, model.prior)
+    return ElboTerms(-likelihood.log_prob(x), rates, likelihood, x, posterior, z)
 
 
 def rate_by_latent(

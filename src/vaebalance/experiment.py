@@ -22,6 +22,8 @@ from vaebalance.checkpoints import (
 )
 from vaebalance.data import Dataset
 from vaebalance.devices import choose_device
+from vaebalance.diagnosis import Patient, diagnose, diagnose_so_far
+from vaebalance.epochs import EpochReport, Pulse
 from vaebalance.errors import UserError
 from vaebalance.files import replacing, write_json
 from vaebalance.likelihoods import Gaussian
@@ -35,11 +37,12 @@ from vaebalance.provenance import (
 )
 from vaebalance.randomness import derive_seed, forked
 from vaebalance.saved_model import save_model
-from vaebalance.selection import best_epoch
+from vaebalance.selection import Candidate, best_epoch
 from vaebalance.settings import TrainSettings
-from vaebalance.training import EpochReport, Images, Learner, Pulse, steps_per_epoch, train
+from vaebalance.training import Images, Learner, steps_per_epoch, train
+from vaebalance.verdicts import HEALTHY, Verdict, names
 
-EVALUATED = "model"  # the epoch with the best validation negative ELBO
+EVALUATED = "model"  # the best epoch: see `selection`
 LAST = "last"  # the last epoch
 
 
@@ -55,7 +58,7 @@ def start_learner(settings: TrainSettings, dataset: Dataset) -> Learner:
     )
     start = settings.balance.initial_state(run_facts(settings, dataset))
     state = {name: value.to(device) for name, value in start.items()}
-    return Learner(model, optimizer, settings.balance, state)
+    return Learner(model, optimizer, settings.balance, state, settings.penalty)
 
 
 def run_facts(settings: TrainSettings, dataset: Dataset) -> RunFacts:
@@ -95,6 +98,12 @@ class Training:
         self.learner = start_learner(settings, dataset)
         self.best_weights = copied(self.learner.model.state_dict())
         self.history: list[EpochReport] = []
+        self.patient = Patient(
+            balance=settings.balance,
+            likelihood=settings.likelihood,
+            is_variational=self.learner.model.is_variational,
+            dimensions=math.prod(dataset.info.image_shape),
+        )
         self._resume()
 
     def __iter__(self) -> Iterator[Pulse | EpochReport]:
@@ -118,9 +127,18 @@ class Training:
 
     @property
     def best(self) -> EpochReport:
-        """The epoch whose weights are kept: the least validation negative ELBO once settled."""
-        bounds = [report.validation.negative_elbo for report in self.history]
-        return self.history[best_epoch(bounds, [report.settled for report in self.history])]
+        """The epoch whose weights are kept."""
+        return self.history[best_epoch([_candidate(report) for report in self.history])]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """What is wrong with the trained model; nothing: it is healthy. Needs an epoch."""
+        return diagnose(self.patient, self.history, self.history.index(self.best))
+
+    @property
+    def verdicts_so_far(self) -> list[Verdict]:
+        """What has been wrong for some epochs of a training that goes on."""
+        return diagnose_so_far(self.patient, self.history)
 
     @property
     def stopped_early(self) -> bool:
@@ -167,6 +185,11 @@ class Training:
             self.history = found.history
 
 
+def _candidate(report: EpochReport) -> Candidate:
+    v = report.validation
+    return Candidate(v.weighted_loss, v.negative_elbo, v.alpha, v.beta, report.settled)
+
+
 def _images(dataset: Dataset, split: str) -> Images:
     stored = dataset.images(split)
     if len(stored) == 0:
@@ -185,8 +208,8 @@ def provenance_of(settings: TrainSettings, dataset: Dataset, root: Path) -> Prov
 def save(training: Training, provenance: Provenance, artifacts: Path, metrics: Path) -> None:
     """Write what a finished training leaves.
 
-    `model/` (best epoch), `last.pt` (resume state), history.csv (deterministic), timing.csv (not)
-    below `artifacts`; the best epoch's numbers to `metrics`.
+    `model/` (best epoch), `last.pt` (resume state), history.csv, latent_rates.csv, verdicts.json
+    (deterministic) and timing.csv (not) below `artifacts`; the best epoch's numbers to `metrics`.
     """
     save_model(artifacts / EVALUATED, training.learner.model, training.best_weights)
     write_provenance(artifacts / EVALUATED, provenance)
@@ -196,7 +219,14 @@ def save(training: Training, provenance: Provenance, artifacts: Path, metrics: P
     clock = ("epoch", "step", "seconds", "images_per_second", "finished_at")
     times = [{name: getattr(r, name) for name in clock} for r in training.history]
     _write_csv(artifacts / "timing.csv", times)
+    rates = [{"epoch": r.epoch, **_rates(r)} for r in training.history]
+    _write_csv(artifacts / "latent_rates.csv", rates)
+    write_json(artifacts / "verdicts.json", [asdict(verdict) for verdict in training.verdicts])
     write_json(metrics, summary(training))
+
+
+def _rates(report: EpochReport) -> dict[str, float]:
+    return {f"z{index}": rate for index, rate in enumerate(report.vitals.rate_by_latent)}
 
 
 def timeless(checkpoint: Checkpoint) -> Checkpoint:
@@ -217,9 +247,10 @@ def summary(training: Training) -> dict[str, Any]:
         "best_epoch": best.epoch,
         "epochs": training.history[-1].epoch,
         "stopped_early": training.stopped_early,
+        "verdict": names(training.verdicts),
         "parameters": sum(math.prod(p.shape) for p in training.learner.model.parameters()),
-        "train": asdict(best.train),
-        "validation": asdict(best.validation),
+        "train": best.train.metrics(),
+        "validation": best.validation.metrics() | best.vitals.metrics(),
     }
 
 
@@ -240,5 +271,6 @@ def describe(training: Training) -> str:
         f"D {v.distortion:.2f}, R {v.rate:.2f}, negative ELBO {v.negative_elbo:.2f} nats per image "
         f"(trained with α = {v.alpha:g}, β = {v.beta:g})"
     ]
+    lines += [f"verdict: {verdict}" for verdict in training.verdicts] or [f"verdict: {HEALTHY}"]
     caution = training.learner.model.likelihood.caution(binarised=training.is_binarised)
     return "\n".join([*lines, *([f"note: {caution}"] if caution else [])])

@@ -83,6 +83,23 @@ class AbstractLikelihood(Spec, ABC):
         """
         return None
 
+    def implied_sigma(
+        self, predicted: float | None, rmse: float, dimensions: int, ratio: float
+    ) -> float | None:
+        """σ of a pixel, in pixel values, that the weighted loss takes for granted.
+
+        Args:
+            predicted: the root of the mean variance of p(x|z); None for what is no density.
+            rmse: of the run's reconstructions.
+            dimensions: n = C·H·W.
+            ratio: β/α. It moves the σ of a fixed scale: α·SSE/(2σ²) + β·KL is that of σ√(β/α).
+        """
+        return predicted
+
+    def to_calibrate(self, rmse: float, dimensions: int, beta: float) -> str:
+        """The knob to turn so that the implied σ becomes this RMSE, at this β."""
+        return f"Use likelihood {{kind: gaussian, sigma: {rmse:.2g}}}, or gaussian_learned."
+
     def caution(self, *, binarised: bool) -> str | None:
         """What a reader of this likelihood's numbers on such pixels must know, if anything."""
         return None
@@ -100,6 +117,13 @@ class Bernoulli(AbstractLikelihood):
     def is_mass(self, *, binarised: bool) -> bool:
         """On black and white pixels only."""
         return binarised
+
+    def to_calibrate(self, rmse: float, dimensions: int, beta: float) -> str:
+        """A likelihood of grey values, or pixels that are not grey."""
+        return (
+            f"Use a likelihood made for grey values: {{kind: gaussian, sigma: {rmse:.2g}}}, "
+            "gaussian_learned, discretised_logistic; or set data.binarisation."
+        )
 
     def caution(self, *, binarised: bool) -> str | None:
         """BCE on grey pixels is no normalised likelihood."""
@@ -132,6 +156,15 @@ class ContinuousBernoulliPixels(Distribution):
         near, safe, square = self._split()
         series = 0.5 + self._logits * (1 / 12 - square * (1 / 720 - square / 30240))
         return torch.where(near, series, 0.5 + 0.5 / torch.tanh(safe / 2) - 1 / safe)
+
+    @property
+    def variance(self) -> Tensor:
+        """The derivative of the mean in l: 1/l² − 1/(4·sinh²(l/2)); of a uniform, 1/12."""
+        near, safe, square = self._split()
+        series = 1 / 12 - square * (1 / 240 - square * (1 / 6048 - square / 172800))
+        bounded = safe.abs().clamp(max=80.0)  # beyond it sinh leaves float32 and counts for nothing
+        far = 1 / safe.square() - 0.25 / torch.sinh(bounded / 2).square()
+        return torch.where(near, series, far)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Nats of a density, a pixel each."""
@@ -185,6 +218,19 @@ class Gaussian(AbstractLikelihood):
         """Its own σ²."""
         return self.sigma**2
 
+    def implied_sigma(
+        self, predicted: float | None, rmse: float, dimensions: int, ratio: float
+    ) -> float | None:
+        """σ√(β/α)."""
+        return self.sigma * math.sqrt(ratio)
+
+    def to_calibrate(self, rmse: float, dimensions: int, beta: float) -> str:
+        """σ itself, or the balance that finds it."""
+        return (
+            f"Set likelihood.sigma to about {rmse:.2g} where α = β, or leave it to balance "
+            "{kind: optimal_sigma}."
+        )
+
     def caution(self, *, binarised: bool) -> str | None:
         """A density of pixels that have none."""
         return _density_of_black_and_white(binarised)
@@ -212,6 +258,13 @@ class GaussianLearned(AbstractLikelihood):
     def equivalent_variance(self, rmse: float, dimensions: int) -> float | None:
         """σ comes to rest at the residual, whatever α is."""
         return rmse**2
+
+    def to_calibrate(self, rmse: float, dimensions: int, beta: float) -> str:
+        """A start from which σ arrives."""
+        return (
+            f"σ is still on its way: start it nearer (likelihood.initial_sigma: {rmse:.2g}), or "
+            "raise train.epochs."
+        )
 
     def caution(self, *, binarised: bool) -> str | None:
         """A density of pixels that have none."""
@@ -326,6 +379,19 @@ class Laplace(AbstractLikelihood):
         mean = torch.sigmoid(raw)
         return _laplace(mean, torch.full_like(mean, self.scale))
 
+    def implied_sigma(
+        self, predicted: float | None, rmse: float, dimensions: int, ratio: float
+    ) -> float | None:
+        """b√2, and the weights multiply b by β/α."""
+        return math.sqrt(2) * self.scale * ratio
+
+    def to_calibrate(self, rmse: float, dimensions: int, beta: float) -> str:
+        """The scale of that deviation."""
+        return (
+            f"Set likelihood.scale to about {rmse / math.sqrt(2):.2g} where α = β, or use "
+            "laplace_learned."
+        )
+
     def caution(self, *, binarised: bool) -> str | None:
         """A density of pixels that have none."""
         return _density_of_black_and_white(binarised)
@@ -346,6 +412,13 @@ class LaplaceLearned(AbstractLikelihood):
     def make_parameters(self) -> nn.Module:
         """log_scale []."""
         return _trained_scalar("log_scale", math.log(self.initial_scale))
+
+    def to_calibrate(self, rmse: float, dimensions: int, beta: float) -> str:
+        """A start from which the scale arrives."""
+        return (
+            "b is still on its way: start it nearer (likelihood.initial_scale: "
+            f"{rmse / math.sqrt(2):.2g}), or raise train.epochs."
+        )
 
     def caution(self, *, binarised: bool) -> str | None:
         """A density of pixels that have none."""
@@ -380,6 +453,14 @@ class LogisticLevels(Distribution):
         upper, lower = self._location / self._scale, (self._location - 1) / self._scale
         means = self._scale * (softplus(upper) - softplus(lower))
         return (self._log_weights.exp() * means).sum(self._dim).clamp(0, 1)
+
+    @property
+    def variance(self) -> Tensor:
+        """Of the mixture before it is cut into levels and clipped: Σ w (s²π²/3 + μ²) − mean²."""
+        weights = self._log_weights.exp()
+        mean = (weights * self._location).sum(self._dim, keepdim=True)
+        spread = self._scale.square() * (math.pi**2 / 3) + (self._location - mean).square()
+        return (weights * spread).sum(self._dim)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Nats of a probability mass, a pixel each; a value stands for its nearest level."""
@@ -480,6 +561,16 @@ class Rmse(AbstractLikelihood):
         """n·RMSE, since d RMSE = d SSE / (2n·RMSE)."""
         return dimensions * rmse
 
+    def implied_sigma(
+        self, predicted: float | None, rmse: float, dimensions: int, ratio: float
+    ) -> float | None:
+        """√(n·RMSE·β/α)."""
+        return math.sqrt(dimensions * rmse * ratio)
+
+    def to_calibrate(self, rmse: float, dimensions: int, beta: float) -> str:
+        """α = n·β/RMSE."""
+        return f"Set balance.alpha to about {dimensions * beta / rmse:.3g} at this β."
+
     def caution(self, *, binarised: bool) -> str | None:
         """RMSE has no nll of its own."""
         return (
@@ -509,6 +600,16 @@ class Sse(AbstractLikelihood):
     def equivalent_variance(self, rmse: float, dimensions: int) -> float | None:
         """½: SSE is SSE/(2σ²) there."""
         return 0.5
+
+    def implied_sigma(
+        self, predicted: float | None, rmse: float, dimensions: int, ratio: float
+    ) -> float | None:
+        """√(β/(2α))."""
+        return math.sqrt(ratio / 2)
+
+    def to_calibrate(self, rmse: float, dimensions: int, beta: float) -> str:
+        """α = β/(2·MSE)."""
+        return f"Set balance.alpha to about {beta / (2 * rmse**2):.3g} at this β."
 
     def caution(self, *, binarised: bool) -> str | None:
         """A bare SSE has no nll of its own."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
+from vaebalance.epochs import EpochReport, Pulse
 from vaebalance.experiment import Training
-from vaebalance.training import EpochReport, Pulse
 
 
 def progress(training: Training) -> Iterator[EpochReport]:
@@ -16,6 +16,7 @@ def progress(training: Training) -> Iterator[EpochReport]:
     layout = "{desc} |{bar:12}| {n:.1f}/{total} epochs [{elapsed}<{remaining}{postfix}]"
     seconds = 0.2 if sys.stderr.isatty() else 10.0  # in a log each showing is a line
     done = len(training.history)
+    said: set[str] = set()
     with tqdm(
         total=training.planned_epochs,
         initial=done,
@@ -31,6 +32,10 @@ def progress(training: Training) -> Iterator[EpochReport]:
             bar.set_postfix_str(_postfix(report), refresh=False)
             bar.update(max(0, at - bar.n))
             if isinstance(report, EpochReport):
+                for verdict in training.verdicts_so_far:
+                    if verdict.name not in said:
+                        bar.write(f"epoch {report.epoch}, so far {verdict}", file=sys.stderr)
+                        said.add(verdict.name)
                 yield report
 
 

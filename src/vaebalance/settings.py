@@ -22,6 +22,7 @@ from vaebalance.errors import UserError
 from vaebalance.evaluation import EvaluateSpec
 from vaebalance.likelihoods import Likelihood
 from vaebalance.model import ModelSpec
+from vaebalance.penalties import Penalty
 from vaebalance.specs import Spec
 from vaebalance.training import TrainSpec
 
@@ -96,6 +97,7 @@ class TrainSettings(Spec):
     model: ModelSpec
     likelihood: Likelihood
     balance: Balance
+    penalty: Penalty
     train: TrainSpec
 
 
@@ -122,6 +124,7 @@ class Settings(Spec):
     model: ModelSpec
     likelihood: Likelihood
     balance: Balance
+    penalty: Penalty
     train: TrainSpec
     evaluate: EvaluateSpec
     report: ReportSpec
@@ -130,6 +133,12 @@ class Settings(Spec):
     @model_validator(mode="after")
     def _likelihood_fits_the_pixels(self) -> Self:
         if misfit := self.likelihood.misfit(self.data.binarisation):
+            raise ValueError(misfit)
+        return self
+
+    @model_validator(mode="after")
+    def _penalty_fits_the_posterior(self) -> Self:
+        if misfit := self.penalty.misfit(self.model.posterior):
             raise ValueError(misfit)
         return self
 

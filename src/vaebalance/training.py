@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -24,10 +24,13 @@ from torch.nn.utils import clip_grad_norm_
 from vaebalance.balances import AbstractBalance, State
 from vaebalance.data import to_pixels
 from vaebalance.elbo import ElboTerms, Weights, elbo_terms, weighted_loss, weighted_terms
+from vaebalance.epochs import EpochReport, GradientNorms, Pulse, SplitReport, Vitals
 from vaebalance.errors import UserError
 from vaebalance.model import VAE
+from vaebalance.penalties import AbstractPenalty, Components, NoPenalty
 from vaebalance.randomness import derive_seed, forked
 from vaebalance.specs import Spec
+from vaebalance.tally import NonFiniteBatch, Tally, vital_sums, vitals
 
 PULSE_SECONDS = 0.5
 MEASURING_BATCH = 1000
@@ -45,7 +48,7 @@ class TrainSpec(Spec):
     gradient_clip: float | None = Field(gt=0)
     """Largest norm of the whole gradient; null: no clipping."""
     patience: int | None = Field(ge=1)
-    """Epochs without a better validation negative ELBO (α = β = 1) before stopping; null: never.
+    """Epochs without a better validation weighted loss before stopping; null: never.
     Epochs in which the balance's schedule runs, or its controller is off its target, don't count.
     """
     checkpoint_every: int = Field(ge=1)
@@ -58,15 +61,6 @@ class NonFiniteError(UserError):
     """A term of the loss became NaN or infinite."""
 
 
-class NonFiniteBatch(Exception):  # noqa: N818 - caught by `train`, which knows the epoch
-    """A batch (counted from 1 within its epoch) whose `term` is NaN or infinite."""
-
-    def __init__(self, batch: int, term: str) -> None:
-        super().__init__(f"{term}, batch {batch}")
-        self.batch = batch
-        self.term = term
-
-
 @dataclass
 class Learner:
     """What learns, and exactly what a checkpoint holds."""
@@ -75,6 +69,7 @@ class Learner:
     optimizer: torch.optim.Optimizer
     balance: AbstractBalance
     balance_state: State
+    penalty: AbstractPenalty = field(default_factory=NoPenalty)
 
     @property
     def device(self) -> torch.device:
@@ -97,150 +92,33 @@ class Images:
         return to_pixels(self.stored[indices].to(device, non_blocking=True), self.binarisation)
 
 
-@dataclass(frozen=True)
-class SplitReport:
-    """Means over a split; nats per image."""
-
-    distortion: float
-    rate: float
-    weighted_distortion: float
-    weighted_rate: float
-    weighted_loss: float
-    negative_elbo: float
-    alpha: float
-    beta: float
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What an epoch did."""
-
-    epoch: int  # from 1
-    step: int  # optimizer updates so far
-    train: SplitReport
-    validation: SplitReport
-    learning_rate: float
-    gradient_norm_distortion: float  # of α·D, on one validation batch
-    gradient_norm_rate: float  # of β·R, on the same batch
-    seconds: float  # of the epoch's training steps
-    images_per_second: float
-    finished_at: int  # Unix time in ms
-    settled: bool = True  # the balance's schedule is over, or its controller holds its target
-
-    def metrics(self) -> dict[str, float]:
-        """The deterministic numbers under their names in MLflow and in history.csv."""
-        return {
-            **{f"train/{name}": value for name, value in asdict(self.train).items()},
-            **{f"validation/{name}": value for name, value in asdict(self.validation).items()},
-            "learning_rate": self.learning_rate,
-            "gradient_norm/distortion": self.gradient_norm_distortion,
-            "gradient_norm/rate": self.gradient_norm_rate,
-            "settled": float(self.settled),
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> EpochReport:
-        """The inverse of `dataclasses.asdict`."""
-        splits = {name: SplitReport(**values[name]) for name in ("train", "validation")}
-        return cls(**{**values, **splits})
-
-
-@dataclass(frozen=True)
-class Pulse:
-    """A sign of life within an epoch, at most two a second."""
-
-    epoch: int
-    batch: int  # batches done in this epoch
-    batches: int  # batches in an epoch
-    train: SplitReport  # means so far in this epoch
-    images_per_second: float
-
-
-class Tally:
-    """Sums over a split, kept on the device and read seldom."""
-
-    def __init__(self, model: VAE) -> None:
-        self._likelihood = model.likelihood
-        self._dimensions = math.prod(model.image_shape)
-        self._pending: list[Tensor] = []  # of [5], a batch each: see `add`
-        self._sums = torch.zeros(5, dtype=torch.float64)
-        self._alpha: float | Tensor = 0.0
-        self._beta: float | Tensor = 0.0
-        self._images = 0
-        self._batches = 0
-
-    def add(self, terms: ElboTerms, weights: Weights) -> None:
-        """Take a batch's detached terms and the weights used on it."""
-        images = len(terms.distortion)
-        weighted_distortion, weighted_rate = weighted_terms(terms, weights)
-        self._pending.append(
-            torch.stack(
-                [
-                    terms.distortion.sum(),
-                    terms.distortion.square().sum(),
-                    terms.rate.sum(),
-                    images * weighted_distortion,
-                    images * weighted_rate,
-                ]
-            )
-        )
-        self._alpha = self._alpha + images * weights.alpha
-        self._beta = self._beta + images * _mean(weights.beta)
-        self._images += images
-
-    def read(self) -> SplitReport:
-        """The means over the images added so far; waits for the device.
-
-        Raises:
-            NonFiniteBatch: a batch since the last reading had a NaN or an infinity.
-        """
-        if self._pending:
-            rows = torch.stack(self._pending).cpu().double()  # [batches, 5]
-            self._refuse_non_finite(rows)
-            self._sums += rows.sum(0)
-            self._batches += len(self._pending)
-            self._pending.clear()
-        means = (self._sums / self._images).tolist()
-        distortion, mean_square, rate, weighted_distortion, weighted_rate = means
-        nats = self._likelihood.distortion_in_nats(distortion, mean_square, self._dimensions)
-        return SplitReport(
-            distortion=distortion,
-            rate=rate,
-            weighted_distortion=weighted_distortion,
-            weighted_rate=weighted_rate,
-            weighted_loss=weighted_distortion + weighted_rate,
-            negative_elbo=nats + rate,
-            alpha=float(self._alpha) / self._images,
-            beta=float(self._beta) / self._images,
-        )
-
-    def _refuse_non_finite(self, rows: Tensor) -> None:
-        bad = ~rows.isfinite()
-        if not bad.any():
-            return
-        batch = int(bad.any(1).int().argmax())
-        names = ("distortion", "distortion", "rate", "weighted distortion", "weighted rate")
-        raise NonFiniteBatch(self._batches + batch + 1, names[int(bad[batch].int().argmax())])
-
-
-def _mean(weight: float | Tensor) -> float | Tensor:
-    return weight.mean() if isinstance(weight, Tensor) else weight
-
-
 def train_step(
-    learner: Learner, x: Tensor, gradient_clip: float | None
-) -> tuple[ElboTerms, Weights]:
-    """One optimizer update on x [B, C, H, W]; the detached terms and the weights that were used."""
+    learner: Learner, x: Tensor, images: int, gradient_clip: float | None
+) -> tuple[ElboTerms, Weights, Components]:
+    """One optimizer update on x [B, C, H, W], a batch of a set of so many images.
+
+    Returns:
+        The detached terms, the weights that were used, and the penalty's components.
+    """
     terms = elbo_terms(learner.model, x)
     measured = terms.detach()
     weights = learner.balance.weights(learner.balance_state, measured)
+    components = penalty_components(learner, terms, images)
+    loss = weighted_loss(terms, weights) + learner.penalty.weighted(components)
     learner.optimizer.zero_grad(set_to_none=True)
-    weighted_loss(terms, weights).backward()
+    loss.backward()
     if gradient_clip is not None:
         clip_grad_norm_(learner.model.parameters(), gradient_clip)
     learner.optimizer.step()
     learner.balance_state = learner.balance.next_state(learner.balance_state, measured)
-    return measured, weights
+    return measured, weights, components
+
+
+def penalty_components(learner: Learner, terms: ElboTerms, images: int) -> Components:
+    """What the learner's penalty measures of a batch, [] each."""
+    assert terms.posterior is not None  # `elbo_terms` gives both
+    assert terms.z is not None
+    return learner.penalty.measure(terms.posterior, terms.z, learner.model.prior, images)
 
 
 def steps_per_epoch(images: int, spec: TrainSpec) -> int:
@@ -267,10 +145,10 @@ def train(
         try:
             train_report, seconds = yield from _train_epoch(learner, images, spec, seed, epoch)
             step = epoch * batches
-            norms = gradient_norms(learner, validation, seed)
-            if not all(map(math.isfinite, norms)):
+            norms = gradient_norms(learner, validation, spec, seed)
+            if not all(map(math.isfinite, norms.metrics().values())):
                 raise NonFiniteBatch(0, "gradient")
-            validation_report = validate(learner, validation, seed)
+            validation_report, signs = validate(learner, validation, spec, seed)
         except NonFiniteBatch as bad:
             where = step + bad.batch if step < epoch * batches else step
             raise NonFiniteError(
@@ -283,13 +161,14 @@ def train(
             step=step,
             train=train_report,
             validation=validation_report,
+            vitals=signs,
+            gradient_norms=norms,
             learning_rate=learner.optimizer.param_groups[0]["lr"],
-            gradient_norm_distortion=norms[0],
-            gradient_norm_rate=norms[1],
             seconds=seconds,
             images_per_second=len(images) / seconds,
             finished_at=int(time.time() * 1000),
             settled=bool(learner.balance.settled(learner.balance_state)),
+            obstacle=learner.balance.obstacle(learner.balance_state, train_report),
         )
 
 
@@ -299,12 +178,12 @@ def _train_epoch(
     """One pass over the images; returns its means and the seconds it took."""
     torch.manual_seed(derive_seed(seed, "epoch", epoch))
     batches = torch.randperm(len(images)).split(spec.batch_size)
-    tally = Tally(learner.model)
+    tally = Tally(learner.model, learner.penalty)
     learner.model.train()
     started = last_pulse = time.perf_counter()
     for batch, indices in enumerate(batches, start=1):
         x = images.pixels(indices, learner.device)
-        tally.add(*train_step(learner, x, spec.gradient_clip))
+        tally.add(*train_step(learner, x, len(images), spec.gradient_clip))
         if time.perf_counter() - last_pulse > PULSE_SECONDS:
             report = tally.read()
             last_pulse = time.perf_counter()
@@ -315,32 +194,48 @@ def _train_epoch(
 
 
 @torch.no_grad()
-def validate(learner: Learner, images: Images, seed: int) -> SplitReport:
+def validate(
+    learner: Learner, images: Images, spec: TrainSpec, seed: int
+) -> tuple[SplitReport, Vitals]:
     """The split's means with the weights of the next step; the same noise at every epoch."""
-    tally = Tally(learner.model)
+    tally = Tally(learner.model, learner.penalty)
+    is_density = learner.model.likelihood.is_density
+    sums = torch.zeros(2 + 2 * learner.model.latent_size, dtype=torch.float64)
     learner.model.eval()
+    size = measuring_batch(learner, spec)
     with forked(derive_seed(seed, "validation")):
-        for start in range(0, len(images), MEASURING_BATCH):
-            x = images.pixels(slice(start, start + MEASURING_BATCH), learner.device)
+        for start in range(0, len(images), size):
+            x = images.pixels(slice(start, start + size), learner.device)
             terms = elbo_terms(learner.model, x)
-            tally.add(terms, learner.balance.weights(learner.balance_state, terms))
-    return tally.read()
+            weights = learner.balance.weights(learner.balance_state, terms)
+            tally.add(terms, weights, penalty_components(learner, terms, len(images)))
+            sums += vital_sums(terms, is_density=is_density)
+    return tally.read(), vitals(sums, len(images), is_density=is_density)
 
 
-def gradient_norms(learner: Learner, images: Images, seed: int) -> tuple[float, float]:
-    """(‖∇ α·D‖, ‖∇ β·R‖) over all parameters, on the first images of a split."""
+def gradient_norms(learner: Learner, images: Images, spec: TrainSpec, seed: int) -> GradientNorms:
+    """‖∇ α·D‖, ‖∇ β·R‖ and the penalty's, over all parameters, on a split's first images."""
     learner.model.eval()  # measuring must not move what a likelihood keeps of training batches
-    parameters = list(learner.model.parameters())
     with forked(derive_seed(seed, "gradient norms")):
-        x = images.pixels(slice(0, MEASURING_BATCH), learner.device)
+        x = images.pixels(slice(0, measuring_batch(learner, spec)), learner.device)
         terms = elbo_terms(learner.model, x)
+        components = penalty_components(learner, terms, len(images))
     weights = learner.balance.weights(learner.balance_state, terms.detach())
-    norms = []
-    for term in weighted_terms(terms, weights):
-        if not term.requires_grad:  # the autoencoder's rate
-            norms.append(0.0)
-            continue
-        gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
-        squares = [g.square().sum() for g in gradients if g is not None]
-        norms.append(float(torch.stack(squares).sum().sqrt()))
-    return norms[0], norms[1]
+    distortion, rate = (_norm(learner, term) for term in weighted_terms(terms, weights))
+    penalty = _norm(learner, learner.penalty.weighted(components)) if components else None
+    return GradientNorms(distortion, rate, penalty)
+
+
+def measuring_batch(learner: Learner, spec: TrainSpec) -> int:
+    """Images a batch in measuring: a training batch's where a penalty's components depend on it."""
+    return spec.batch_size if learner.penalty.coefficients() else MEASURING_BATCH
+
+
+def _norm(learner: Learner, term: Tensor | float) -> float:
+    """Of the gradient of a part of the loss; the graph is kept."""
+    if not isinstance(term, Tensor) or not term.requires_grad:  # the autoencoder's rate
+        return 0.0
+    parameters = list(learner.model.parameters())
+    gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
+    squares = [g.square().sum() for g in gradients if g is not None]
+    return float(torch.stack(squares).sum().sqrt())

@@ -8,15 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from vaebalance.errors import UserError
 from vaebalance.figures.rate_distortion import OperatingPoint, isolines, rate_distortion
 from vaebalance.provenance import make_provenance
-from vaebalance.report.inputs import Verdict, read_verdicts
 from vaebalance.report.page import render
 from vaebalance.report.panels.plane import rate_distortion_plane
 from vaebalance.report.siblings import siblings, weights_label
 from vaebalance.report.summary import summarise
 from vaebalance.tracking import RunSummary, TrialSummary
+from vaebalance.verdicts import Verdict, read_verdicts
 
 LIKELIHOOD = {"kind": "gaussian", "sigma": 0.5}
 AS_TEXT = {"likelihood.kind": "gaussian", "likelihood.sigma": "0.5"}
@@ -119,31 +118,16 @@ def test_the_plane_shows_the_run_alone_or_among_others(runs):
     assert len(table) == 4
 
 
-def test_verdicts_come_first_in_words(runs, tmp_path):
+def test_verdicts_come_first_in_words(runs):
     inputs = runs("plain").inputs()
-    assert inputs.verdicts is None
-    assert "Verdict" not in render(summarise(inputs), [])
+    assert inputs.verdicts == tuple(read_verdicts(runs("plain").root / "artifacts/verdicts.json"))
+    assert "Verdict" not in render(summarise(replace(inputs, verdicts=None)), [])
     healthy = render(summarise(replace(inputs, verdicts=())), [])
     assert "Verdict: healthy." in healthy
-    path = tmp_path / "verdicts.json"
-    evidence = "<b>6 of 8</b> latents carry nothing."
-    values = {"name": "collapsed", "evidence": evidence, "remedy": "lower balance.beta."}
-    path.write_text(json.dumps([values | {"since_epoch": 12}, values]), encoding="utf-8")
-    verdicts = read_verdicts(path)
-    assert verdicts == (
-        Verdict("collapsed", evidence, "lower balance.beta.", 12),
-        Verdict("collapsed", evidence, "lower balance.beta."),
-    )
+    evidence, remedy = "<b>6 of 8</b> latents carry nothing.", "lower balance.beta."
+    verdicts = (Verdict("collapsed", evidence, remedy, 12), Verdict("collapsed", evidence, remedy))
     page = render(summarise(replace(inputs, verdicts=verdicts)), [])
     assert "Verdict: collapsed" in page
     assert page.count("since epoch 12") == 1
     assert "&lt;b&gt;6 of 8&lt;/b&gt; latents" in page
     assert page.index("Verdict: collapsed") < page.index("Distortion D")
-
-
-@pytest.mark.parametrize("content", ["[1]", '{"name": "x"}', '[{"nom": "x"}]', "["])
-def test_damaged_verdicts_are_named(content, tmp_path):
-    path = tmp_path / "verdicts.json"
-    path.write_text(content, encoding="utf-8")
-    with pytest.raises(UserError, match=r"verdicts\.json cannot be read.*dvc repro --force train"):
-        read_verdicts(path)

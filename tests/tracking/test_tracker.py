@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from vaebalance import tracking
 from vaebalance.tracking.tracker import Buffer, digest_files
+from vaebalance.verdicts import Verdict
 
 
 def curve(tracker, key):
@@ -146,3 +147,33 @@ def test_a_digest_sees_names_and_contents(tmp_path):
         (again / name).write_text(text)
         digests.add(digest_files(again))
     assert len(digests) == 3
+
+
+COLLAPSED = Verdict("collapsed", "8 of 8 latents.", "Lower balance.beta.", 3)
+
+
+def told(tracker):
+    tags = tracker.store.client.get_run(tracker.run_id).data.tags
+    return tags.get("verdict"), tags.get("mlflow.note.content")
+
+
+def test_verdicts_are_a_tag_and_the_runs_description(project):
+    with tracking.run(project.provenance(), "train") as tracker:
+        tracker.log_verdicts([], so_far=True)
+        assert told(tracker) == (None, None)  # not healthy yet
+        tracker.log_verdicts([COLLAPSED], so_far=True)
+        verdict, note = told(tracker)
+        assert verdict == "collapsed"
+        assert note == "Verdict so far: **collapsed**: 8 of 8 latents. Lower balance.beta."
+        tracker.log_verdicts([])
+        assert told(tracker) == ("healthy", "Verdict: healthy")
+
+
+def test_a_stage_mirrors_the_verdicts_on_disk(project):
+    provenance = project.provenance()
+    project.write_training(provenance)
+    path = project.root / "artifacts/verdicts.json"
+    path.write_text('[{"name": "collapsed", "evidence": "All.", "remedy": "Lower it."}]')
+    with tracking.run(provenance, "evaluate") as tracker:
+        pass
+    assert told(tracker) == ("collapsed", "Verdict: **collapsed**: All. Lower it.")

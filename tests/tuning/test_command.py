@@ -11,10 +11,10 @@ import pytest
 from mlflow import MlflowClient
 
 from vaebalance.data import open_dataset
+from vaebalance.epochs import EpochReport
 from vaebalance.errors import UserError
 from vaebalance.experiment import Training
 from vaebalance.settings import PARAMS, TrainSettings, load
-from vaebalance.training import EpochReport
 from vaebalance.tuning.cli import Options
 from vaebalance.tuning.command import run
 from vaebalance.tuning.journal import FILE, Journal

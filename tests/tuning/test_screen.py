@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from vaebalance.training import EpochReport, SplitReport
+from vaebalance.epochs import EpochReport, GradientNorms, SplitReport, Vitals
 from vaebalance.tuning.journal import Trial
 from vaebalance.tuning.screen import Screen, best_of, duration, make_table
 from vaebalance.tuning.space import Range
@@ -60,7 +60,8 @@ def test_the_earliest_of_equals_is_best():
 
 def report(epoch):
     split = SplitReport(17.0, 3.0, 17.0, 3.0, 20.0, 20.0, 1.0, 1.0)
-    return EpochReport(epoch, epoch, split, split, 0.001, 1.0, 1.0, 1.0, 100.0, 0)
+    vitals, norms = Vitals(0.1, 0.1, (3.0,), (0.5,)), GradientNorms(1.0, 1.0)
+    return EpochReport(epoch, epoch, split, split, vitals, norms, 0.001, 1.0, 100.0, 0)
 
 
 def play(console):

@@ -17,7 +17,8 @@ from vaebalance.figures.rate_distortion import OperatingPoint
 from vaebalance.model import VAE
 from vaebalance.provenance import Provenance, read_provenance
 from vaebalance.saved_model import load_model
-from vaebalance.selection import best_epoch
+from vaebalance.selection import Candidate, best_epoch
+from vaebalance.verdicts import Verdict, read_verdicts
 
 T = TypeVar("T")
 
@@ -40,18 +41,6 @@ class Latent:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """A fault that the training stage found in the run's curves."""
-
-    name: str
-    evidence: str
-    """One sentence."""
-    remedy: str
-    """Which knob, which way."""
-    since_epoch: int | None = None
-
-
-@dataclass(frozen=True)
 class Evaluated:
     """One trained and evaluated model, without its data."""
 
@@ -71,9 +60,9 @@ class Evaluated:
     @property
     def best(self) -> dict[str, float]:
         """The row of the epoch whose weights the model has."""
-        settled = [bool(value) for value in self.history["settled"]]
-        row = best_epoch(self.history["validation/negative_elbo"], settled)
-        return {name: values[row] for name, values in self.history.items()}
+        epochs = zip(*self.history.values(), strict=True)
+        rows = [dict(zip(self.history, values, strict=True)) for values in epochs]
+        return rows[best_epoch([Candidate.of(row) for row in rows])]
 
 
 @dataclass(frozen=True)
@@ -130,19 +119,14 @@ def read_evaluated(root: Path) -> Evaluated:
         evaluation=_read(root / "metrics/evaluation.json", _read_json, "evaluate"),
         latents=_read(artifacts / "evaluation/rate_by_latent.csv", _read_latents, "evaluate"),
         codes=read_codes(artifacts / "evaluation"),
-        verdicts=read_verdicts(artifacts / "verdicts.json"),
+        verdicts=_given_verdicts(artifacts / "verdicts.json"),
     )
 
 
-def read_verdicts(path: Path) -> tuple[Verdict, ...] | None:
-    """What the train stage made of its run.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    if not path.exists():  # a model trained before the train stage gave verdicts
+def _given_verdicts(path: Path) -> tuple[Verdict, ...] | None:
+    if not path.exists():  # a run of MLflow's that was trained before trainings had verdicts
         return None
-    return _read(path, _read_verdicts, "train")
+    return tuple(read_verdicts(path))
 
 
 def _read(path: Path, reader: Callable[[Path], T], stage: str) -> T:
@@ -159,13 +143,6 @@ def _read(path: Path, reader: Callable[[Path], T], stage: str) -> T:
 def _read_json(path: Path) -> dict[str, dict[str, Any]]:
     content: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return content
-
-
-def _read_verdicts(path: Path) -> tuple[Verdict, ...]:
-    try:
-        return tuple(Verdict(**each) for each in json.loads(path.read_text(encoding="utf-8")))
-    except TypeError as error:  # another field, or no list of mappings
-        raise ValueError(error) from error
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vaebalance.report.blocks import Table
-from vaebalance.report.inputs import Inputs, Verdict
+from vaebalance.report.inputs import Inputs
 from vaebalance.report.words import counted, number, weight
+from vaebalance.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def summarise(inputs: Inputs) -> Summary:
         bars_note=f"validation, epoch {epoch} of {epochs}, nats per image",
         figures=tuple(_figures(inputs)),
         figures_note=f"{counted(images, 'test image')}; weights of epoch {epoch} of {epochs}, the "
-        "one with the least validation D + R",
+        "one that training keeps",
         settings=_settings(inputs),
         fingerprint=inputs.provenance.fingerprint,
     )

@@ -26,6 +26,7 @@ from vaebalance.tracking.packaging import delete_models
 from vaebalance.tracking.points import read_curves, read_metrics
 from vaebalance.tracking.store import Store, open_store, project_root
 from vaebalance.tracking.tracker import Tracker, lifecycle
+from vaebalance.verdicts import read_verdicts
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -38,6 +39,7 @@ DIGEST_LENGTH = 36  # MLflow's limit for a dataset's digest; the tag has all of 
 MODEL = "artifacts/model"
 HISTORY = "artifacts/history.csv"
 TIMING = "artifacts/timing.csv"
+RATES = "artifacts/latent_rates.csv"
 VERDICTS = "artifacts/verdicts.json"
 
 
@@ -57,7 +59,7 @@ STAGES = {
     "train": StageFiles(
         "metrics/train.json",
         "model",
-        ((HISTORY, ""), (TIMING, ""), (VERDICTS, ""), (f"{MODEL}/{PROVENANCE}", "")),
+        tuple((path, "") for path in (HISTORY, TIMING, RATES, VERDICTS, f"{MODEL}/{PROVENANCE}")),
     ),
     "evaluate": StageFiles(
         "metrics/evaluation.json",
@@ -185,6 +187,8 @@ def _mirror(tracker: Tracker, provenance: Provenance, stages: list[str], folder:
         _start_over(tracker, provenance)
     tracker.log_points(points)
     tracker.flush()
+    if (verdicts := folder / VERDICTS).exists():
+        tracker.log_verdicts(read_verdicts(verdicts))
     for stage in stages:
         files = STAGES[stage]
         if files.metrics and (path := folder / files.metrics).exists():

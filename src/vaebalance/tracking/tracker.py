@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from vaebalance.tracking.points import TIMING, Point, flatten, param_text, same
 from vaebalance.tracking.store import Store
+from vaebalance.verdicts import HEALTHY, Verdict, names
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -24,6 +25,8 @@ METRICS_A_BATCH = 1000  # MLflow's limits
 ENTITIES_A_BATCH = 100
 TAG_LENGTH = 8000
 FAILURE = "failure"
+VERDICT = "verdict"
+NOTE = "mlflow.note.content"  # MLflow's own: the description on the run's page
 ARTIFACTS = "vaebalance.artifacts"  # {where: digest}
 STOPPED = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
@@ -169,6 +172,20 @@ class Tracker:
         self._params |= new
         for batch in _batches([Param(*item) for item in new.items()], ENTITIES_A_BATCH):
             self.store.client.log_batch(self.run_id, params=batch)
+
+    def log_verdicts(self, verdicts: Sequence[Verdict], *, so_far: bool = False) -> None:
+        """Say what is wrong with the training, as a tag and as the run's description.
+
+        Args:
+            verdicts: nothing: it is healthy.
+            so_far: the training goes on; then it is not called healthy yet.
+        """
+        if not verdicts and so_far:
+            return
+        lines = [f"**{v.name}**: {v.evidence} {v.remedy}" for v in verdicts]
+        heading = "Verdict so far" if so_far else "Verdict"
+        text = "\n\n".join(lines) or HEALTHY
+        self.set_tags({VERDICT: names(verdicts), NOTE: f"{heading}: {text}"})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set the tags that differ; a long text is cut."""

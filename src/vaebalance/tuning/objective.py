@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable
 
 from vaebalance.data import Dataset
+from vaebalance.epochs import EpochReport
 from vaebalance.experiment import Training, summary
 from vaebalance.settings import Settings
 from vaebalance.tracking import StudyTracker
 from vaebalance.tracking.points import flatten
-from vaebalance.training import EpochReport
 from vaebalance.tuning.journal import Trial
 from vaebalance.tuning.search import Outcome
 from vaebalance.tuning.subject import with_weight
+from vaebalance.verdicts import names
 
 OnEpoch = Callable[[EpochReport], None]
 
@@ -46,6 +47,7 @@ def negative_elbo(training: Training, seconds: float) -> Outcome:
         "weighted_loss": best.validation.weighted_loss,
         "best_epoch": best.epoch,
         "epochs": training.history[-1].epoch,
+        "verdict": names(training.verdicts),
         "seconds": round(seconds, 3),
     }
     return Outcome(best.validation.negative_elbo, results)
@@ -75,8 +77,9 @@ def tracked_objective(
 
             training = train_weight(settings, dataset, trial.weight, report_epoch)
             final = flatten({"final": summary(training)}, "/")
-            del final["final/stopped_early"]  # no number
+            del final["final/stopped_early"], final["final/verdict"]  # no numbers
             run.log_metrics(final)
+            run.log_verdicts(training.verdicts)
         return negative_elbo(training, time.perf_counter() - started)
 
     return objective

@@ -46,7 +46,16 @@ def publish(tracker: StudyTracker, folder: Path, trials: Sequence[Trial], space:
 
 def write_table(path: Path, trials: Sequence[Trial], space: Range) -> None:
     """One row a trial; nats per image."""
-    results = ("distortion", "rate", "weighted_loss", "best_epoch", "epochs", "seconds", "reason")
+    results = (
+        "distortion",
+        "rate",
+        "weighted_loss",
+        "best_epoch",
+        "epochs",
+        "verdict",
+        "seconds",
+        "reason",
+    )
     rows: list[dict[str, Any]] = [
         {
             "trial": trial.number,

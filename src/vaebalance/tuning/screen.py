@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vaebalance.training import EpochReport
+from vaebalance.epochs import EpochReport
 from vaebalance.tuning.journal import Trial
 from vaebalance.tuning.space import Range
 

@@ -43,6 +43,7 @@ def describe_subject(settings: Settings, dataset: Dataset) -> Subject:
         "model": content["model"],
         "likelihood": content["likelihood"],
         "balance": content["balance"],
+        "penalty": content["penalty"],
         "train": {key: value for key, value in content["train"].items() if key not in IRRELEVANT},
     }
 
