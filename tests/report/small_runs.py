@@ -44,6 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "likelihood": {"kind": "rmse"},
         "balance": {"kind": "warm_up", "alpha": 100.0, "beta": 1.0, "steps": 10},
     },
+    "penalty": {"penalty": {"kind": "total_correlation", "weight": 3.0}},
     "autoencoder": {"model.posterior": "deterministic"},
     "one_latent": {"model.latent_size": 1, "data.binarisation": "dynamic", "balance.beta": 0.0},
     "hostile": {

@@ -24,6 +24,7 @@ from vaebalance.report.build import build
 from vaebalance.report.inputs import read_inputs
 from vaebalance.report.page import render
 from vaebalance.report.panels.decoder import samples
+from vaebalance.report.panels.loss import penalty_components
 from vaebalance.report.summary import summarise
 from vaebalance.report.tables import as_csv
 
@@ -173,6 +174,25 @@ def test_autoencoder_has_neither_rate_nor_prior(pages):
     for word in ("Rate R", "βR", "Dashed circles", "nll, importance-weighted"):
         assert word not in text
     assert re.search(r"Does not apply to this run: rate R, negative ELBO", text)
+
+
+def test_a_penalty_and_its_components_are_drawn(pages, runs):
+    page = Page(pages("penalty"))
+    history = runs("penalty").inputs().history
+    names = penalty_components(history)
+    assert "total_correlation" in names
+    charts = json.loads(page.data)["charts"]
+    assert set(names) <= set(charts)
+    curves = {row["curve"] for row in charts["weighted_terms"]["spec"]["datasets"]["points"]}
+    assert curves == {"αD", "βR", "penalty"}
+    text = " ".join(page.text)
+    assert "weighted loss = αD + βR + penalty" in text
+    best = runs("penalty").inputs().best
+    parts = ("weighted_distortion", "weighted_rate", "weighted_penalty")
+    total = sum(best[f"validation/{part}"] for part in parts)
+    assert total == pytest.approx(best["validation/weighted_loss"])
+    assert penalty_components(runs("plain").inputs().history) == []
+    assert "penalty" not in json.loads(Page(pages("plain")).data)["charts"]["weighted_terms"]
 
 
 def test_weight_that_varies_is_drawn(pages):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from vaebalance.report.blocks import Table
 from vaebalance.report.inputs import Inputs
 from vaebalance.report.words import counted, number, weight
 from vaebalance.verdicts import Verdict
+
+STYLES = ("distortion", "rate", "penalty")  # of a bar's parts
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Summary:
     """None: no verdict was given; none in it: healthy."""
     bars: tuple[Bar, ...] = ()
     bars_note: str = ""
+    has_penalty: bool = False
+    """Whether the weighted loss has a term beside αD + βR."""
     figures: tuple[Figure, ...] = ()
     figures_note: str = ""
     settings: Table | None = None
@@ -74,6 +78,7 @@ def summarise(inputs: Inputs) -> Summary:
         caution=inputs.model.likelihood.caution(binarised=inputs.is_binarised),
         verdicts=inputs.verdicts,
         bars=_bars(inputs),
+        has_penalty="validation/weighted_penalty" in best,
         bars_note=f"validation, epoch {epoch} of {epochs}, nats per image",
         figures=tuple(_figures(inputs)),
         figures_note=f"{counted(images, 'test image')}; weights of epoch {epoch} of {epochs}, the "
@@ -123,21 +128,23 @@ def _bars(inputs: Inputs) -> tuple[Bar, ...]:
     best = inputs.best
     rate = best["validation/rate"]
     raw = (best["validation/negative_elbo"] - rate, rate)
-    weighted = (best["validation/weighted_distortion"], best["validation/weighted_rate"])
+    weighted = [best["validation/weighted_distortion"], best["validation/weighted_rate"]]
+    if "validation/weighted_penalty" in best:
+        weighted.append(best["validation/weighted_penalty"])
     bars = [
         _bar("negative ELBO", ("D", "R"), raw),
-        _bar("weighted loss", ("αD", "βR"), weighted),
+        _bar("weighted loss", ("αD", "βR", "penalty"), weighted),
     ]
     return tuple(bar for bar in bars if bar) if inputs.model.is_variational else ()
 
 
-def _bar(name: str, names: tuple[str, str], values: tuple[float, float]) -> Bar | None:
+def _bar(name: str, names: Sequence[str], values: Sequence[float]) -> Bar | None:
     total = sum(values)
     if min(values) < 0 or total <= 0:
         return None
     parts = (
         Part(part, number(value), round(100 * value / total, 2), style)
-        for part, value, style in zip(names, values, ("distortion", "rate"), strict=True)
+        for part, value, style in zip(names, values, STYLES, strict=False)
     )
     return Bar(name, number(total), tuple(parts))
 
