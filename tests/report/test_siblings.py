@@ -44,6 +44,7 @@ def test_only_models_of_the_same_likelihood_stand_beside_a_run():
         run("no sigma", {"likelihood.kind": "gaussian"}),
         run("bernoulli", {"likelihood.kind": "bernoulli"}),
         RunSummary("plain", "plain", "plain", {"model/validation_distortion": 3.0}, AS_TEXT),
+        run("diverged", bound=float("nan")),
     ]
     found = siblings(MINE, runs, [trial(3, beta=0.5), trial(4, {"likelihood.kind": "rmse"})])
     assert [(p.name, p.kind) for p in found] == [("other", "run"), ("study, trial 3", "trial")]

@@ -15,6 +15,7 @@ from vaebalance.errors import UserError
 from vaebalance.settings import ReportSettings, load
 
 PREPARED = Path("data/prepared")
+MOST_KNOWN = 5000  # runs, the newest, that can be named
 
 
 def run(options: Options) -> None:
@@ -23,7 +24,7 @@ def run(options: Options) -> None:
     Raises:
         UserError: a run is not there, or not evaluated.
     """
-    runs = tracking.runs(stage="train")
+    runs = tracking.runs(stage="train", limit=MOST_KNOWN)
     if options.list:
         print(f"runs:{listed(runs)}")
         return

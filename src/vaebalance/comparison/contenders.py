@@ -68,11 +68,8 @@ def contender(place: int, name: str, folder: Path, dataset: Dataset | None) -> C
         dataset: the images at hand, be they the run's or not.
     """
     evaluated = read_evaluated(folder)
-    own = (
-        dataset
-        if dataset and dataset.info.digest == evaluated.provenance.dataset["digest"]
-        else None
-    )
+    digest = evaluated.provenance.dataset["digest"]
+    own = dataset if dataset is not None and dataset.info.digest == digest else None
     return Contender(
         chr(ord("A") + place),
         shortened(name, NAME_LENGTH),
@@ -82,8 +79,9 @@ def contender(place: int, name: str, folder: Path, dataset: Dataset | None) -> C
 
 
 def compares(key: str, row: Row, contenders: Sequence[Contender]) -> bool:
-    """Whether the number means the same for all: of the same images, and, if in nats of a
-    likelihood, of the same likelihood.
+    """Whether the number means the same for all of them.
+
+    That is: of the same images and, if in nats of a likelihood, of the same likelihood.
     """
     if len({c.digest for c in contenders}) > 1:
         return False

@@ -13,12 +13,15 @@ from vaebalance.figures.colours import DISTORTION, INK, MUTED, PAPER, RULE, TOTA
 if TYPE_CHECKING:
     import altair as alt
 
+Domain = tuple[float, float]
+
 SIZE = (640, 400)  # pixels of the chart in a file
 MARGIN = 0.08  # of the points' range, to each side
 LEAST_SPAN = 2.0  # nats that an axis shows where there is but one point
 ISOLINES = 9  # at most
-NEAR = (0.05, 0.05)  # of the range: points nearer than that share one label
+NEAR = 0.05  # of both ranges: points nearer than that share one label
 MOST_JOINED = 3  # labels of points that are near to each other
+NUMBERS = {"rate": "R", "distortion": "D", "total": "D + R", "nll": "test nll"}
 MARKS = {  # kind -> shape, colour, size, whether it is filled
     "trial": ("triangle-up", MUTED, 45, False),
     "run": ("circle", DISTORTION, 75, True),
@@ -53,12 +56,10 @@ def rate_distortion(name: str, points: Sequence[OperatingPoint], unit: str) -> C
         unit: of both axes.
     """
     x, y = (_domain([getattr(p, axis) for p in points]) for axis in ("rate", "distortion"))
-    totals = isolines(x, y)
     own = [p.rate + p.distortion for p in points if p.kind == "this run"]
-    lines = [_line(total, x, y) | {"own": False} for total in totals]
     datasets: dict[str, Records] = {
         "points": [_record(i, point) for i, point in enumerate(points)],
-        "lines": lines,
+        "lines": [_line(total, x, y) for total in isolines(x, y)],
         "own": [_line(total, x, y) for total in own],
         "labels": _labels(points, x, y),
     }
@@ -71,7 +72,7 @@ def rate_distortion(name: str, points: Sequence[OperatingPoint], unit: str) -> C
     return Chart(name, title, unit, _description(points), draw(live=True), draw(live=False), "i")
 
 
-def isolines(x: tuple[float, float], y: tuple[float, float]) -> list[float]:
+def isolines(x: Domain, y: Domain) -> list[float]:
     """Round values of D + R whose lines cross the plane, at most `ISOLINES` of them."""
     low, high = x[0] + y[0], x[1] + y[1]
     rough = (high - low) / ISOLINES
@@ -81,13 +82,13 @@ def isolines(x: tuple[float, float], y: tuple[float, float]) -> list[float]:
     return [round(step * k, 10) for k in range(first, math.ceil(high / step))]
 
 
-def _domain(values: Sequence[float]) -> tuple[float, float]:
+def _domain(values: Sequence[float]) -> Domain:
     low, high = min(values), max(values)
     margin = max(MARGIN * (high - low), (LEAST_SPAN - (high - low)) / 2)
     return low - margin, high + margin
 
 
-def _line(total: float, x: tuple[float, float], y: tuple[float, float]) -> dict[str, Any]:
+def _line(total: float, x: Domain, y: Domain) -> dict[str, Any]:
     """The part of D + R = total within the plane: from (x, y) up on the left to (x2, y2)."""
     left, right = max(x[0], total - y[1]), min(x[1], total - y[0])
     return {
@@ -104,16 +105,14 @@ def _record(i: int, point: OperatingPoint) -> dict[str, Any]:
     return {"i": i, **values, "total": point.rate + point.distortion}
 
 
-def _labels(
-    points: Sequence[OperatingPoint], x: tuple[float, float], y: tuple[float, float]
-) -> Records:
+def _labels(points: Sequence[OperatingPoint], x: Domain, y: Domain) -> Records:
     """A label for each point but the trials; points near to each other share one."""
     groups: list[list[OperatingPoint]] = []
     for point in sorted((p for p in points if p.kind != "trial"), key=lambda p: p.kind == "run"):
         for group in groups:
-            if abs(point.rate - group[0].rate) < NEAR[0] * (x[1] - x[0]) and abs(
-                point.distortion - group[0].distortion
-            ) < NEAR[1] * (y[1] - y[0]):
+            across = abs(point.rate - group[0].rate) / (x[1] - x[0])
+            upwards = abs(point.distortion - group[0].distortion) / (y[1] - y[0])
+            if max(across, upwards) < NEAR:
                 group.append(point)
                 break
         else:
@@ -135,49 +134,20 @@ def _joined(labels: Sequence[str]) -> str:
     return ", ".join(labels[:MOST_JOINED]) + more
 
 
-def _layers(
-    datasets: dict[str, Records], x: tuple[float, float], y: tuple[float, float], *, live: bool
-) -> list[alt.Chart]:
-    import altair as alt
-
-    def axis(kind: Any, field: str, domain: tuple[float, float], title: str) -> Any:
-        scale = alt.Scale(domain=list(domain), nice=False, zero=False)
-        return kind(f"{field}:Q", scale=scale, axis=alt.Axis(title=title, grid=False))
-
-    over_x = axis(alt.X, "x", x, "rate R, nats per image")
-    over_y = axis(alt.Y, "y", y, "distortion D, nats per image")
-    ends = {"x": over_x, "y": over_y, "x2": "x2:Q", "y2": "y2:Q"}
-    tooltip = [
-        alt.Tooltip("name:N"),
-        alt.Tooltip("weights:N"),
-        *(alt.Tooltip(f"{f}:Q", title=t, format=".5~g") for f, t in NUMBERS.items()),
-    ]
-    mark = on("points").mark_point(opacity=1, strokeWidth=1.5)
-    if live:
-        mark = mark.encode(tooltip=tooltip)
-    layers = [
-        on("lines").mark_rule(color=RULE).encode(**ends),
-        on("own").mark_rule(color=TOTAL, strokeDash=[5, 4]).encode(**ends),
-    ]
+def _layers(datasets: dict[str, Records], x: Domain, y: Domain, *, live: bool) -> list[alt.Chart]:
+    ends = _axes("x", "y", x, y)
+    lines = ends | {"x2": "x2:Q", "y2": "y2:Q"}
     above: Any = {"fontSize": 10, "align": "left", "baseline": "bottom", "dx": 4, "dy": -2}
-    layers += _haloed(on("lines"), above, MUTED, x=over_x, y=over_y, text="name:N")
-    for kind, (shape, colour, size, filled) in MARKS.items():
-        drawn = mark.transform_filter(f"datum.kind === '{kind}'")
-        fill = colour if filled else "transparent"
-        layers.append(
-            drawn.encode(
-                x=axis(alt.X, "rate", x, "rate R, nats per image"),
-                y=axis(alt.Y, "distortion", y, "distortion D, nats per image"),
-                shape=alt.value(shape),
-                size=alt.value(size),
-                stroke=alt.value(colour),
-                fill=alt.value(fill),
-            )
-        )
+    layers = [
+        on("lines").mark_rule(color=RULE).encode(**lines),
+        on("own").mark_rule(color=TOTAL, strokeDash=[5, 4]).encode(**lines),
+        *_haloed(on("lines"), above, MUTED, **ends, text="name:N"),
+        *_marks(x, y, live=live),
+    ]
     for left, align, dx in ((True, "right", -12), (False, "left", 12)):
         side = on("labels").transform_filter(f"datum.left === {str(left).lower()}")
-        style: Any = {"fontSize": 12, "baseline": "middle", "align": align, "dx": dx}
-        layers += _haloed(side, style, INK, x=over_x, y=over_y, text="label:N")
+        beside: Any = {"fontSize": 12, "baseline": "middle", "align": align, "dx": dx}
+        layers += _haloed(side, beside, INK, **ends, text="label:N")
     if live:
         ring = on("points").mark_point(size=420, color=INK, strokeWidth=2)
         at = ring.transform_filter("datum.i === at")
@@ -185,13 +155,45 @@ def _layers(
     return layers
 
 
+def _marks(x: Domain, y: Domain, *, live: bool) -> list[alt.Chart]:
+    """The points, a layer a kind."""
+    import altair as alt
+
+    base = on("points").mark_point(opacity=1, strokeWidth=1.5)
+    base = base.encode(**_axes("rate", "distortion", x, y))
+    if live:
+        fields = [alt.Tooltip(f"{name}:N") for name in ("name", "weights")]
+        fields += [alt.Tooltip(f"{f}:Q", title=t, format=".5~g") for f, t in NUMBERS.items()]
+        base = base.encode(tooltip=fields)
+    return [
+        base.transform_filter(f"datum.kind === '{kind}'").encode(
+            shape=alt.value(shape),
+            size=alt.value(size),
+            stroke=alt.value(colour),
+            fill=alt.value(colour if filled else "transparent"),
+        )
+        for kind, (shape, colour, size, filled) in MARKS.items()
+    ]
+
+
+def _axes(across: str, upwards: str, x: Domain, y: Domain) -> dict[str, Any]:
+    """The plane's axes for data with these fields."""
+    import altair as alt
+
+    def axis(kind: Any, field: str, domain: Domain, title: str) -> Any:
+        scale = alt.Scale(domain=list(domain), nice=False, zero=False)
+        return kind(f"{field}:Q", scale=scale, axis=alt.Axis(title=title, grid=False))
+
+    return {
+        "x": axis(alt.X, across, x, "rate R, nats per image"),
+        "y": axis(alt.Y, upwards, y, "distortion D, nats per image"),
+    }
+
+
 def _haloed(base: alt.Chart, style: Any, colour: str, **channels: Any) -> list[alt.Chart]:
     """Text that stands out from the lines below it."""
     halo = base.mark_text(**style, color=PAPER, stroke=PAPER, strokeWidth=4)
     return [text.encode(**channels) for text in (halo, base.mark_text(**style, color=colour))]
-
-
-NUMBERS = {"rate": "R", "distortion": "D", "total": "D + R", "nll": "test nll"}
 
 
 def _description(points: Sequence[OperatingPoint]) -> str:

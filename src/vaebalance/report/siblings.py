@@ -5,6 +5,7 @@ What MLflow knows of them comes in as plain data, so that a report is a function
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -48,11 +49,11 @@ def operating_point(
     metrics: Mapping[str, float],
     prefix: str,
 ) -> OperatingPoint | None:
-    """A model by its metrics; None where it has no rate, or lacks one of them."""
-    keys = ("rate", "negative_elbo", "alpha", "beta")
-    if not all(f"{prefix}{key}" in metrics for key in keys):
+    """A model by its metrics; None where one that is needed is not there, or diverged."""
+    keys = [f"{prefix}{key}" for key in ("rate", "negative_elbo", "alpha", "beta")]
+    if not all(math.isfinite(metrics.get(key, math.nan)) for key in keys):
         return None
-    rate, bound, alpha, beta = (metrics[f"{prefix}{key}"] for key in keys)
+    rate, bound, alpha, beta = (metrics[key] for key in keys)
     return OperatingPoint(
         name=shortened(name, NAME_LENGTH),
         kind=kind,
