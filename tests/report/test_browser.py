@@ -285,6 +285,8 @@ def test_axe_finds_nothing(variant, device, pages, visit):
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
+    page.set_viewport_size({"width": 320, "height": 600})  # WCAG 1.4.10: text enlarged four times
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
 def test_circles_are_round(pages, visit):
