@@ -6,13 +6,14 @@ from vaebalance import tracking
 from vaebalance.data import open_dataset
 from vaebalance.devices import choose_device
 from vaebalance.errors import run_stage
-from vaebalance.evaluation import describe, evaluate, write
+from vaebalance.evaluation import describe, evaluate, write, write_seconds
 from vaebalance.provenance import read_provenance
 from vaebalance.saved_model import load_model
 from vaebalance.settings import EvaluateSettings, load
 
 MODEL = Path("artifacts/model")
 RESULTS = Path("artifacts/evaluation")
+SECONDS = Path("artifacts/evaluation_timing.csv")
 
 
 def main() -> None:
@@ -23,6 +24,7 @@ def main() -> None:
     with tracking.run(read_provenance(MODEL), "evaluate"):
         evaluation = evaluate(model, dataset, settings.evaluate, settings.seed)
         write(evaluation, Path("metrics/evaluation.json"), RESULTS)
+        write_seconds(evaluation, SECONDS)
     binarised = dataset.info.binarisation != "none"
     print(describe(evaluation, model.likelihood.caution(binarised=binarised)))
 

@@ -43,7 +43,11 @@ class ReportSpec(Spec):
     images: int = Field(ge=1, le=40)
     """Columns of reconstructions, and rows of prior samples."""
     traversal_steps: int = Field(ge=2, le=40)
-    """Pictures along each traversed latent."""
+    """Pictures along each traversed latent, and along each interpolation."""
+    manifold_steps: int = Field(ge=2, le=40)
+    """Pictures a side of the decoded manifold."""
+    interpolations: int = Field(ge=0, le=20)
+    """Pairs of test images that are interpolated."""
     scatter_images: int = Field(ge=2, le=20_000)
     """Test images in the latent plane, at most."""
 

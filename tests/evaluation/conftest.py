@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal
 
-from vaebalance.evaluation import MeasuredImages
+from vaebalance.evaluation import EvaluateSpec, MeasuredImages
+from vaebalance.evaluation.latents import PosteriorMoments
 from vaebalance.likelihoods import Bernoulli
 from vaebalance.model import VAE, ModelSpec
 from vaebalance.networks import Mlp
@@ -28,13 +29,19 @@ class LinearGaussian:
     `widen` and `shift` make the posterior wrong: its scale times `widen`, its mean plus `shift`.
     """
 
-    def __init__(self, widen: float = 1.0, shift: float = 0.0) -> None:
+    def __init__(
+        self,
+        widen: float = 1.0,
+        shift: float = 0.0,
+        sigma: float = 0.25,
+        scales: tuple[float, float] = (0.6, 0.2),
+    ) -> None:
         generator = torch.Generator().manual_seed(7)
         columns = torch.randn(PIXELS, LATENTS, generator=generator, dtype=torch.float64)
         basis, _ = torch.linalg.qr(columns)
-        self.weights = basis * torch.tensor([0.6, 0.2], dtype=torch.float64)  # [n, Z]
+        self.weights = basis * torch.tensor(scales, dtype=torch.float64)  # [n, Z]
         self.offset = torch.full((PIXELS,), 0.5, dtype=torch.float64)
-        self.sigma = 0.25
+        self.sigma = sigma
         self.widen, self.shift = widen, shift
         self.decoded: list[int] = []
 
@@ -57,6 +64,34 @@ class LinearGaussian:
         self.decoded.append(math.prod(z.shape[:-1]))
         mean = z @ self.weights.float().T + self.offset.float()
         return Independent(Normal(mean.unflatten(-1, SHAPE), self.sigma), 3)
+
+    def draw(self, count: int, seed: int = 0) -> Tensor:
+        """Images x ~ p(x), [count, *SHAPE] float64."""
+        generator = torch.Generator().manual_seed(seed)
+        z = torch.randn(count, LATENTS, generator=generator, dtype=torch.float64)
+        noise = torch.randn(count, PIXELS, generator=generator, dtype=torch.float64)
+        return (z @ self.weights.T + self.offset + self.sigma * noise).unflatten(1, SHAPE)
+
+    def moments(self, count: int, seed: int = 0) -> PosteriorMoments:
+        """Of q(z|x) for images x ~ p(x)."""
+        posterior = self.encode(self.draw(count, seed))
+        return PosteriorMoments(posterior.mean, posterior.variance.sqrt())
+
+    def aggregate(self) -> Independent:
+        """q(z) for images x ~ p(x): the posterior means spread by 1 − s², q(z|x) about them."""
+        _, scale = self.exact_moments(torch.zeros(1, *SHAPE))
+        variance = 1 + (self.widen**2 - 1) * scale.square()
+        return Independent(Normal(torch.full_like(scale, self.shift), variance.sqrt()), 1)
+
+    def mutual_information(self) -> float:
+        """I_q(x; z) in nats: entropy of q(z) less that of q(z|x)."""
+        _, scale = self.exact_moments(torch.zeros(1, *SHAPE))
+        return float((self.aggregate().base_dist.scale / (scale * self.widen)).log().sum())
+
+    def marginal_kl(self) -> float:
+        """KL(q(z) ‖ p(z)) in nats."""
+        prior = Independent(Normal(torch.zeros(LATENTS).double(), 1.0), 1)
+        return float(torch.distributions.kl_divergence(self.aggregate(), prior))
 
     def nll(self, x: Tensor) -> Tensor:
         """−log p(x), [B] nats, exactly."""
@@ -93,6 +128,24 @@ def make_images():
     return make
 
 
+@pytest.fixture
+def make_spec():
+    """Changes -> an `EvaluateSpec` that measures little."""
+
+    def make(**changes):
+        values = {
+            "nll_samples": 8,
+            "batch_size": 64,
+            "active_threshold": 0.01,
+            "latent_samples": 100,
+            "sample_images": 0,
+            "inception_weights": None,
+        }
+        return EvaluateSpec(**(values | changes))
+
+    return make
+
+
 def vae(
     likelihood=None, posterior: str = "gaussian", shape: tuple[int, int, int] = (1, 8, 8)
 ) -> VAE:
@@ -115,21 +168,30 @@ class StandIn:
     splits: dict[str, Tensor]
     binarisation: str = "none"
     label: Tensor | None = None
+    """Of the test images; other splits are labelled in the same turn."""
+    factor_names: tuple[str, ...] | None = None
+    factor: dict[str, Tensor] | None = None
 
     folder = Path("data/prepared")
 
     @property
     def info(self) -> SimpleNamespace:
         return SimpleNamespace(
-            image_shape=tuple(self.splits["test"].shape[1:]), binarisation=self.binarisation
+            image_shape=tuple(self.splits["test"].shape[1:]),
+            binarisation=self.binarisation,
+            factor_names=self.factor_names,
         )
 
     def images(self, split: str) -> Tensor:
         return self.splits[split]
 
     def labels(self, split: str) -> Tensor | None:
-        assert split == "test"
-        return self.label
+        if self.label is None or split == "test":
+            return self.label
+        return self.label.repeat(10)[: len(self.splits[split])]
+
+    def factors(self, split: str) -> Tensor | None:
+        return self.factor[split] if self.factor else None
 
 
 @pytest.fixture
@@ -140,6 +202,7 @@ def make_dataset():
         splits = {
             "test": random_images(90, (1, 8, 8), 1) if test is None else test,
             "validation": random_images(70, (1, 8, 8), 2) if validation is None else validation,
+            "train": random_images(120, (1, 8, 8), 3),
         }
         return StandIn(splits, binarisation, label)
 

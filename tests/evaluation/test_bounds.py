@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaebalance.evaluation import elbo_parts, importance_weighted_nll
-from vaebalance.evaluation.bounds import bits_per_dim, summarise
+from vaebalance.evaluation.bounds import (
+    bits_per_dim,
+    importance_weighted_nlls,
+    own_score,
+    summarise,
+)
 from vaebalance.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian, Rmse
 
 CPU = torch.device("cpu")
@@ -91,6 +96,44 @@ def test_chunking_changes_rounding_at_most(make_vae, make_images, likelihood):
         elbo_parts(model, images, samples=5, batch_size=size, seed=5) for size in (64, 5000)
     )
     assert one.distortion == pytest.approx(two.distortion, rel=1e-6)
+
+
+def test_several_scores_share_one_decoding(linear_gaussian, make_images):
+    model, images = linear_gaussian(widen=1.2), make_images(70)
+
+    def halved(likelihood, x):
+        return 0.5 * own_score(likelihood, x)
+
+    cost = {"samples": 33, "batch_size": 64, "seed": 0}
+    one, other, again = importance_weighted_nlls(
+        model, images, [own_score, halved, own_score], **cost
+    )
+    assert sum(model.decoded) == 70 * 33
+    alone = importance_weighted_nll(model, images, **cost)
+    assert torch.equal(one.nll, alone.nll)
+    assert torch.equal(again.nll, alone.nll)
+    (halved_alone,) = importance_weighted_nlls(model, images, [halved], **cost)
+    assert torch.equal(other.nll, halved_alone.nll)
+    assert not torch.equal(other.nll, one.nll)
+
+
+def test_five_thousand_samples_are_held_as_numbers_only(linear_gaussian, make_images, monkeypatch):
+    """K = 5,000 of Burda et al. 2016: codes are drawn 256 an image at most, and decoded 512."""
+    model, images = linear_gaussian(widen=1.6, shift=0.3), make_images(3)
+    drawn = []
+    draw = torch.distributions.Normal.rsample
+
+    def watch(distribution, shape=()):
+        drawn.append(math.prod(shape))
+        return draw(distribution, shape)
+
+    monkeypatch.setattr(torch.distributions.Normal, "rsample", watch)
+    found = importance_weighted_nll(model, images, samples=5000, batch_size=512, seed=0)
+    assert sum(drawn) == 5000
+    assert max(drawn) <= 256
+    assert max(model.decoded) <= 512
+    exact = model.nll(images.pixels(slice(None), CPU))
+    torch.testing.assert_close(found.nll, exact, atol=0.03, rtol=0)
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 64, 200])

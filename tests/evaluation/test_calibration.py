@@ -1,33 +1,39 @@
-"""The Gaussian that scores a likelihood which is no density."""
+"""The Gaussian about the decoder's mean by which models of any likelihood compare."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
+from torch.distributions import Normal
 
 from vaebalance.errors import UserError
 from vaebalance.evaluation import elbo_parts
-from vaebalance.evaluation.calibration import calibrated_sigma, with_likelihood
-from vaebalance.likelihoods import Gaussian, GaussianLearned, GaussianPerPixel, Rmse, Sse
+from vaebalance.evaluation.bounds import importance_weighted_nlls
+from vaebalance.evaluation.calibration import CalibratedGaussian, calibrate
+from vaebalance.likelihoods import Bernoulli, Gaussian, Likelihood, Rmse
 
 CPU = torch.device("cpu")
+EVERY_LIKELIHOOD = [member() for member in get_args(get_args(Likelihood)[0])]
 
 
 def test_sigma_is_the_root_mean_squared_error_of_the_reconstructions(make_vae, make_images):
     model, images = make_vae(Rmse(), "deterministic"), make_images(130, (1, 8, 8))
-    sigma = calibrated_sigma(model, images, batch_size=50, seed=0)
+    sigma = calibrate(model, images, batch_size=50, seed=0).sigma
     x = images.pixels(slice(None), CPU)
     errors = (torch.sigmoid(model.decoder(model.encoder(x))) - x).detach().double()
     assert sigma == pytest.approx(errors.square().mean().sqrt().item(), rel=1e-6)
 
 
-def test_sigma_gives_the_least_distortion_of_the_split(make_vae, make_images):
-    model, images = make_vae(Rmse()), make_images(400, (1, 8, 8))
-    sigma = calibrated_sigma(model, images, batch_size=64, seed=0)
+@pytest.mark.parametrize("likelihood", [Rmse(), Bernoulli()], ids=lambda member: member.kind)
+def test_sigma_gives_the_least_distortion_of_the_split(make_vae, make_images, likelihood):
+    model, images = make_vae(likelihood), make_images(400, (1, 8, 8))
+    sigma = calibrate(model, images, batch_size=64, seed=0).sigma
 
     def distortion(scale):
-        scored = with_likelihood(model, Gaussian(sigma=scale))
-        return elbo_parts(scored, images, samples=8, batch_size=512, seed=1).distortion
+        score = CalibratedGaussian(scale)
+        parts = elbo_parts(model, images, samples=8, batch_size=512, seed=1, score=score)
+        return parts.distortion
 
     best = distortion(sigma)
     assert best < distortion(0.95 * sigma)
@@ -36,22 +42,50 @@ def test_sigma_gives_the_least_distortion_of_the_split(make_vae, make_images):
     assert best == pytest.approx(least, abs=0.1)
 
 
-def test_another_likelihood_shares_the_weights_and_leaves_the_model_alone(make_vae, make_images):
-    model = make_vae(Rmse())
-    scored = with_likelihood(model, Gaussian(sigma=0.3))
-    assert (model.likelihood, scored.likelihood) == (Rmse(), Gaussian(sigma=0.3))
-    assert all(a is b for a, b in zip(model.parameters(), scored.parameters(), strict=True))
-    z = torch.randn(4, 3)
-    assert torch.equal(model.decode(z).mean, scored.decode(z).mean)
+@pytest.mark.parametrize("likelihood", EVERY_LIKELIHOOD, ids=lambda member: member.kind)
+def test_the_score_is_the_normal_density_about_the_mean(make_vae, make_images, likelihood):
+    model, x = make_vae(likelihood), make_images(5, (1, 8, 8)).pixels(slice(None), CPU)
+    with torch.no_grad():
+        pixels = model.decode(torch.randn(7, 5, 3))
+    found = CalibratedGaussian(0.3)(pixels, x)
+    expected = Normal(pixels.mean.double(), 0.3).log_prob(x.double()).sum((-3, -2, -1))
+    assert found.shape == (7, 5)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("trained", "other"),
-    [(GaussianPerPixel(), Gaussian()), (Rmse(), GaussianPerPixel()), (Sse(), GaussianLearned())],
-)
-def test_a_decoder_made_for_other_outputs_is_not_read(make_vae, trained, other):
-    with pytest.raises(ValueError, match="cannot read a decoder"):
-        with_likelihood(make_vae(trained), other)
+def test_a_linear_gaussian_model_finds_its_own_sigma_and_nll(linear_gaussian, make_images):
+    """Of a model whose decoder is right, σ is that of the data and the nll the exact one."""
+    model = linear_gaussian(sigma=0.05, scales=(0.2, 0.1))  # pixels in [0, 1]
+    images = make_images(1500)
+    images.stored[:] = (model.draw(1500) * 255).round().clamp(0, 255).to(torch.uint8)
+    gaussian = calibrate(model, images, batch_size=64, seed=0)
+    assert gaussian.sigma == pytest.approx(0.05, rel=0.02)
+    found, calibrated = importance_weighted_nlls(
+        model,
+        images,
+        [lambda p, x: p.log_prob(x), gaussian],
+        samples=30,
+        batch_size=1024,
+        seed=0,
+    )
+    exact = model.nll(images.pixels(slice(None), CPU)).mean().item()
+    assert found.mean == pytest.approx(exact, abs=1e-4)
+    assert calibrated.mean == pytest.approx(exact, abs=0.02)
+    assert calibrated.standard_error == pytest.approx(found.standard_error, rel=0.05)
+
+
+def test_models_that_differ_in_the_likelihood_alone_have_one_calibrated_nll(make_vae, make_images):
+    """The same weights read as BCE, as a Gaussian of any σ, or as RMSE."""
+    images = make_images(60, (1, 8, 8))
+    found = []
+    for likelihood in (Bernoulli(), Gaussian(sigma=0.01), Gaussian(sigma=3.0), Rmse()):
+        model = make_vae(likelihood)
+        score = calibrate(model, images, batch_size=64, seed=0)
+        (bound,) = importance_weighted_nlls(
+            model, images, [score], samples=20, batch_size=64, seed=0
+        )
+        found.append(bound.mean)
+    assert found == pytest.approx([found[0]] * 4, rel=1e-6)
 
 
 @pytest.mark.parametrize("bias", [-200.0, math.nan])
@@ -59,5 +93,5 @@ def test_without_an_error_to_fit_the_message_says_so(make_vae, make_images, bias
     model, images = make_vae(Rmse()), make_images(5, (1, 8, 8))
     images.stored[:] = 0
     torch.nn.init.constant_(model.decoder[-2].bias, bias)  # sigmoid(−200) is 0: an exact black
-    with pytest.raises(UserError, match=r"rmse.*mean squared error is (0\.0|nan)"):
-        calibrated_sigma(model, images, batch_size=64, seed=0)
+    with pytest.raises(UserError, match=r"Rmse.*mean squared error is (0\.0|nan)"):
+        calibrate(model, images, batch_size=64, seed=0)

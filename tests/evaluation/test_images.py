@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vaebalance.errors import UserError
 from vaebalance.evaluation import measured_images
+from vaebalance.evaluation.images import spread
 
 CPU = torch.device("cpu")
 
@@ -57,3 +60,26 @@ def test_an_empty_split_is_named(make_dataset):
 def test_nothing_is_shown_where_there_is_no_terminal(make_images, capsys):
     list(make_images(10).blocks(1, CPU, "reading"))
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("binarisation", ["none", "dynamic"])
+def test_a_part_has_the_pixels_that_it_has_in_the_whole(make_images, binarisation):
+    images = make_images(10, (1, 8, 8), binarisation=binarisation)
+    part, again = images.spread(5), images.spread(5).spread(2)
+    whole = images.pixels(slice(None), CPU)
+    assert torch.equal(part.pixels(slice(None), CPU), whole[::2])
+    assert torch.equal(part.pixels(slice(1, 3), CPU), whole[2:6:2])
+    assert torch.equal(again.pixels(slice(None), CPU), whole[[0, 4]])
+    assert len(images.spread(50)) == 10
+
+
+@given(st.integers(0, 500), st.integers(0, 600))
+def test_positions_are_spread_evenly(count, kept):
+    index = spread(count, kept)
+    assert len(index) == min(count, kept)
+    if len(index) > 1:
+        steps = index.diff()
+        assert steps.min() >= 1
+        assert steps.max() - steps.min() <= 1
+        assert index[0] == 0
+        assert index[-1] < count

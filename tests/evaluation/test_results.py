@@ -13,9 +13,17 @@ import torch
 
 from vaebalance.errors import UserError
 from vaebalance.evaluation import EvaluateSpec, describe, evaluate, read_codes, write
-from vaebalance.evaluation.results import refuse_non_finite
+from vaebalance.evaluation.results import refuse_non_finite, write_seconds
+from vaebalance.evaluation.vocabulary import rows
 
-SPEC = EvaluateSpec(nll_samples=4, batch_size=64, active_threshold=0.01)
+SPEC = EvaluateSpec(
+    nll_samples=4,
+    batch_size=64,
+    active_threshold=0.01,
+    latent_samples=100,
+    sample_images=0,
+    inception_weights=None,
+)
 
 
 @pytest.fixture(params=["gaussian", "deterministic"])
@@ -33,7 +41,7 @@ def test_the_json_is_strict_and_grouped(evaluation, tmp_path):
 
     text = (tmp_path / "metrics/evaluation.json").read_text(encoding="utf-8")
     content = json.loads(text, parse_constant=refuse)
-    assert list(content) == ["test", "latents", "settings"]
+    assert list(content) == ["test", "latents", "samples", "disentanglement", "settings"]
     for group in ("test", "latents"):
         for name, value in content[group].items():
             assert evaluation.metrics()[f"{group}/{name}"] == value
@@ -44,7 +52,8 @@ def test_the_json_is_strict_and_grouped(evaluation, tmp_path):
 def test_the_table_and_the_codes_come_back(evaluation, tmp_path):
     write(evaluation, tmp_path / "evaluation.json", tmp_path / "evaluation")
     table = pd.read_csv(tmp_path / "evaluation/rate_by_latent.csv")
-    assert list(table.columns) == ["latent", "rate", "variance_of_mean", "active"]
+    columns = ["latent", "rate", "aggregate_mean", "aggregate_variance", "variance_of_mean"]
+    assert list(table.columns) == [*columns, "active"]
     assert table["latent"].tolist() == [0, 1, 2]
     assert table["active"].tolist() == evaluation.latent_table.active.tolist()
     if evaluation.latent_table.rate is None:
@@ -67,6 +76,7 @@ def test_writing_again_gives_the_same_bytes_and_leaves_nothing_else(evaluation, 
     assert set(first) == {
         "evaluation.json",
         "evaluation/codes.npz",
+        "evaluation/metrics.csv",
         "evaluation/rate_by_latent.csv",
     }
 
@@ -87,16 +97,43 @@ def test_numbers_that_are_not_finite_are_refused_by_name(make_vae, make_dataset,
 
 def test_the_description_has_every_number_that_applies(evaluation):
     text = describe(evaluation, "mind the gap")
-    assert "nats per image" in text
-    assert text.endswith("note: mind the gap")
+    assert "nats are per image, of the model's likelihood, bernoulli" in text
+    assert "note: mind the gap" in text
     assert "None" not in text
-    for name in ("distortion", "rate", "negative_elbo", "importance_weighted_nll", "psnr"):
-        value = getattr(evaluation.test, name)
-        assert value is None or f"{value:.4f}" in text
+    for row in rows(evaluation.to_json()):
+        if row.value is not None:
+            shown = row.value if isinstance(row.value, int) else f"{row.value:.4f}"
+            assert f"{row.measure.name} " in text
+            assert f"{shown}" in text
     bounds_apply = evaluation.test.rate is not None
-    assert ("effective samples of 4" in text) == ("rate R" in text) == bounds_apply
+    assert ("K = 4 samples" in text) == ("rate R" in text) == bounds_apply
     assert ("plain autoencoder" in text) != bounds_apply
     assert "Var_x(E[z|x]) > 0.01" in text
+
+
+def test_the_metrics_table_has_each_number_once_with_its_companions(evaluation, tmp_path):
+    write(evaluation, tmp_path / "evaluation.json", tmp_path / "evaluation")
+    table = pd.read_csv(tmp_path / "evaluation/metrics.csv").set_index("metric")
+    assert table.index.is_unique
+    metrics = evaluation.metrics()
+    for key, value in table["value"].items():
+        assert value == pytest.approx(metrics[key], nan_ok=True) or metrics[key] is None
+    row = table.loc["latents/coverage"]
+    assert row["reference"] == pytest.approx(metrics["latents/coverage_null"])
+    assert row["reference_is"] == "prior against prior"
+    assert (row["name"], row["better"]) == ("coverage of the prior by codes", "higher")
+    row = table.loc["latents/two_sample_accuracy"]
+    error = metrics["latents/two_sample_accuracy_standard_error"]
+    assert row["standard_error"] == pytest.approx(error)
+    assert row["reference"] == 0.5
+
+
+def test_seconds_are_apart_from_what_must_not_change(evaluation, tmp_path):
+    write_seconds(evaluation, tmp_path / "seconds.csv")
+    table = pd.read_csv(tmp_path / "seconds.csv")
+    assert table["part"].tolist() == list(evaluation.seconds)
+    assert table["share"].sum() == pytest.approx(1, abs=0.01)
+    assert "seconds" not in evaluation.to_json()
 
 
 def test_importing_the_evaluation_is_light():

@@ -1,5 +1,6 @@
 """The whole evaluation: what applies to which model, and that it changes nothing."""
 
+import csv
 import math
 from typing import get_args
 
@@ -7,8 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from vaebalance.data import SPLITS, open_dataset, prepare
 from vaebalance.errors import UserError
-from vaebalance.evaluation import EvaluateSpec, evaluate, stage
+from vaebalance.evaluation import EvaluateSpec, evaluate, stage, write
+from vaebalance.evaluation.latents import PosteriorMoments
+from vaebalance.evaluation.sections import known_factors
+from vaebalance.evaluation.sections.subject import Subject
 from vaebalance.likelihoods import (
     Bernoulli,
     DiscretisedLogistic,
@@ -18,8 +23,17 @@ from vaebalance.likelihoods import (
     Rmse,
     Sse,
 )
+from vaebalance.model import VAE, ModelSpec
+from vaebalance.networks import Mlp
 
-SPEC = EvaluateSpec(nll_samples=8, batch_size=64, active_threshold=0.01)
+SPEC = EvaluateSpec(
+    nll_samples=8,
+    batch_size=64,
+    active_threshold=0.01,
+    latent_samples=100,
+    sample_images=0,
+    inception_weights=None,
+)
 
 
 def test_a_vaes_numbers_hang_together(make_vae, make_dataset):
@@ -30,7 +44,13 @@ def test_a_vaes_numbers_hang_together(make_vae, make_dataset):
     assert test.importance_weighted_nll < test.negative_elbo
     assert test.importance_weighted_nll_standard_error > 0
     assert 1 <= test.effective_sample_size <= 8
-    assert (test.bits_per_dim, test.calibrated_sigma) == (None, None)
+    assert (test.bits_per_dim, test.negative_elbo_bits_per_dim) == (None, None)
+    assert test.calibrated_nll_standard_error > 0
+    assert 1 <= test.calibrated_effective_sample_size <= 8
+    latents = found.latents
+    rate_of_them = latents.mutual_information + latents.marginal_kl
+    assert rate_of_them == pytest.approx(test.rate, rel=1e-5)  # of all 90 images, too
+    assert latents.mutual_information_ceiling == pytest.approx(math.log(90))
     assert found.latent_table.rate.sum() == pytest.approx(test.rate)
     assert found.latent_table.active.sum() == found.latents.active_units
     active = found.latent_table.variance_of_mean > 0.01
@@ -56,7 +76,7 @@ def test_the_same_seed_gives_the_same_numbers_and_disturbs_nothing(make_vae, mak
 def test_all_measures_are_of_the_same_draw_of_the_pixels(make_vae, make_dataset):
     """Whatever the batch, dynamic binarisation gives one and the same RMSE."""
     model, dataset = make_vae(), make_dataset(binarisation="dynamic")
-    sizes = (EvaluateSpec(nll_samples=1, batch_size=s, active_threshold=0.01) for s in (64, 90))
+    sizes = (SPEC.replace(nll_samples=1, batch_size=size) for size in (64, 90))
     one, two = (evaluate(model, dataset, spec, 0) for spec in sizes)
     assert one.test.rmse == pytest.approx(two.test.rmse, rel=1e-6)
     assert one.test.rate == pytest.approx(two.test.rate, rel=1e-6)
@@ -67,6 +87,8 @@ def test_bits_per_dim_on_binarised_pixels(make_vae, make_dataset):
     dataset = make_dataset(test=black_or_white, binarisation="threshold")
     test = evaluate(make_vae(), dataset, SPEC, 0).test
     assert test.bits_per_dim == pytest.approx(test.importance_weighted_nll / (64 * math.log(2)))
+    bits = test.negative_elbo / (64 * math.log(2))
+    assert test.negative_elbo_bits_per_dim == pytest.approx(bits)
     assert evaluate(make_vae(Gaussian()), dataset, SPEC, 0).test.bits_per_dim is None
 
 
@@ -75,14 +97,31 @@ def test_of_an_autoencoder_only_what_applies_is_measured(make_vae, make_dataset,
     spec = SPEC.replace(active_threshold=0.0)
     found = evaluate(make_vae(likelihood, "deterministic"), make_dataset(), spec, 0)
     absent = {name for name, value in found.metrics().items() if value is None}
-    assert absent == {
-        "test/rate",
-        "test/negative_elbo",
-        "test/importance_weighted_nll",
-        "test/importance_weighted_nll_standard_error",
-        "test/effective_sample_size",
-        "test/bits_per_dim",
-    } | (set() if likelihood == Rmse() else {"test/calibrated_sigma"})
+    bounds = {
+        "rate",
+        "negative_elbo",
+        "negative_elbo_bits_per_dim",
+        "importance_weighted_nll",
+        "importance_weighted_nll_standard_error",
+        "effective_sample_size",
+        "bits_per_dim",
+        "calibrated_nll",
+        "calibrated_nll_standard_error",
+        "calibrated_effective_sample_size",
+    } | (set() if likelihood == Rmse() else {"calibrated_sigma"})
+    information = {
+        "mutual_information",
+        "mutual_information_standard_error",
+        "mutual_information_ceiling",
+        "marginal_kl",
+        "held_out_marginal_kl",
+        "held_out_marginal_kl_standard_error",
+    }
+    probe = {"probe_accuracy", "probe_accuracy_standard_error", "probe_accuracy_chance"}
+    assert absent == {"samples", "disentanglement"} | {
+        *(f"test/{name}" for name in bounds),
+        *(f"latents/{name}" for name in information | probe),
+    }
     assert found.latent_table.rate is None
     assert found.latents.active_units == 3
 
@@ -106,10 +145,17 @@ def test_rmse_is_scored_with_a_gaussian_calibrated_on_validation(make_vae, make_
 @pytest.mark.parametrize("likelihood", [Rmse(), Sse()])
 def test_no_density_and_the_gaussian_of_its_sigma_agree(make_vae, make_dataset, likelihood):
     """The same weights read as that Gaussian have the same D, R, negative ELBO and nll."""
-    found = evaluate(make_vae(likelihood), make_dataset(), SPEC, 0).metrics()
-    gaussian = Gaussian(sigma=found["test/calibrated_sigma"])
-    other = evaluate(make_vae(gaussian), make_dataset(), SPEC, 0).metrics()
-    assert {**found, "test/calibrated_sigma": None} == other
+    found = evaluate(make_vae(likelihood), make_dataset(), SPEC, 0)
+    gaussian = Gaussian(sigma=found.test.calibrated_sigma)
+    other = evaluate(make_vae(gaussian), make_dataset(), SPEC, 0)
+    numbers, others = (
+        {key: value for key, value in one.metrics().items() if value is not None}
+        for one in (found, other)
+    )
+    assert numbers == pytest.approx(others, rel=1e-5, abs=1e-6)
+    assert found.test.calibrated_nll == found.test.importance_weighted_nll
+    assert found.settings.nats_of == "the calibrated Gaussian"
+    assert other.settings.nats_of == "the model's likelihood, gaussian"
 
 
 EVERY_LIKELIHOOD = [member() for member in get_args(get_args(Likelihood)[0])]
@@ -120,7 +166,7 @@ def test_every_likelihood_is_measured(make_vae, make_dataset, likelihood):
     test = evaluate(make_vae(likelihood), make_dataset(), SPEC, 0).test
     assert test.importance_weighted_nll < test.negative_elbo
     assert (test.bits_per_dim is not None) == likelihood.is_mass(binarised=False)
-    assert (test.calibrated_sigma is not None) != likelihood.is_density
+    assert (test.calibrated_nll == test.importance_weighted_nll) != likelihood.is_density
 
 
 def test_bits_per_dim_of_grey_levels(make_vae, make_dataset):
@@ -150,7 +196,9 @@ def test_a_likelihood_that_does_not_fit_the_pixels_is_refused(make_vae, make_dat
 
 def test_a_density_does_not_need_validation_images(make_vae, make_dataset):
     dataset = make_dataset(validation=torch.zeros(0, 1, 8, 8, dtype=torch.uint8))
-    evaluate(make_vae(Gaussian()), dataset, SPEC, 0)
+    test = evaluate(make_vae(Gaussian()), dataset, SPEC, 0).test
+    assert test.importance_weighted_nll is not None
+    assert (test.calibrated_nll, test.calibrated_sigma) == (None, None)
     with pytest.raises(UserError, match="validation split is empty"):
         evaluate(make_vae(Rmse()), dataset, SPEC, 0)
 
@@ -178,7 +226,108 @@ def test_a_model_of_other_images_is_refused(make_vae, make_dataset):
 
 
 def test_a_number_that_is_none_is_refused_by_name(make_vae, make_dataset):
-    model = make_vae()
+    model = make_vae(posterior="deterministic")
     torch.nn.init.constant_(model.decoder[-2].bias, math.nan)
     with pytest.raises(UserError, match=r"test/distortion = nan.*test/rmse = nan"):
         evaluate(model, make_dataset(), SPEC, 0)
+
+
+def test_codes_that_are_no_numbers_are_refused(make_vae, make_dataset):
+    model = make_vae()
+    torch.nn.init.constant_(model.encoder[-1].bias, math.nan)
+    with pytest.raises(UserError, match=r"encoder's outputs are not finite.*learning_rate"):
+        evaluate(model, make_dataset(), SPEC, 0)
+
+
+@pytest.mark.parametrize("posterior", ["gaussian", "deterministic"])
+def test_two_test_images_and_one_latent(make_vae, make_dataset, posterior):
+    spec = ModelSpec(architecture=Mlp(hidden=(4,)), latent_size=1, posterior=posterior)
+    model = VAE(spec, Bernoulli(), (1, 8, 8)).eval()
+    found = evaluate(model, make_dataset(test=make_dataset().images("test")[:2]), SPEC, 0)
+    assert found.settings.latent_images == 2
+    assert found.latents.coverage is not None
+    assert found.latents.two_sample_accuracy is None
+
+
+def test_one_test_image(make_vae, make_dataset):
+    found = evaluate(make_vae(), make_dataset(test=make_dataset().images("test")[:1]), SPEC, 0)
+    latents = found.latents
+    assert (latents.coverage, latents.energy_symmetry) == (None, None)
+    assert latents.mutual_information == pytest.approx(0, abs=1e-6)
+    assert latents.mutual_information_standard_error is None
+
+
+def test_the_latent_space_is_of_as_many_images_as_asked_for(make_vae, make_dataset):
+    spec = SPEC.replace(latent_samples=40)
+    settings = evaluate(make_vae(), make_dataset(), spec, 0).settings
+    assert (settings.latent_images, settings.training_codes, settings.images) == (40, 40, 90)
+    assert "all 40" in settings.mutual_information_estimator
+
+
+def test_every_part_is_timed(make_vae, make_dataset):
+    seconds = evaluate(make_vae(), make_dataset(), SPEC, 0).seconds
+    assert {"importance-weighted nll", "mutual information", "gaps"} <= set(seconds)
+    assert all(value > 0 for value in seconds.values())
+
+
+@pytest.fixture(scope="module")
+def sprites(tmp_path_factory, data_spec):
+    """All 3·2·2·3·3 combinations of small sprites, prepared as the stage does."""
+    source = {"kind": "sprites", "size": 8, "scales": 2, "orientations": 2, "positions": 3}
+    folder = tmp_path_factory.mktemp("sprites") / "prepared"
+    prepare(data_spec(source), 0, folder)
+    return open_dataset(folder)
+
+
+def test_known_factors_are_measured_over_all_splits(make_vae, sprites):
+    found = evaluate(make_vae(), sprites, SPEC, 0)
+    scores = vars(found.disentanglement)
+    assert len(scores) == 8
+    assert all(0 <= score <= 1 for score in scores.values())
+    text = found.settings.disentanglement
+    assert "108 images of all splits" in text
+    assert "shape, scale, orientation, x, y" in text
+    assert "DCI 72 + 36" in text
+    table = found.factor_table
+    assert table.factors == ("shape", "scale", "orientation", "x", "y")
+    assert table.mutual_information.shape == table.importance.shape == (3, 5)
+    assert evaluate(make_vae(), sprites, SPEC, 0).disentanglement == found.disentanglement
+
+
+def test_a_code_made_of_the_factors_scores_high(make_vae, sprites, monkeypatch):
+    """Whatever the encoder is: here its means are the factors of the images themselves."""
+
+    def moments(subject, images):
+        positions = range(len(images)) if images.positions is None else images.positions
+        split = next(s for s in SPLITS if len(sprites.images(s)) == len(images))
+        mean = sprites.factors(split)[list(positions)].float()
+        return PosteriorMoments(mean, torch.ones_like(mean))
+
+    monkeypatch.setattr(Subject, "moments", moments)
+    monkeypatch.setattr(known_factors, "LARGEST_IMAGES", 10**6)
+    subject = Subject(make_vae(), sprites, SPEC, 0)
+    scores, _, _ = known_factors.measure_disentanglement(subject)
+    assert scores.mig > 0.8
+    assert scores.factor_vae == scores.beta_vae == 1
+    assert scores.dci_disentanglement > 0.9
+
+
+def test_the_factor_table_is_written(make_vae, sprites, tmp_path):
+    write(evaluate(make_vae(), sprites, SPEC, 0), tmp_path / "e.json", tmp_path / "evaluation")
+    with (tmp_path / "evaluation/factors.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert list(lines[0]) == ["latent", "factor", "mutual_information", "importance"]
+    assert [(line["latent"], line["factor"]) for line in lines[:6]] == [
+        ("0", "shape"),
+        ("0", "scale"),
+        ("0", "orientation"),
+        ("0", "x"),
+        ("0", "y"),
+        ("1", "shape"),
+    ]
+
+
+def test_without_factors_there_is_no_disentanglement(make_vae, make_dataset):
+    found = evaluate(make_vae(), make_dataset(), SPEC, 0)
+    assert (found.disentanglement, found.factor_table) == (None, None)
+    assert found.settings.disentanglement is None

@@ -21,6 +21,7 @@ QUICK = {
     "scatter_images: 2000 ": "scatter_images: 60 ",
     "hidden: [256, 128]": "hidden: [32]",
 }
+CLOCKS = {"timing.csv", "evaluation_timing.csv"}
 STAGES = ["prepare", "train", "evaluate", "report"]
 
 
@@ -84,7 +85,7 @@ class Project:
         found = {}
         for folder in folders:
             for path in sorted((self.root / folder).rglob("*")):
-                if path.is_file() and path.name not in {"timing.csv", ".gitignore"}:
+                if path.is_file() and path.name not in {*CLOCKS, ".gitignore"}:
                     name = path.relative_to(self.root).as_posix()
                     found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
         return found

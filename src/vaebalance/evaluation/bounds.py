@@ -9,11 +9,12 @@ below, it is the block's size and another draw of the same estimate.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from vaebalance.elbo import rate_by_latent
 from vaebalance.evaluation.images import MeasuredImages
@@ -23,6 +24,15 @@ from vaebalance.randomness import derive_seed, forked
 
 IMAGES_A_BLOCK = 64
 SAMPLES_A_BLOCK = 256
+
+Score = Callable[[Distribution, Tensor], Tensor]
+"""p(x|z) with batch shape [S, B], and images [B, C, H, W] -> log p(x|z), [S, B] nats."""
+
+
+def own_score(likelihood: Distribution, x: Tensor) -> Tensor:
+    """As the model itself reads its decoder."""
+    log_p: Tensor = likelihood.log_prob(x)
+    return log_p
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,13 @@ class ImportanceWeighted:
 
 @torch.inference_mode()
 def elbo_parts(
-    model: VAE, images: MeasuredImages, *, samples: int, batch_size: int, seed: int
+    model: VAE,
+    images: MeasuredImages,
+    *,
+    samples: int,
+    batch_size: int,
+    seed: int,
+    score: Score = own_score,
 ) -> ElboParts:
     """D by `samples` draws of q(z|x) for each image, R in closed form."""
     distortions, rates = [], []
@@ -76,13 +92,12 @@ def elbo_parts(
         posterior = model.encode(x)
         with forked(noise_seed):
             z = posterior.rsample(torch.Size([samples]))
-        log_likelihoods = log_likelihood(model, x, z, batch_size).cpu().double()
-        distortions.append(-log_likelihoods.mean(0))
+        (log_p,) = log_likelihoods(model, x, z, batch_size, [score])
+        distortions.append(-log_p.cpu().double().mean(0))
         rates.append(rate_by_latent(posterior, model.prior).cpu().double())
     return ElboParts(float(torch.cat(distortions).mean()), torch.cat(rates).mean(0))
 
 
-@torch.inference_mode()
 def importance_weighted_nll(
     model: VAE, images: MeasuredImages, *, samples: int, batch_size: int, seed: int
 ) -> ImportanceWeighted:
@@ -98,14 +113,37 @@ def importance_weighted_nll(
         batch_size: images decoded at once.
         seed: of the posterior samples.
     """
+    (found,) = importance_weighted_nlls(
+        model, images, [own_score], samples=samples, batch_size=batch_size, seed=seed
+    )
+    return found
+
+
+@torch.inference_mode()
+def importance_weighted_nlls(
+    model: VAE,
+    images: MeasuredImages,
+    scores: Sequence[Score],
+    *,
+    samples: int,
+    batch_size: int,
+    seed: int,
+) -> list[ImportanceWeighted]:
+    """`importance_weighted_nll` under each of several scores of the same decoded codes.
+
+    Decoding K codes of every image is what costs; a further score is cheap.
+    """
     bounds = []
     for x, noise_seed in blocks_with_seeds(
         model, images, batch_size, seed, "importance-weighted nll"
     ):
         with forked(noise_seed):
-            bounds.append(summarise(_log_weights(model, x, samples, batch_size)))
-    nll, effective_sample_size = zip(*bounds, strict=True)
-    return ImportanceWeighted(torch.cat(nll), torch.cat(effective_sample_size))
+            log_weights = _log_weights(model, x, scores, samples, batch_size)
+        bounds.append([summarise(of_score) for of_score in log_weights])
+    return [
+        ImportanceWeighted(*(torch.cat(part) for part in zip(*blocks, strict=True)))
+        for blocks in zip(*bounds, strict=True)
+    ]
 
 
 def summarise(log_weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,10 +153,15 @@ def summarise(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     return math.log(len(log_weights)) - log_sum, effective_sample_size
 
 
-def log_likelihood(model: VAE, x: Tensor, z: Tensor, batch_size: int) -> Tensor:
-    """Images x [B, C, H, W] under each of the codes z [S, B, Z]: log p(x|z), [S, B] nats."""
-    chunks = z.split(max(1, batch_size // len(x)))
-    return torch.cat([model.decode(chunk).log_prob(x) for chunk in chunks])
+def log_likelihoods(
+    model: VAE, x: Tensor, z: Tensor, batch_size: int, scores: Sequence[Score]
+) -> Tensor:
+    """Images x [B, C, H, W] under each of the codes z [S, B, Z], decoded once: [scores, S, B]."""
+    scored = []
+    for chunk in z.split(max(1, batch_size // len(x))):
+        likelihood = model.decode(chunk)
+        scored.append(torch.stack([score(likelihood, x) for score in scores]))
+    return torch.cat(scored, 1)
 
 
 def bits_per_dim(
@@ -130,19 +173,21 @@ def bits_per_dim(
     return nll / (dimensions * math.log(2))
 
 
-def _log_weights(model: VAE, x: Tensor, samples: int, batch_size: int) -> Tensor:
-    """The weights log p(x|z_k) + log p(z_k) − log q(z_k|x): [K, B] float64, on the CPU.
+def _log_weights(
+    model: VAE, x: Tensor, scores: Sequence[Score], samples: int, batch_size: int
+) -> Tensor:
+    """The weights log p(x|z_k) + log p(z_k) − log q(z_k|x): [scores, K, B] float64, on the CPU.
 
-    (MPS has no float64. Even at K = 100,000 these are 51 MB.)
+    (MPS has no float64. Even at K = 100,000 these are 51 MB a score.)
     """
     posterior, prior = model.encode(x), model.prior
     log_weights = []
     for start in range(0, samples, SAMPLES_A_BLOCK):
         z = posterior.rsample(torch.Size([min(SAMPLES_A_BLOCK, samples - start)]))
         log_ratio = prior.log_prob(z) - posterior.log_prob(z)
-        log_p = log_likelihood(model, x, z, batch_size)
+        log_p = log_likelihoods(model, x, z, batch_size, scores)
         log_weights.append(log_p.cpu().double() + log_ratio.cpu().double())
-    return torch.cat(log_weights)
+    return torch.cat(log_weights, 1)
 
 
 def blocks_with_seeds(

@@ -1,27 +1,47 @@
-"""A likelihood that is no density is scored with a Gaussian in its place."""
+"""The Gaussian that makes models of any likelihood, α and β comparable.
+
+Its mean is the decoder's, the mean of p(x|z), and its σ is fitted to validation images after
+training: what is left is what encoder and decoder have learnt, whatever loss has taught it to them.
+A likelihood that is no density has no other nats than these.
+"""
 
 from __future__ import annotations
 
-import copy
 import math
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+from torch.distributions import Distribution
 
 from vaebalance.errors import UserError
 from vaebalance.evaluation.bounds import blocks_with_seeds
 from vaebalance.evaluation.images import MeasuredImages
-from vaebalance.likelihoods import AbstractLikelihood
 from vaebalance.model import VAE
 from vaebalance.randomness import forked
 
 
-def calibrated_sigma(
-    model: VAE, validation: MeasuredImages, *, batch_size: int, seed: int
-) -> float:
-    """σ of the Gaussian about the reconstructions that fits the validation split best.
+@dataclass(frozen=True)
+class CalibratedGaussian:
+    """Scores images as N(mean of p(x|z), σ²I): a `Score`."""
 
-    σ² is the mean squared error of a pixel over reconstructions from z ~ q(z|x), where the
-    Gaussian's distortion is least. Fitted on test images it would flatter the model.
+    sigma: float
+    """In pixel values."""
+
+    def __call__(self, likelihood: Distribution, x: Tensor) -> Tensor:
+        """−‖x − E[x|z]‖²/(2σ²) − (n/2)·log(2πσ²), [S, B] nats."""
+        squared_error = (likelihood.mean - x).square_().flatten(-3).sum(-1)
+        constant = 0.5 * x[0].numel() * math.log(2 * math.pi * self.sigma**2)
+        return squared_error.mul_(-0.5 / self.sigma**2).sub_(constant)
+
+
+def calibrate(
+    model: VAE, validation: MeasuredImages, *, batch_size: int, seed: int
+) -> CalibratedGaussian:
+    """The Gaussian whose distortion on the validation split is least.
+
+    Its σ² is the mean squared error of a pixel over reconstructions from z ~ q(z|x). Fitted on
+    test images it would flatter the model.
 
     Raises:
         UserError: the reconstructions are exact, or no numbers, so no σ fits.
@@ -29,26 +49,12 @@ def calibrated_sigma(
     error = mean_squared_error(model, validation, batch_size=batch_size, seed=seed)
     if not (math.isfinite(error) and error > 0):
         raise UserError(
-            f"likelihood: {model.likelihood} is no density, so it is scored with a Gaussian "
-            f"fitted to the validation reconstructions, whose mean squared error is {error}; it "
-            "must be finite and above 0. Train again with likelihood.kind = gaussian or bernoulli."
+            f"likelihood {model.likelihood!r}: models are compared by a Gaussian fitted to the "
+            f"validation reconstructions, whose mean squared error is {error}; it must be finite "
+            "and above 0. Train again with a lower train.learning_rate, or, where all images are "
+            "the same, with others."
         )
-    return math.sqrt(error)
-
-
-def with_likelihood(model: VAE, likelihood: AbstractLikelihood) -> VAE:
-    """`model` with another reading of the decoder's output; the weights are shared.
-
-    Raises:
-        ValueError: the other likelihood has trained parameters, or wants other decoder outputs.
-    """
-    channels = model.image_shape[0]
-    outputs = [reader.raw_channels(channels) for reader in (model.likelihood, likelihood)]
-    if outputs[0] != outputs[1] or likelihood.make_parameters().state_dict():
-        raise ValueError(f"{likelihood!r} cannot read a decoder made for {model.likelihood!r}")
-    other = copy.copy(model)
-    other.likelihood = likelihood
-    return other
+    return CalibratedGaussian(math.sqrt(error))
 
 
 @torch.inference_mode()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ class MeasuredImages:
     stored: Tensor  # [N, C, H, W] uint8
     binarisation: Binarisation
     seed: int
+    positions: Sequence[int] | None = None
+    """[N] in the split, of a part of it; None: all of it, in its order."""
 
     def __len__(self) -> int:
         return self.stored.shape[0]
@@ -34,11 +36,20 @@ class MeasuredImages:
         """[B, C, H, W] float in [0, 1] on `device`."""
         stored, binarisation = self.stored[part], self.binarisation
         if binarisation == "dynamic":
-            positions = range(*part.indices(len(self)))
-            keys = [position.to_bytes(8, "big") for position in positions]
+            positions = range(len(self)) if self.positions is None else self.positions
+            keys = [position.to_bytes(8, "big") for position in positions[part]]
             stored = torch.from_numpy(binarise(stored.numpy(), keys, "static", self.seed))
             binarisation = "static"
         return to_pixels(stored.to(device), binarisation)
+
+    def spread(self, kept: int) -> MeasuredImages:
+        """At most `kept` images, evenly spread, with the pixels that they have in the whole."""
+        return self.at(spread(len(self), kept))
+
+    def at(self, index: Tensor) -> MeasuredImages:
+        """Those at `index` [M], with the pixels that they have in the whole."""
+        positions = index if self.positions is None else torch.tensor(self.positions)[index]
+        return replace(self, stored=self.stored[index], positions=positions.tolist())
 
     def blocks(self, size: int, device: torch.device, activity: str) -> Iterator[Tensor]:
         """The pixels of all images, `size` at a time; a bar on stderr when that is a terminal."""
@@ -49,6 +60,12 @@ class MeasuredImages:
                 x = self.pixels(slice(start, start + size), device)
                 yield x
                 bar.update(len(x))
+
+
+def spread(count: int, kept: int) -> Tensor:
+    """At most `kept` positions evenly spread over `count`, which may be sorted by label: int64."""
+    kept = min(count, kept)
+    return torch.arange(kept) * count // max(1, kept)
 
 
 def measured_images(dataset: Dataset, split: str, seed: int) -> MeasuredImages:

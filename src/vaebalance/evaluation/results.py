@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaebalance.errors import UserError
+from vaebalance.evaluation.vocabulary import NATS, Row, rows
 from vaebalance.files import replacing, write_json
 
+METRICS = "metrics.csv"
 RATE_BY_LATENT = "rate_by_latent.csv"
+FACTORS = "factors.csv"
 CODES = "codes.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitMetrics:
-    """Means over the test split; in nats per image unless said. None: does not apply.
+    """Means over the test split. What each number is, and its unit: see `vocabulary`.
 
     The plain autoencoder has a code and no posterior, so neither a rate nor any bound on log p(x).
     """
@@ -29,40 +34,118 @@ class SplitMetrics:
     negative_elbo: float | None = None
     importance_weighted_nll: float | None = None
     importance_weighted_nll_standard_error: float | None = None
-    """Of the mean over images."""
     effective_sample_size: float | None = None
-    """Of the K importance weights, averaged over images; near 1 the nll's bound is loose."""
     bits_per_dim: float | None = None
-    """Of the nll, in bits per dimension, where p(x|z) is a probability mass."""
+    negative_elbo_bits_per_dim: float | None = None
     calibrated_sigma: float | None = None
-    """σ of the Gaussian, fitted on the validation split, that gives the nats above where the
-    model's likelihood is no density; in pixel values."""
+    calibrated_nll: float | None = None
+    calibrated_nll_standard_error: float | None = None
+    calibrated_effective_sample_size: float | None = None
     rmse: float
-    """Of each image, averaged; in pixel values. This and the next two: see `reconstructions`."""
     psnr: float
-    """dB."""
     ssim: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LatentMetrics:
-    """Of the latent space."""
+    """Of the latent space. `…_null` is what as many draws of the prior itself show."""
 
     active_units: int
-    """Latents whose Var_x(E[z_j|x]) exceeds the threshold."""
     latent_size: int
+    mutual_information: float | None = None
+    mutual_information_standard_error: float | None = None
+    mutual_information_ceiling: float | None = None
+    marginal_kl: float | None = None
+    held_out_marginal_kl: float | None = None
+    held_out_marginal_kl_standard_error: float | None = None
+    mean_norm: float
+    mean_norm_null: float
+    covariance_deviation: float
+    covariance_deviation_null: float
+    smallest_variance: float
+    smallest_variance_null: float
+    largest_variance: float
+    largest_variance_null: float
+    energy_symmetry: float | None = None
+    energy_symmetry_null: float | None = None
+    energy_to_prior: float | None = None
+    energy_to_prior_null: float | None = None
+    precision: float | None = None
+    precision_null: float | None = None
+    recall: float | None = None
+    recall_null: float | None = None
+    density: float | None = None
+    density_null: float | None = None
+    coverage: float | None = None
+    coverage_null: float | None = None
+    two_sample_accuracy: float | None = None
+    two_sample_accuracy_standard_error: float | None = None
+    two_sample_accuracy_chance: float | None = None
+    probe_accuracy: float | None = None
+    probe_accuracy_standard_error: float | None = None
+    probe_accuracy_chance: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class SampleMetrics:
+    """Decoded prior samples against test images; `…_floor` is of training images in their place."""
+
+    frechet: float
+    frechet_floor: float
+    precision: float
+    precision_floor: float
+    recall: float
+    recall_floor: float
+    density: float
+    density_floor: float
+    coverage: float
+    coverage_floor: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisentanglementMetrics:
+    """Of the posterior means against known factors of variation, each in [0, 1]."""
+
+    mig: float
+    dci_disentanglement: float
+    dci_completeness: float
+    dci_informativeness: float
+    sap: float
+    modularity: float
+    factor_vae: float
+    beta_vae: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasurementSettings:
-    """What the numbers depend on besides the model."""
+    """What the numbers depend on besides the model, and how they were estimated, in words."""
 
     images: int
+    """Test images."""
     nll_samples: int
     distortion_samples: int
     active_threshold: float
     ssim_window: int | None
     """Pixels a side."""
+    nats_of: str
+    """Whose density distortion, negative ELBO and nll are of."""
+    latent_images: int
+    """Test images behind the numbers of the latent space from the mutual information on."""
+    training_codes: int
+    """Training images whose codes the held-out marginal KL and the probe learn from."""
+    neighbours: int
+    """The k of precision, recall, density and coverage."""
+    mutual_information_estimator: str | None = None
+    held_out_density: str | None = None
+    """What the held-out marginal KL fitted to the training codes."""
+    sample_images: int | None = None
+    """Prior samples, test images and training images that are compared."""
+    prior_samples: str | None = None
+    """Whether prior samples are means or draws of p(x|z), and why."""
+    feature_spaces: dict[str, str] | None = None
+    """What the spaces are in which they are compared."""
+    disentanglement: str | None = None
+    """Images and sample counts of the metrics."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +153,19 @@ class LatentTable:
     """A row for each latent, in the model's order."""
 
     rate: NDArray[np.float64] | None  # [Z] nats per image
+    aggregate_mean: NDArray[np.float64]  # [Z] of the aggregate posterior
+    aggregate_variance: NDArray[np.float64]  # [Z] of the aggregate posterior
     variance_of_mean: NDArray[np.float64]  # [Z]
     active: NDArray[np.bool_]  # [Z]
+
+
+@dataclass(frozen=True)
+class FactorTable:
+    """How each latent goes with each factor of variation."""
+
+    factors: tuple[str, ...]  # [F]
+    mutual_information: NDArray[np.float64]  # [Z, F] nats
+    importance: NDArray[np.float64]  # [Z, F] of the latent in DCI's trees
 
 
 @dataclass(frozen=True)
@@ -84,32 +178,43 @@ class Codes:
     label: NDArray[np.int64]  # [M], -1 where there is none
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What training did, measured on the test split."""
 
     test: SplitMetrics
     latents: LatentMetrics
+    samples: Mapping[str, SampleMetrics] | None
+    """In each feature space; None when it is switched off."""
+    disentanglement: DisentanglementMetrics | None
+    """None where no factors are known."""
     settings: MeasurementSettings
     latent_table: LatentTable
+    factor_table: FactorTable | None
     codes: Codes
+    seconds: Mapping[str, float]
+    """Wall time of each part. In no file that must not change."""
 
     def metrics(self) -> dict[str, float | None]:
-        """The numbers under their names in MLflow."""
-        groups = {"test": asdict(self.test), "latents": asdict(self.latents)}
-        return {
-            f"{group}/{name}": value
-            for group, values in groups.items()
-            for name, value in values.items()
-        }
+        """The numbers under their names in MLflow: {"test/rate": 1.0, …}; None: does not apply."""
+        content = self.to_json()
+        del content["settings"]
+        return _flatten(content)
 
     def to_json(self) -> dict[str, Any]:
         """The content of metrics/evaluation.json."""
-        return {
-            "test": asdict(self.test),
-            "latents": asdict(self.latents),
-            "settings": asdict(self.settings),
-        }
+        sections = ("test", "latents", "samples", "disentanglement", "settings")
+        return {name: value for name, value in asdict(self).items() if name in sections}
+
+
+def _flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, float | None]:
+    flat: dict[str, float | None] = {}
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{name}/")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
 
 
 def refuse_non_finite(evaluation: Evaluation) -> Evaluation:
@@ -134,19 +239,68 @@ def refuse_non_finite(evaluation: Evaluation) -> Evaluation:
 
 
 def write(evaluation: Evaluation, metrics: Path, folder: Path) -> None:
-    """Write the numbers to `metrics` (JSON), the latent table and the codes into `folder`.
+    """Write the numbers to `metrics` (JSON), tables and codes into `folder`.
 
     The same evaluation writes the same bytes.
     """
-    import pandas as pd
-
-    table, codes = evaluation.latent_table, evaluation.codes
-    columns = {"latent": np.arange(len(table.active)), **vars(table)}
+    content, codes = evaluation.to_json(), evaluation.codes
     with replacing(folder) as temporary:
         temporary.mkdir()
-        pd.DataFrame(columns).to_csv(temporary / RATE_BY_LATENT, index=False, lineterminator="\n")
+        _write_table(temporary / METRICS, _metrics_table(content))
+        _write_table(temporary / RATE_BY_LATENT, _latent_table(evaluation.latent_table))
+        if evaluation.factor_table is not None:
+            _write_table(temporary / FACTORS, _factor_table(evaluation.factor_table))
         np.savez(temporary / CODES, **vars(codes))
-    write_json(metrics, evaluation.to_json())
+    write_json(metrics, content)
+
+
+def write_seconds(evaluation: Evaluation, path: Path) -> None:
+    """Write the wall time of each part and its share as CSV; no two runs give the same."""
+    total = sum(evaluation.seconds.values())
+    with replacing(path) as temporary:
+        columns = {
+            "part": list(evaluation.seconds),
+            "seconds": [round(seconds, 4) for seconds in evaluation.seconds.values()],
+            "share": [round(seconds / total, 4) for seconds in evaluation.seconds.values()],
+        }
+        _write_table(temporary, columns)
+
+
+def _write_table(path: Path, columns: Mapping[str, Any]) -> None:
+    import pandas as pd
+
+    pd.DataFrame(columns).to_csv(path, index=False, lineterminator="\n")
+
+
+def _metrics_table(content: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """A line for each number, with its name, unit and what to hold it against."""
+    found = rows(content)
+    return {
+        "metric": [row.key for row in found],
+        "name": [row.measure.name for row in found],
+        "feature_space": [row.space for row in found],
+        "value": [row.value for row in found],
+        "standard_error": [row.standard_error for row in found],
+        "reference": [row.reference for row in found],
+        "reference_is": [row.reference_name for row in found],
+        "unit": [row.measure.unit for row in found],
+        "better": [row.measure.better for row in found],
+    }
+
+
+def _latent_table(table: LatentTable) -> dict[str, Any]:
+    return {"latent": np.arange(len(table.active)), **vars(table)}
+
+
+def _factor_table(table: FactorTable) -> dict[str, Any]:
+    """A line for each latent and factor."""
+    latents, factors = table.mutual_information.shape
+    return {
+        "latent": np.repeat(np.arange(latents), factors),
+        "factor": list(table.factors) * latents,
+        "mutual_information": table.mutual_information.ravel(),
+        "importance": table.importance.ravel(),
+    }
 
 
 def read_codes(folder: Path) -> Codes:
@@ -164,25 +318,40 @@ def read_codes(folder: Path) -> Codes:
 
 def describe(evaluation: Evaluation, caution: str | None = None) -> str:
     """The outcome in words, with what a reader must know of the likelihood."""
-    test, latents, settings = evaluation.test, evaluation.latents, evaluation.settings
-    values = {
-        "distortion D": test.distortion,
-        "rate R": test.rate,
-        "negative ELBO D + R": test.negative_elbo,
-        "importance-weighted nll": test.importance_weighted_nll,
-        "standard error of the nll": test.importance_weighted_nll_standard_error,
-        f"effective samples of {settings.nll_samples}": test.effective_sample_size,
-        "bits/dim of the nll": test.bits_per_dim,
-        "calibrated σ, pixel values": test.calibrated_sigma,
-        "RMSE, pixel values": test.rmse,
-        "PSNR, dB": test.psnr,
-        "SSIM": test.ssim,
-    }
-    lines = [f"test split, {settings.images:,} images; nats per image"]
-    lines += [f"  {name:<26}{v:>12.4f}" for name, v in values.items() if v is not None]
-    active = f"{latents.active_units} of {latents.latent_size}"
-    threshold = f"Var_x(E[z|x]) > {settings.active_threshold:g}"
-    lines.append(f"  {'active units':<26}{active:>12}  ({threshold})")
-    if test.rate is None:
-        lines.append("note: a plain autoencoder has no rate, and D alone bounds no log p(x).")
-    return "\n".join([*lines, *([f"note: {caution}"] if caution else [])])
+    settings = evaluation.settings
+    lines = [f"test split, {settings.images:,} images; nats are per image, of {settings.nats_of}"]
+    for (section, space), found in groupby(rows(evaluation.to_json()), lambda r: r[1:3]):
+        lines.append(f"{section}, {space}:" if space else f"{section}:")
+        lines += [_line(row) for row in found if row.value is not None]
+    lines += [f"note: {note}" for note in _notes(evaluation, caution)]
+    total = sum(evaluation.seconds.values())
+    parts = (f"{name} {seconds:.1f}" for name, seconds in evaluation.seconds.items())
+    return "\n".join([*lines, f"{total:.1f} s: {', '.join(parts)}"])
+
+
+def _line(row: Row) -> str:
+    value = f"{row.value:>12,}" if isinstance(row.value, int) else f"{row.value:>12.4f}"
+    unit = "" if row.measure.unit == NATS else f" {row.measure.unit}"
+    remarks = [] if row.standard_error is None else [f"± {row.standard_error:.4f}"]
+    if row.reference is not None:
+        remarks.append(f"{row.reference_name}: {row.reference:.4f}")
+    text = f"  {row.measure.name:<42}{value}{unit}"
+    return text + (f"  ({'; '.join(remarks)})" if remarks else "")
+
+
+def _notes(evaluation: Evaluation, caution: str | None) -> Iterator[str]:
+    """What the numbers rest on."""
+    settings = evaluation.settings
+    if evaluation.test.rate is None:
+        yield "a plain autoencoder has no rate, and D alone bounds no log p(x)."
+    else:
+        yield f"K = {settings.nll_samples} samples an image; mutual information: " + (
+            settings.mutual_information_estimator or ""
+        )
+    yield f"active: Var_x(E[z|x]) > {settings.active_threshold:g}"
+    if settings.prior_samples is not None:
+        yield f"{settings.sample_images:,} prior samples are {settings.prior_samples}"
+    if settings.disentanglement is not None:
+        yield f"disentanglement: {settings.disentanglement}"
+    if caution:
+        yield caution

@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 from vaebalance.data import Dataset, open_dataset
 from vaebalance.errors import UserError
 from vaebalance.evaluation.results import Codes, read_codes
+from vaebalance.figures.rate_distortion import OperatingPoint
 from vaebalance.model import VAE
 from vaebalance.provenance import Provenance, read_provenance
 from vaebalance.saved_model import load_model
 from vaebalance.selection import Candidate, best_epoch
+from vaebalance.verdicts import Verdict, read_verdicts
 
 T = TypeVar("T")
 
@@ -39,12 +41,11 @@ class Latent:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """One trained and evaluated model."""
+class Evaluated:
+    """One trained and evaluated model, without its data."""
 
     model: VAE
     provenance: Provenance
-    dataset: Dataset
     history: dict[str, list[float]]
     """history.csv by column; an entry an epoch."""
     evaluation: dict[str, dict[str, Any]]
@@ -53,6 +54,8 @@ class Inputs:
     """The one with the most rate first; where there is none, with the most variance."""
     codes: Codes
     """Posterior moments of test images."""
+    verdicts: tuple[Verdict, ...] | None
+    """Of the training; none: healthy. None: it gave no verdict."""
 
     @property
     def best(self) -> dict[str, float]:
@@ -60,6 +63,15 @@ class Inputs:
         epochs = zip(*self.history.values(), strict=True)
         rows = [dict(zip(self.history, values, strict=True)) for values in epochs]
         return rows[best_epoch([Candidate.of(row) for row in rows])]
+
+
+@dataclass(frozen=True)
+class Inputs(Evaluated):
+    """The same with its data, and what else is known."""
+
+    dataset: Dataset
+    siblings: tuple[OperatingPoint, ...] = ()
+    """Other models of the same images and likelihood."""
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -78,23 +90,43 @@ def read_inputs(root: Path) -> Inputs:
     Raises:
         UserError: one is missing or damaged, or model and data do not fit.
     """
-    artifacts = root / "artifacts"
-    model = load_model(artifacts / "model")
-    dataset = open_dataset(root / "data/prepared")
+    evaluated, dataset = read_evaluated(root), open_dataset(root / "data/prepared")
+    model = evaluated.model
     if tuple(model.image_shape) != tuple(dataset.info.image_shape):
         raise UserError(
             f"the model is made for images of {model.image_shape} (channels, height, width), and "
             f"{dataset.folder} has {dataset.info.image_shape}; run `dvc repro train` first."
         )
-    return Inputs(
-        model=model,
+    return with_data(evaluated, dataset)
+
+
+def with_data(evaluated: Evaluated, dataset: Dataset) -> Inputs:
+    """The model beside the data that it was evaluated on."""
+    return Inputs(**vars(evaluated), dataset=dataset)
+
+
+def read_evaluated(root: Path) -> Evaluated:
+    """Read the outputs of train and evaluate below `root`.
+
+    Raises:
+        UserError: one is missing or damaged.
+    """
+    artifacts = root / "artifacts"
+    return Evaluated(
+        model=load_model(artifacts / "model"),
         provenance=read_provenance(artifacts / "model"),
-        dataset=dataset,
         history=_read(artifacts / "history.csv", _read_history, "train"),
         evaluation=_read(root / "metrics/evaluation.json", _read_json, "evaluate"),
         latents=_read(artifacts / "evaluation/rate_by_latent.csv", _read_latents, "evaluate"),
         codes=read_codes(artifacts / "evaluation"),
+        verdicts=_given_verdicts(artifacts / "verdicts.json"),
     )
+
+
+def _given_verdicts(path: Path) -> tuple[Verdict, ...] | None:
+    if not path.exists():  # a run of MLflow's that was trained before trainings had verdicts
+        return None
+    return tuple(read_verdicts(path))
 
 
 def _read(path: Path, reader: Callable[[Path], T], stage: str) -> T:

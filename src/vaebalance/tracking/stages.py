@@ -62,7 +62,9 @@ STAGES = {
         tuple((path, "") for path in (HISTORY, TIMING, RATES, VERDICTS, f"{MODEL}/{PROVENANCE}")),
     ),
     "evaluate": StageFiles(
-        "metrics/evaluation.json", "", (("artifacts/evaluation", "evaluation"),)
+        "metrics/evaluation.json",
+        "",
+        (("artifacts/evaluation", "evaluation"), ("artifacts/evaluation_timing.csv", "")),
     ),
     "report": StageFiles(None, "", (("artifacts/report", "report"),)),
 }

@@ -12,6 +12,7 @@ from vaebalance.randomness import derive_seed
 from vaebalance.report.blocks import Charts, Key, Label, Panel, Planes, Table
 from vaebalance.report.images import evenly, image_name
 from vaebalance.report.inputs import Inputs
+from vaebalance.report.tables import as_csv
 from vaebalance.report.words import counted, number
 from vaebalance.settings import ReportSpec
 
@@ -30,14 +31,13 @@ def latents(inputs: Inputs) -> Panel:
     drawn = charts.rate_by_latent(records, has_rate=variational, threshold=threshold)
     legend = (Key("dot rate", "active"), Key("dot muted", "inactive"))
     header = ("latent", *(("rate, nats",) if variational else ()), "Var(E[z|x])", "active")
-    rows = tuple(
-        (
-            latent.name,
-            *((number(latent.rate, 3),) if variational else ()),
-            number(latent.variance, 3),
-            "yes" if latent.active else "no",
-        )
+    values = [
+        (latent.name, *((latent.rate,) if variational else ()), latent.variance, latent.active)
         for latent in inputs.latents
+    ]
+    rows = tuple(
+        (name, *(number(value, 3) for value in numbers), "yes" if active else "no")
+        for name, *numbers, active in values
     )
     reading = (
         "The rate of each latent, KL(q(z|x) ‖ p(z)) averaged over test images, and how much its "
@@ -56,7 +56,7 @@ def latents(inputs: Inputs) -> Panel:
             Charts(tuple(drawn), legend, is_wide=True),
             Table("All latents", header, rows, tuple(range(1, len(header) - 1)), is_folded=True),
         ),
-        files("rate_by_latent", drawn, columns=1),
+        files("rate_by_latent", drawn, columns=1) | {"latents.csv": as_csv(header, values)},
     )
 
 

@@ -1,0 +1,144 @@
+"""A space in which images are compared, learnt here: no download, and the same for every model.
+
+Where images have labels it is the last hidden layer of a small classifier of them, else the code of
+a small autoencoder. Either depends on the training split and the seed alone, so that models of any
+α, β and likelihood on the same data are compared in the same space; its distances compare with
+those of no other space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate, mse_loss
+
+from vaebalance.evaluation.images import MeasuredImages, spread
+from vaebalance.networks import Conv
+from vaebalance.randomness import derive_seed, forked
+
+CPU = torch.device("cpu")
+FEATURES = 64
+STEPS = 300
+"""Of training: seconds, and enough for digits to be told apart."""
+BATCH = 128
+LEARNING_RATE = 3e-3
+"""The highest of the one cycle."""
+SMALLEST_SIDE, LARGEST_SIDE = 8, 32
+"""Smaller images are scaled up; larger ones are averaged down, or training would take minutes."""
+CHANNELS = (16, 32)
+"""After each halving."""
+LARGEST_TRAINING = 10_000
+"""Images, at most, that the network learns from: 120 MB in colour."""
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """A map from images to points."""
+
+    name: str
+    """What it is, in words, for whoever reads the numbers."""
+    network: nn.Module
+    """Pixels [B, C, H, W] in [0, 1] -> features [B, F]."""
+    device: torch.device
+
+    @torch.inference_mode()
+    def points(self, blocks: Iterable[Tensor]) -> Tensor:
+        """Features of all images in `blocks` of pixels, [N, F] float64 on the CPU."""
+        return torch.cat([self.network(x.to(self.device)).cpu().double() for x in blocks])
+
+
+class Standardised(nn.Module):
+    """A torso between pixels of zero mean and unit variance and features of the same."""
+
+    def __init__(self, image_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        channels, *sides = image_shape
+        self.side = min(max(*sides, SMALLEST_SIDE), LARGEST_SIDE)
+        self.input_shape = (channels, self.side, self.side)
+        self.architecture = Conv(channels=CHANNELS, hidden=())
+        self.torso = self.architecture.encoder(self.input_shape, FEATURES)
+        self.pixel_mean, self.pixel_std = torch.zeros(()), torch.ones(())
+        self.feature_mean, self.feature_std = torch.zeros(FEATURES), torch.ones(FEATURES)
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Pixels [B, C, H, W] in [0, 1] -> [B, C, side, side] in [0, 1]."""
+        side = (self.side, self.side)
+        return x if x.shape[-2:] == side else interpolate(x, side, mode="area")
+
+    def of_scaled(self, x: Tensor) -> Tensor:
+        """[B, C, side, side] in [0, 1] -> [B, FEATURES]."""
+        features: Tensor = self.torso((x - self.pixel_mean) / self.pixel_std)
+        return (features - self.feature_mean) / self.feature_std
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] in [0, 1] -> [B, FEATURES]."""
+        return self.of_scaled(self.scaled(x))
+
+
+def own_features(images: MeasuredImages, labels: Tensor | None, seed: int) -> FeatureSpace:
+    """Train the network on `images`, with their labels [N] (−1: none) where two differ.
+
+    On the CPU, whatever the model's device: there the same seed gives the same space.
+    """
+    kept = spread(len(images), LARGEST_TRAINING)
+    labels = None if labels is None else labels[kept]
+    with forked(derive_seed(seed, "features")):
+        network = Standardised(tuple(images.stored.shape[1:]))
+        blocks = images.at(kept).blocks(BATCH, CPU, "features")
+        x = torch.cat([network.scaled(block) for block in blocks])
+        network.pixel_mean, network.pixel_std = x.mean(), x.std().clamp(min=1e-3)
+        if labels is not None and len(labels[labels >= 0].unique()) > 1:
+            kind = "classifier"
+            _classify(network, x[labels >= 0], labels[labels >= 0])
+        else:
+            kind = "autoencoder"
+            _reconstruct(network, x)
+    _standardise(network, x)
+    name = f"own {kind}, {FEATURES} features"
+    if images.stored.shape[-2:] != x.shape[-2:]:
+        name += f" of images at {network.side}×{network.side}"
+    return FeatureSpace(name, network.eval(), CPU)
+
+
+def _classify(network: Standardised, x: Tensor, labels: Tensor) -> None:
+    """Learn to tell the labels [N] of images [N, C, side, side] apart."""
+    classes, targets = labels.unique(return_inverse=True)
+    head = nn.Sequential(nn.ReLU(), nn.Linear(FEATURES, len(classes)))
+
+    def loss(index: Tensor) -> Tensor:
+        return cross_entropy(head(network.of_scaled(x[index])), targets[index])
+
+    _train([network, head], len(x), loss)
+
+
+def _reconstruct(network: Standardised, x: Tensor) -> None:
+    """Learn a code of images [N, C, side, side]."""
+    decoder = network.architecture.decoder(FEATURES, network.input_shape)
+    wanted = (x - network.pixel_mean) / network.pixel_std
+
+    def loss(index: Tensor) -> Tensor:
+        return mse_loss(decoder(network.of_scaled(x[index])), wanted[index])
+
+    _train([network, decoder], len(x), loss)
+
+
+def _train(networks: list[nn.Module], count: int, loss: Callable[[Tensor], Tensor]) -> None:
+    """Adam over `STEPS` random batches of `count` images; the learning rate rises and falls."""
+    optimizer = torch.optim.Adam(nn.ModuleList(networks).parameters(), lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss(torch.randint(count, (BATCH,))).backward()
+        optimizer.step()
+        schedule.step()
+
+
+@torch.no_grad()
+def _standardise(network: Standardised, x: Tensor) -> None:
+    """Let every feature have mean 0 and variance 1 over images [N, C, side, side]."""
+    features = torch.cat([network.of_scaled(part) for part in x.split(BATCH)])
+    network.feature_mean = features.mean(0)
+    network.feature_std = features.std(0, correction=0).clamp(min=1e-6)

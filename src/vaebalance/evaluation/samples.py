@@ -1,0 +1,90 @@
+"""Decoded prior samples against test images, in some feature space.
+
+Each number stands beside its floor, which is of training images in the samples' place: what a
+model that draws from the data's own distribution would reach with as many images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaebalance.evaluation.bounds import IMAGES_A_BLOCK
+from vaebalance.evaluation.neighbours import overlap
+from vaebalance.evaluation.prior_match import prior_draws
+from vaebalance.likelihoods import AbstractLikelihood
+from vaebalance.model import VAE
+from vaebalance.randomness import derive_seed, forked
+
+
+@dataclass(frozen=True)
+class SampleQuality:
+    """Of candidates by the side of reference images."""
+
+    frechet: float
+    """Distance of the Gaussians fitted to either's features, ≥ 0; biased upwards for few images."""
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def sample_quality(reference: Tensor, candidates: Tensor) -> SampleQuality:
+    """Of candidates' features [M, F] against the reference's [N, F].
+
+    Raises:
+        ValueError: there are fewer than two of either.
+    """
+    found = overlap(reference, candidates)
+    if found is None:
+        raise ValueError(f"{len(candidates)} and {len(reference)} images: two of each are needed")
+    return SampleQuality(frechet=frechet_distance(reference, candidates), **vars(found))
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """‖μ_a − μ_b‖² + tr(A + B − 2·(AB)^½) of points a [N, F], b [M, F] (Heusel et al. 2017).
+
+    With A = R_aᵀ R_a and B likewise, tr (AB)^½ is the sum of the singular values of R_a R_bᵀ, which
+    needs no covariance of full rank, nor the root of a matrix that is not symmetric.
+    """
+    roots = [_root_of_covariance(points) for points in (a, b)]
+    shift = float((a.mean(0) - b.mean(0)).square().sum())
+    traces = sum(float(root.square().sum()) for root in roots)
+    cross = float(torch.linalg.svdvals(roots[0] @ roots[1].T).sum())
+    return max(0.0, shift + traces - 2 * cross)
+
+
+def _root_of_covariance(points: Tensor) -> Tensor:
+    """R [min(N, F), F] with RᵀR the covariance of points [N, F]."""
+    centred = (points - points.mean(0)) / math.sqrt(len(points) - 1)
+    root: Tensor = torch.linalg.qr(centred, mode="r").R
+    return root
+
+
+def are_draws(likelihood: AbstractLikelihood, *, binarised: bool) -> tuple[bool, str]:
+    """Whether prior samples are draws of p(x|z), or its means; in words, with the reason."""
+    if binarised and likelihood.is_mass(binarised=True):
+        return True, "draws of p(x|z): its means are grey, and the test images black and white"
+    return False, "means of p(x|z): what people look at; draws would add the likelihood's noise"
+
+
+@torch.inference_mode()
+def decoded_prior_samples(
+    model: VAE, count: int, *, draws: bool, batch_size: int, seed: int
+) -> Iterator[Tensor]:
+    """Pixels of decoded z ~ N(0, I), at most `batch_size` at a time: [B, C, H, W] in [0, 1].
+
+    As elsewhere the noise is of blocks of a fixed size, so that a larger batch changes no draw.
+    """
+    codes = prior_draws(torch.Size([count, model.latent_size]), seed, "samples").float()
+    for number, z in enumerate(codes.split(min(IMAGES_A_BLOCK, batch_size))):
+        likelihood = model.decode(z.to(model.prior.mean.device))
+        if draws:
+            with forked(derive_seed(seed, "drawn samples", number)):
+                yield likelihood.sample()
+        else:
+            yield likelihood.mean.clamp(0, 1)
