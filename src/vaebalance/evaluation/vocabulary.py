@@ -91,7 +91,8 @@ VOCABULARY: dict[str, Measure] = {
         NATS,
         "lower",
         "The nll under a Gaussian about the decoder's mean whose σ is fitted to validation images: "
-        "comparable between any likelihoods, α and β on the same pixels.",
+        "comparable between any likelihoods, α and β on the same grey pixels; for black and white "
+        "ones the Bernoulli's own nll is the one to go by.",
     ),
     "test/calibrated_effective_sample_size": Measure(
         "effective samples of the calibrated nll", "", "higher", "As above, for the calibrated nll."
