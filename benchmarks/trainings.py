@@ -37,14 +37,14 @@ SCALES: dict[str, Sections] = {
 """Settings for a data set: 1,251 embedded digits of 8×8, and some 9,000 MNIST images."""
 
 
-def data(source: str, **changes: Any) -> Dataset:
+def data(kind: str, **changes: Any) -> Dataset:
     """The source prepared in a temporary folder; MNIST with 10,000 images for train and validation.
 
     (The folder is left to the system: the images may be memory-mapped as long as Python runs.)
     """
     raw = read_yaml(ROOT / "params.yaml")
-    raw["data"]["source"] = {"kind": source}
-    if source == "mnist":
+    raw["data"]["source"] = {"kind": kind}
+    if kind == "mnist":
         raw["data"] |= {"root": str(MNIST), "max_images": 10_000}
     raw["data"] |= changes
     folder = Path(tempfile.mkdtemp(prefix="vaebalance-")) / "prepared"

@@ -147,7 +147,7 @@ class Training:
     @property
     def verdicts_so_far(self) -> list[Verdict]:
         """What has been wrong for some epochs of a training that goes on."""
-        return diagnose_so_far(self.patient, self.history)
+        return diagnose_so_far(self.patient, self.history, self._spec.epochs)
 
     @property
     def stopped_early(self) -> bool:

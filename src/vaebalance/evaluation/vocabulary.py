@@ -175,7 +175,11 @@ VOCABULARY: dict[str, Measure] = {
         "codes inside the prior", "", "higher", "Share of codes in places that the prior draws."
     ),
     "latents/recall": Measure(
-        "prior inside the codes", "", "higher", "Share of prior draws within reach of the codes."
+        "prior inside the codes",
+        "",
+        None,
+        "Share of prior draws within reach of the codes; misleads where codes are spread thin, for "
+        "their neighbourhoods are wide: see coverage.",
     ),
     "latents/two_sample_accuracy": Measure(
         "classifier told codes from the prior",
