@@ -195,6 +195,18 @@ def test_a_penalty_and_its_components_are_drawn(pages, runs):
     assert "penalty" not in json.loads(Page(pages("plain")).data)["charts"]["weighted_terms"]
 
 
+def test_latents_are_drawn_over_epochs(pages, runs):
+    charts = json.loads(Page(pages("plain")).data)["charts"]
+    points = charts["latent_rates"]["spec"]["datasets"]["points"]
+    inputs = runs("plain").inputs()
+    assert {point["curve"] for point in points} == {latent.name for latent in inputs.latents}
+    assert len(points) == 12 * len(inputs.latents)
+    for epoch, rate in zip(inputs.history["epoch"], inputs.history["validation/rate"], strict=True):
+        total = sum(point["value"] for point in points if point["epoch"] == epoch)
+        assert total == pytest.approx(rate, rel=1e-3)
+    assert "latent_rates" not in json.loads(Page(pages("autoencoder")).data)["charts"]
+
+
 def test_weight_that_varies_is_drawn(pages):
     charts = json.loads(Page(pages("two_latents")).data)["charts"]
     assert "beta" in charts
@@ -332,7 +344,9 @@ def test_damaged_input_is_named(runs):
 
 def test_largest_settings_stay_small(runs, tmp_path):
     run = runs("hostile")
-    spec = run.spec.replace(images=40, traversal_steps=40, scatter_images=20_000)
+    spec = run.spec.replace(
+        images=40, traversal_steps=40, manifold_steps=40, interpolations=20, scatter_images=20_000
+    )
     page = build(run.inputs(), spec, 0, tmp_path / "large")
     assert page.stat().st_size < 8_000_000
 

@@ -144,7 +144,7 @@ def _layers(datasets: dict[str, Records], x: Domain, y: Domain, *, live: bool) -
         *_haloed(on("lines"), above, MUTED, **ends, text="name:N"),
         *_marks(x, y, live=live),
     ]
-    for left, align, dx in ((True, "right", -12), (False, "left", 12)):
+    for left, align, dx in ((True, "right", -14), (False, "left", 14)):
         side = on("labels").transform_filter(f"datum.left === {str(left).lower()}")
         beside: Any = {"fontSize": 12, "baseline": "middle", "align": align, "dx": dx}
         layers += _haloed(side, beside, INK, **ends, text="label:N")

@@ -54,6 +54,8 @@ class Evaluated:
     """The one with the most rate first; where there is none, with the most variance."""
     codes: Codes
     """Posterior moments of test images."""
+    latent_rates: dict[str, list[float]] | None
+    """latent_rates.csv by column, `epoch` and the latents' names; None: it was not kept."""
     verdicts: tuple[Verdict, ...] | None
     """Of the training; none: healthy. None: it gave no verdict."""
 
@@ -115,12 +117,18 @@ def read_evaluated(root: Path) -> Evaluated:
     return Evaluated(
         model=load_model(artifacts / "model"),
         provenance=read_provenance(artifacts / "model"),
-        history=_read(artifacts / "history.csv", _read_history, "train"),
+        history=_read(artifacts / "history.csv", _read_columns, "train"),
         evaluation=_read(root / "metrics/evaluation.json", _read_json, "evaluate"),
         latents=_read(artifacts / "evaluation/rate_by_latent.csv", _read_latents, "evaluate"),
         codes=read_codes(artifacts / "evaluation"),
+        latent_rates=_latent_rates(artifacts / "latent_rates.csv"),
         verdicts=_given_verdicts(artifacts / "verdicts.json"),
     )
+
+
+def _latent_rates(path: Path) -> dict[str, list[float]] | None:
+    """Of a run of MLflow's that is older than the file: None."""
+    return _read(path, _read_columns, "train") if path.exists() else None
 
 
 def _given_verdicts(path: Path) -> tuple[Verdict, ...] | None:
@@ -153,7 +161,7 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _read_history(path: Path) -> dict[str, list[float]]:
+def _read_columns(path: Path) -> dict[str, list[float]]:
     rows = _read_rows(path)
     return {name: [float(row[name]) for row in rows] for name in rows[0]}
 

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 
 from vaebalance.figures import charts, pictures
+from vaebalance.figures.charts import Chart, Curve
+from vaebalance.figures.colours import MUTED, RATE
 from vaebalance.figures.export import files
 from vaebalance.figures.planes import planes
 from vaebalance.randomness import derive_seed
@@ -17,6 +19,7 @@ from vaebalance.report.words import counted, number
 from vaebalance.settings import ReportSpec
 
 ATLAS_BYTES = 1_500_000
+MOST_CURVES = 12  # latents whose rate is drawn over epochs
 
 
 def latents(inputs: Inputs) -> Panel:
@@ -29,6 +32,7 @@ def latents(inputs: Inputs) -> Panel:
         for latent in inputs.latents
     ]
     drawn = charts.rate_by_latent(records, has_rate=variational, threshold=threshold)
+    drawn += _over_epochs(inputs)
     legend = (Key("dot rate", "active"), Key("dot muted", "inactive"))
     header = ("latent", *(("rate, nats",) if variational else ()), "Var(E[z|x])", "active")
     values = [
@@ -58,6 +62,20 @@ def latents(inputs: Inputs) -> Panel:
         ),
         files("rate_by_latent", drawn, columns=1) | {"latents.csv": as_csv(header, values)},
     )
+
+
+def _over_epochs(inputs: Inputs) -> list[Chart]:
+    """The rates of the latents with the most of it, as training went."""
+    table = inputs.latent_rates
+    if table is None or not inputs.model.is_variational:
+        return []
+    shown = inputs.latents[:MOST_CURVES]
+    curves = [Curve(z.name, z.name, RATE if z.active else MUTED) for z in shown]
+    unit = f"nats per image, validation; dotted: epoch {int(inputs.best['epoch'])}, which was kept"
+    if len(shown) < len(inputs.latents):
+        unit += f"; the first {len(shown)} latents"
+    title = "Rate of each latent over epochs"
+    return [charts.epochs("latent_rates", title, unit, table, curves, int(inputs.best["epoch"]))]
 
 
 def latent_plane(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:
