@@ -41,7 +41,11 @@ CASES: dict[str, tuple[str, trainings.Sections, str]] = {
         {"balance": {"kind": "capacity", "capacity": 5000.0}},
         OUT_OF_REACH,
     ),
-    "GECO, D = 20": ("mnist", {"balance": {"kind": "geco", "distortion": 20.0}}, OUT_OF_REACH),
+    "GECO, D = 20": (
+        "mnist",
+        {"balance": {"kind": "geco", "distortion": 20.0}, "train": {"epochs": 30}},
+        OUT_OF_REACH,
+    ),
     "warm-up of 10⁵ steps": (
         "mnist",
         {"balance": {"kind": "warm_up", "steps": 100_000}},

@@ -77,7 +77,7 @@ VOCABULARY: dict[str, Measure] = {
     "test/effective_sample_size": Measure(
         "effective samples of K",
         "",
-        "higher",
+        None,
         "How many of the K samples carry the nll, on average; near 1 its bound is loose.",
     ),
     "test/bits_per_dim": Measure(
@@ -95,7 +95,7 @@ VOCABULARY: dict[str, Measure] = {
         "ones the Bernoulli's own nll is the one to go by.",
     ),
     "test/calibrated_effective_sample_size": Measure(
-        "effective samples of the calibrated nll", "", "higher", "As above, for the calibrated nll."
+        "effective samples of the calibrated nll", "", None, "As above, for the calibrated nll."
     ),
     "test/calibrated_sigma": Measure(
         "calibrated σ", "pixel values", "lower", "σ of that Gaussian: the typical error of a pixel."
