@@ -1,21 +1,26 @@
 """DVC stage `report`: model, data, history, metrics -> artifacts/report: a page and its figures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from vaebalance import tracking
 from vaebalance.errors import run_stage
 from vaebalance.report.build import build
 from vaebalance.report.inputs import read_inputs
+from vaebalance.report.siblings import siblings
 from vaebalance.settings import ReportSettings, load
 
 REPORT = Path("artifacts/report")
 
 
 def main() -> None:
-    """Write the report and say where it is."""
+    """Write the report, beside what MLflow knows of other runs, and say where it is."""
     settings = load(ReportSettings)
     inputs = read_inputs(Path())
     with tracking.run(inputs.provenance, "report") as tracker:
+        digest = inputs.dataset.info.digest
+        others = siblings(inputs.provenance, tracking.runs(digest), tracking.trials(digest))
+        inputs = replace(inputs, siblings=others)
         page = build(inputs, settings.report, settings.seed, REPORT)
         tracker.log_artifacts(REPORT, "report")
     print(f"report: {page.resolve()}")

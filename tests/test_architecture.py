@@ -39,7 +39,7 @@ progress tracking porting
 tuning
 figures
 report
-dvc_plots
+dvc_plots comparison
 """.strip().splitlines()
 LEVEL = {name: level for level, line in enumerate(LAYERS) for name in line.split()}
 

@@ -131,10 +131,11 @@ def test_an_obstacle_explains_what_follows_from_the_weights():
 def test_while_training_only_what_lasts_is_said():
     collapsed = (0.0, 0.0, 0.0)
     history = [epoch(n, collapsed if n > 2 else (1, 1, 1)) for n in range(1, 6)]
-    counts = [len(diagnose_so_far(PATIENT, history[:n])) for n in range(1, 6)]
+    counts = [len(diagnose_so_far(PATIENT, history[:n], planned=10)) for n in range(1, 6)]
     assert counts == [0, 0, 0, 0, 1]
+    assert diagnose_so_far(PATIENT, history, planned=40) == []  # a tenth of them is 4
     way = Verdict(NOT_HELD, "R is 1.", "Wait.")
-    assert diagnose_so_far(PATIENT, [epoch(n, obstacle=way) for n in range(1, 6)]) == []
+    assert diagnose_so_far(PATIENT, [epoch(n, obstacle=way) for n in range(1, 6)], 10) == []
 
 
 def test_names_and_files_of_verdicts(tmp_path):

@@ -222,7 +222,6 @@ def test_the_balance_knows_the_run(settings, dataset):
     assert facts == RunFacts(64, 8, 7 * -(-images // 100), -(-images // 100), None)
     gaussian = settings.replace(likelihood={"kind": "gaussian", "sigma": 0.3})
     assert run_facts(gaussian, dataset).sigma == 0.3
-    assert not run_facts(gaussian, dataset).is_mass
 
 
 def test_a_balance_that_does_not_fit_is_refused_before_training(settings, dataset):

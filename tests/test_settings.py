@@ -163,3 +163,25 @@ def test_a_file_of_another_shape_is_refused(tmp_path, text):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError):
         load(Settings, path)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "words"),
+    [
+        ("balance", {"kind": "optimal_sigma"}, "set likelihood to {kind: gaussian}"),
+        (
+            "balance",
+            {"kind": "free_bits", "group_size": 3},
+            "does not divide model.latent_size = 8",
+        ),
+        ("balance", {"kind": "geco", "bits_per_dim": 3.0}, "bits/dim is defined where"),
+        ("penalty", {"kind": "total_correlation", "weight": 5.0}, "use penalty {kind: mmd"),
+    ],
+)
+def test_sections_that_do_not_fit_together_are_refused_with_what_does(raw, section, values, words):
+    raw[section] = values
+    if section == "penalty":
+        raw["model"]["posterior"] = "deterministic"
+    with pytest.raises(UserError) as raised:
+        parse(raw)
+    assert words in str(raised.value)

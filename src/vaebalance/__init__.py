@@ -4,6 +4,7 @@
 
 The tree is the architecture; imports only point down this list:
 
+    comparison                 several runs on one page
     report, figures            the latent-space report
     tuning, tracking, porting  studies (Optuna), runs (MLflow), weights of other projects
     experiment                 settings -> learner -> reports

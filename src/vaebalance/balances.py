@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vaebalance.elbo import ElboTerms, Weights
 from vaebalance.epochs import SplitReport
-from vaebalance.errors import UserError
+from vaebalance.likelihoods import AbstractLikelihood, Gaussian
 from vaebalance.specs import Spec
 from vaebalance.verdicts import Verdict
 
@@ -68,7 +68,6 @@ class RunFacts:
     steps: int  # optimizer updates planned
     steps_per_epoch: int
     sigma: float | None = None  # of a Gaussian likelihood with a fixed σ; None: it is another
-    is_mass: bool = False  # whether p(x|z) is a probability mass, so that bits/dim is defined
 
 
 class AbstractBalance(Spec, ABC):
@@ -79,12 +78,14 @@ class AbstractBalance(Spec, ABC):
     for_less_rate: ClassVar[str] = "raise balance.beta"
     """The knob to turn where the code carries too much."""
 
-    def initial_state(self, run: RunFacts) -> State:
-        """The state before the first step; empty for a rule without memory.
+    def misfit(
+        self, likelihood: AbstractLikelihood, latent_size: int, *, binarised: bool
+    ) -> str | None:
+        """Why it cannot balance such a model of such pixels, and what can; None: it can."""
+        return None
 
-        Raises:
-            UserError: the rule does not fit the run.
-        """
+    def initial_state(self, run: RunFacts) -> State:
+        """The state before the first step; empty for a rule without memory."""
         return {}
 
     @abstractmethod
@@ -252,14 +253,16 @@ class FreeBits(AbstractBalance):
     beta: float = Field(default=1.0, ge=0)
     """Weight of the rate of a group above λ."""
 
-    def initial_state(self, run: RunFacts) -> State:
-        """Nothing to remember."""
-        if run.latent_size % self.group_size:
-            raise UserError(
-                f"balance.group_size = {self.group_size} does not divide model.latent_size = "
-                f"{run.latent_size}; choose a divisor, or 1 for free bits per latent."
-            )
-        return {}
+    def misfit(
+        self, likelihood: AbstractLikelihood, latent_size: int, *, binarised: bool
+    ) -> str | None:
+        """Groups must come out even."""
+        if latent_size % self.group_size == 0:
+            return None
+        return (
+            f"balance.group_size = {self.group_size} does not divide model.latent_size = "
+            f"{latent_size}; choose a divisor, or 1 for free bits per latent"
+        )
 
     def weights(self, state: State, terms: ElboTerms) -> Weights:
         """β [Z]: 0 or `beta`, alike within a group."""
@@ -372,14 +375,20 @@ class Geco(AbstractBalance):
         _exactly_one(self, "distortion", "bits_per_dim", "rmse", "psnr")
         return self
 
+    def misfit(
+        self, likelihood: AbstractLikelihood, latent_size: int, *, binarised: bool
+    ) -> str | None:
+        """A density has no bits/dim."""
+        if self.bits_per_dim is None or likelihood.is_mass(binarised=binarised):
+            return None
+        return (
+            f"balance.bits_per_dim = {self.bits_per_dim:g}: bits/dim is defined where the "
+            "likelihood is a probability mass over the pixels, which it is not here; give the "
+            "target as distortion (nats per image), rmse or psnr"
+        )
+
     def initial_state(self, run: RunFacts) -> State:
         """The multiplier λ (its log), the moving averages, and the target of D or of log RMSE."""
-        if self.bits_per_dim is not None and not run.is_mass:
-            raise UserError(
-                f"balance.bits_per_dim = {self.bits_per_dim:g}: bits/dim is defined where the "
-                "likelihood is a probability mass over the pixels, which it is not here; give the "
-                "target as distortion (nats per image), rmse or psnr."
-            )
         target, tolerance = self._target(run)
         return {
             "log_ratio": torch.tensor(0.0),
@@ -586,13 +595,21 @@ class OptimalSigma(AbstractBalance):
     beta: float = Field(default=1.0, ge=0)
     """Weight of the rate."""
 
+    def misfit(
+        self, likelihood: AbstractLikelihood, latent_size: int, *, binarised: bool
+    ) -> str | None:
+        """Other likelihoods have no σ of their own, or find it by themselves."""
+        if isinstance(likelihood, Gaussian):
+            return None
+        return (
+            "balance.kind = 'optimal_sigma' balances a Gaussian of fixed σ, and likelihood.kind = "
+            f"{likelihood.model_dump()['kind']!r} is another: set likelihood to {{kind: gaussian}},"
+            " or balance to {kind: fixed}"
+        )
+
     def initial_state(self, run: RunFacts) -> State:
         """The likelihood's σ² times n."""
-        if run.sigma is None:
-            raise UserError(
-                "balance.kind = 'optimal_sigma' balances a Gaussian of fixed σ, and likelihood is "
-                "another: set likelihood to {kind: gaussian}, or balance to {kind: fixed}."
-            )
+        assert run.sigma is not None  # see `misfit`
         return {
             "total_variance": torch.tensor(run.dimensions * run.sigma**2),
             "least": torch.tensor(run.dimensions * LEAST_SQUARED_ERROR),

@@ -33,8 +33,9 @@ MISFIT_SIGMA = 2.5
 """Ratio of σ as the loss takes it and as the reconstructions have it, either way."""
 EPOCHS = 5
 """Gradient norms are the median over so many epochs."""
-LASTING = 3
-"""Epochs for which something must hold before it is said while training goes on."""
+LASTING, LASTING_SHARE = 3, 0.1
+"""Epochs, and share of those planned, for which something must hold before it is said while
+training goes on: many a healthy training begins with a collapsed code."""
 NAMED = 12
 """Latents named one by one, at most."""
 
@@ -70,19 +71,25 @@ def diagnose(patient: Patient, history: Sequence[EpochReport], kept: int) -> lis
     return [verdict for verdict in found if verdict]
 
 
-def diagnose_so_far(patient: Patient, history: Sequence[EpochReport]) -> list[Verdict]:
+def diagnose_so_far(
+    patient: Patient, history: Sequence[EpochReport], planned: int
+) -> list[Verdict]:
     """The verdicts that have held for some epochs of a training that goes on.
 
     A controller that is still on its way is no news.
+
+    Args:
+        patient: what is trained.
+        history: its epochs so far.
+        planned: epochs that it will have, if nothing stops it.
     """
-    recent = [
-        diagnose(patient, history[: len(history) - ago], len(history) - ago - 1)
-        for ago in range(min(LASTING, len(history)))
-    ]
-    if len(recent) < LASTING:
+    lasting = max(LASTING, math.ceil(LASTING_SHARE * planned))
+    if len(history) < lasting:
         return []
+    ends = range(len(history) - lasting + 1, len(history) + 1)
+    recent = [diagnose(patient, history[:end], end - 1) for end in ends]
     always = set.intersection(*({verdict.name for verdict in verdicts} for verdicts in recent))
-    return [verdict for verdict in recent[0] if verdict.name in always - {NOT_HELD}]
+    return [verdict for verdict in recent[-1] if verdict.name in always - {NOT_HELD}]
 
 
 def _collapse(patient: Patient, history: Sequence[EpochReport]) -> Verdict | None:

@@ -48,8 +48,7 @@ LAST = "last"  # the last epoch
 
 def start_learner(settings: TrainSettings, dataset: Dataset) -> Learner:
     """A learner before its first step; its weights depend on the seed and the settings alone."""
-    if misfit := settings.likelihood.misfit(dataset.info.binarisation):
-        raise UserError(misfit)
+    _refuse_misfits(settings, dataset.info.binarisation)
     device = choose_device(settings.train.device)
     with forked(derive_seed(settings.seed, "initial weights")):
         model = VAE(settings.model, settings.likelihood, dataset.info.image_shape).to(device)
@@ -59,6 +58,17 @@ def start_learner(settings: TrainSettings, dataset: Dataset) -> Learner:
     start = settings.balance.initial_state(run_facts(settings, dataset))
     state = {name: value.to(device) for name, value in start.items()}
     return Learner(model, optimizer, settings.balance, state, settings.penalty)
+
+
+def _refuse_misfits(settings: TrainSettings, binarisation: str) -> None:
+    """(params.yaml is checked as a whole, but the data may have been prepared by another.)"""
+    likelihood, latent_size = settings.likelihood, settings.model.latent_size
+    binarised = binarisation != "none"
+    misfit = likelihood.misfit(binarisation) or settings.balance.misfit(
+        likelihood, latent_size, binarised=binarised
+    )
+    if misfit:
+        raise UserError(f"{misfit}.")
 
 
 def run_facts(settings: TrainSettings, dataset: Dataset) -> RunFacts:
@@ -71,7 +81,6 @@ def run_facts(settings: TrainSettings, dataset: Dataset) -> RunFacts:
         steps=batches * settings.train.epochs,
         steps_per_epoch=batches,
         sigma=likelihood.sigma if isinstance(likelihood, Gaussian) else None,
-        is_mass=likelihood.is_mass(binarised=dataset.info.binarisation != "none"),
     )
 
 
@@ -138,7 +147,7 @@ class Training:
     @property
     def verdicts_so_far(self) -> list[Verdict]:
         """What has been wrong for some epochs of a training that goes on."""
-        return diagnose_so_far(self.patient, self.history)
+        return diagnose_so_far(self.patient, self.history, self._spec.epochs)
 
     @property
     def stopped_early(self) -> bool:

@@ -44,7 +44,11 @@ class ReportSpec(Spec):
     images: int = Field(ge=1, le=40)
     """Columns of reconstructions, and rows of prior samples."""
     traversal_steps: int = Field(ge=2, le=40)
-    """Pictures along each traversed latent."""
+    """Pictures along each traversed latent, and along each interpolation."""
+    manifold_steps: int = Field(ge=2, le=40)
+    """Pictures a side of the decoded manifold."""
+    interpolations: int = Field(ge=0, le=20)
+    """Pairs of test images that are interpolated."""
     scatter_images: int = Field(ge=2, le=20_000)
     """Test images in the latent plane, at most."""
 
@@ -153,6 +157,14 @@ class Settings(Spec):
     @model_validator(mode="after")
     def _likelihood_fits_the_pixels(self) -> Self:
         if misfit := self.likelihood.misfit(self.data.binarisation):
+            raise ValueError(misfit)
+        return self
+
+    @model_validator(mode="after")
+    def _balance_fits_the_model(self) -> Self:
+        binarised = self.data.binarisation != "none"
+        latent_size = self.model.latent_size
+        if misfit := self.balance.misfit(self.likelihood, latent_size, binarised=binarised):
             raise ValueError(misfit)
         return self
 

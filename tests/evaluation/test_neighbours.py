@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from vaebalance.evaluation import neighbours
@@ -82,3 +84,24 @@ def test_a_single_point_has_no_neighbourhood(reference, candidates):
 def test_fewer_points_than_neighbours_are_each_others_neighbours():
     found = overlap(points(2, 2, 0), points(3, 2, 1))
     assert all(value >= 0 for value in vars(found).values())
+
+
+@given(st.integers(0, 2**32), st.floats(0.01, 100), st.integers(2, 40), st.integers(2, 40))
+def test_order_scale_and_place_do_not_matter(seed, scale, count, others):
+    generator = torch.Generator().manual_seed(seed)
+    reference = torch.randn(count, 3, generator=generator, dtype=torch.float64)
+    candidates = torch.randn(others, 3, generator=generator, dtype=torch.float64) + 0.5
+    turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
+    moved = [scale * (points @ turn) + 3 for points in (reference, candidates)]
+    shuffled = [points[torch.randperm(len(points), generator=generator)] for points in moved]
+    found = vars(overlap(reference, candidates))
+    assert vars(overlap(*shuffled)) == pytest.approx(found)
+    assert all(0 <= found[name] <= 1 for name in ("precision", "recall", "coverage"))
+    assert 0 <= found["density"] <= count / min(5, count - 1, others - 1)
+
+
+@given(st.integers(0, 2**32), st.integers(2, 30))
+def test_a_set_covers_itself(seed, count):
+    reference = torch.randn(count, 2, generator=torch.Generator().manual_seed(seed))
+    found = overlap(reference, reference)
+    assert (found.precision, found.recall, found.coverage) == (1, 1, 1)

@@ -7,6 +7,8 @@ import pytest
 import scipy.spatial.distance
 import scipy.stats
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vaebalance.evaluation import prior_match
 from vaebalance.evaluation.latents import PosteriorMoments
@@ -136,3 +138,18 @@ def test_prior_draws_are_standard_normal_and_follow_the_seed():
     assert torch.equal(draws, prior_draws(torch.Size([20_000, 2]), 0, "a"))
     assert not torch.equal(draws, prior_draws(torch.Size([20_000, 2]), 1, "a"))
     assert not torch.equal(draws, prior_draws(torch.Size([20_000, 2]), 0, "b"))
+
+
+@given(st.integers(0, 2**32), st.integers(2, 30))
+def test_energies_do_not_change_when_the_space_is_turned(seed, count):
+    z = normal(count, 3, seed)
+    turn, _ = torch.linalg.qr(normal(3, 3, seed + 1))
+    assert symmetry(z @ turn) == pytest.approx(symmetry(z), abs=1e-9)
+    other = normal(count + 1, 3, seed + 2)
+    turned = energy_distance(z @ turn, other @ turn)
+    assert turned == pytest.approx(energy_distance(z, other), abs=1e-9)
+    assert energy_distance(other, z) == pytest.approx(energy_distance(z, other), abs=1e-9)
+
+
+def symmetry(z):
+    return 2 * (mean_distance_to_others(z, mirrored=True) - mean_distance_to_others(z))

@@ -20,7 +20,9 @@ from vaebalance.saved_model import load_model
 from vaebalance.settings import ReportSpec, TrainSettings, parse, read_yaml
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
-SPEC = ReportSpec(images=6, traversal_steps=5, scatter_images=60)
+SPEC = ReportSpec(
+    images=6, traversal_steps=5, manifold_steps=4, interpolations=2, scatter_images=60
+)
 HOSTILE = [
     "<script>window.hacked = 1<",
     "{{ 7 * 7 }} & \"double\" 'single' `back`",
@@ -42,6 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "likelihood": {"kind": "rmse"},
         "balance": {"kind": "warm_up", "alpha": 100.0, "beta": 1.0, "steps": 10},
     },
+    "penalty": {"penalty": {"kind": "total_correlation", "weight": 3.0}},
     "autoencoder": {"model.posterior": "deterministic"},
     "one_latent": {"model.latent_size": 1, "data.binarisation": "dynamic", "balance.beta": 0.0},
     "hostile": {

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from small_runs import HOSTILE
 
 CHROMIUM = os.environ.get("VAEBALANCE_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -152,6 +153,19 @@ def test_pointing_at_an_epoch_shows_it_in_every_chart(pages, visit):
         assert rules.count() == 14
 
 
+def test_pointing_at_a_run_tells_its_weights_and_numbers(pages, visit):
+    page, _ = visit(pages("plain"))
+    page.wait_for_selector("html.drawn")
+    mark = page.locator("[data-chart=rate_distortion] g.mark-symbol path").first
+    mark.scroll_into_view_if_needed()
+    mark.hover(force=True)
+    page.wait_for_selector("#tooltip:not([hidden])")
+    rows = dict(row.split("\n") for row in page.locator("#tooltip .row").all_inner_texts())
+    assert list(rows) == ["name", "weights", "R", "D", "D + R", "test nll"]
+    assert (rows["name"], rows["weights"]) == ("this run", "α = 1, β = 1")
+    assert float(rows["R"]) + float(rows["D"]) == pytest.approx(float(rows["D + R"]), abs=0.01)
+
+
 def test_one_label_can_be_picked_out(pages, visit):
     page, _ = visit(pages("plain"))
     page.wait_for_selector("html.drawn")
@@ -218,6 +232,61 @@ def test_plane_moves_and_grows_by_keyboard_buttons_and_pointer(pages, visit):
     page.mouse.wheel(0, -300)
     page.keyboard.up("Control")
     assert labels() != start
+
+
+def test_plane_names_by_keyboard_what_is_nearest_to_its_middle(pages, visit):
+    page, _ = visit(pages("plain"))
+    page.wait_for_selector("html.drawn")
+    page.locator(".label").last.focus()
+    page.keyboard.press("Tab")
+    script = """() => {
+        const { charts, planes } = JSON.parse(document.getElementById("data").textContent);
+        const codes = charts.latent_plane.spec.datasets.codes;
+        const step = charts.latent_plane.spec.params.find((p) => p.name === "x1").value / 5;
+        return [0, 1, 2, 3, 4].map((k) => {
+            const distance = (datum) => Math.hypot(datum.x - k * step, datum.y);
+            return planes.plane.names[codes.reduce((a, b) => distance(a) <= distance(b) ? a : b).i];
+        });
+    }"""
+    expected, said = page.evaluate(script), page.locator("#said")
+    found = [said.text_content()]
+    assert page.locator("#tooltip .name").inner_text() == found[0]
+    assert page.locator("#tooltip .thumbnail").is_visible()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+        found.append(said.text_content())
+    assert found == expected
+    assert len(set(found)) > 1
+    page.keyboard.press("Escape")
+    assert not page.locator("#tooltip").is_visible()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.dataset.zoom") == "in"  # no trap
+
+
+def test_a_tapped_point_shows_its_image(pages, visit):
+    page, _ = visit(pages("two_latents"), **DEVICES["phone"])
+    page.wait_for_selector("html.drawn")
+    page.locator("[data-chart=latent_plane]").scroll_into_view_if_needed()
+    point = page.locator("[data-chart=latent_plane] g.mark-symbol path").nth(7)
+    box = point.bounding_box()
+    page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_selector("#tooltip:not([hidden]) .thumbnail")
+    page.touchscreen.tap(5, 5)
+    page.wait_for_selector("#tooltip", state="hidden")
+
+
+@pytest.mark.parametrize(
+    ("variant", "device"), [("plain", "desktop"), ("plain", "dark"), ("hostile", "phone")]
+)
+def test_axe_finds_nothing(variant, device, pages, visit):
+    """Every rule of axe-core, WCAG 2.2 AA contrast among them, with all that folds unfolded."""
+    page, _ = visit(pages(variant), **DEVICES[device])
+    page.wait_for_selector("html.drawn")
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.set_viewport_size({"width": 320, "height": 600})  # WCAG 1.4.10: text enlarged four times
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
 def test_circles_are_round(pages, visit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -10,27 +11,51 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+import torch
 from small_runs import HOSTILE, SPEC, VARIANTS
 
 from vaebalance.errors import UserError
+from vaebalance.figures.pictures import sheet, svg
 from vaebalance.report.blocks import Panel, Prose
 from vaebalance.report.build import build
 from vaebalance.report.inputs import read_inputs
 from vaebalance.report.page import render
 from vaebalance.report.panels.decoder import samples
+from vaebalance.report.panels.loss import penalty_components
 from vaebalance.report.summary import summarise
+from vaebalance.report.tables import as_csv
 
 FIGURES = {
-    "reconstructions.png",
-    "samples.png",
-    "traversals.png",
-    *(
-        f"{name}.{kind}"
-        for name in ("loss_components", "rate_by_latent", "latent_plane")
-        for kind in ("png", "svg")
-    ),
+    f"{name}.{kind}"
+    for name in (
+        "aggregate_posterior",
+        "interpolations",
+        "latent_plane",
+        "loss_components",
+        "manifold",
+        "rate_by_latent",
+        "rate_distortion",
+        "reconstructions",
+        "samples",
+        "traversals",
+    )
+    for kind in ("png", "svg")
+}
+TABLES = {
+    f"{name}.csv"
+    for name in (
+        "aggregate_posterior",
+        "best_epoch",
+        "conventions",
+        "latents",
+        "measurements",
+        "rate_distortion",
+        "reconstructions",
+        "settings",
+    )
 }
 NEIGHBOURS = {"latent_neighbours.png", "latent_neighbours.svg"}
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -112,8 +137,14 @@ def test_page_is_well_made(page):
 def test_page_is_small_and_its_figures_lie_beside_it(variant, pages):
     page = pages(variant)
     assert page.stat().st_size < 8_000_000
-    planes = FIGURES if variant in ("one_latent", "two_latents") else FIGURES | NEIGHBOURS
-    assert {path.name for path in page.parent.iterdir()} == planes | {"index.html"}
+    expected = FIGURES | TABLES | {"index.html"}
+    if variant not in ("one_latent", "two_latents"):
+        expected |= NEIGHBOURS
+    if variant == "autoencoder":
+        expected -= {name for name in expected if name.startswith("rate_distortion")}
+    if variant in ("autoencoder", "one_latent"):  # there is no balance to translate
+        expected -= {"conventions.csv"}
+    assert {path.name for path in page.parent.iterdir()} == expected
     for path in page.parent.glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.name in page.read_text(encoding="utf-8")
@@ -140,8 +171,40 @@ def test_autoencoder_has_neither_rate_nor_prior(pages):
     text = " ".join(Page(pages("autoencoder")).text)
     assert "Samples without a prior" in text
     assert "no KL term" in text
-    for word in ("Rate R", "βR", "Dashed circles", "nll", "Samples from the prior"):
+    for word in ("Rate R", "βR", "Dashed circles", "nll, importance-weighted"):
         assert word not in text
+    assert re.search(r"Does not apply to this run: rate R, negative ELBO", text)
+
+
+def test_a_penalty_and_its_components_are_drawn(pages, runs):
+    page = Page(pages("penalty"))
+    history = runs("penalty").inputs().history
+    names = penalty_components(history)
+    assert "total_correlation" in names
+    charts = json.loads(page.data)["charts"]
+    assert set(names) <= set(charts)
+    curves = {row["curve"] for row in charts["weighted_terms"]["spec"]["datasets"]["points"]}
+    assert curves == {"αD", "βR", "penalty"}
+    text = " ".join(page.text)
+    assert "weighted loss = αD + βR + penalty" in text
+    best = runs("penalty").inputs().best
+    parts = ("weighted_distortion", "weighted_rate", "weighted_penalty")
+    total = sum(best[f"validation/{part}"] for part in parts)
+    assert total == pytest.approx(best["validation/weighted_loss"])
+    assert penalty_components(runs("plain").inputs().history) == []
+    assert "penalty" not in json.loads(Page(pages("plain")).data)["charts"]["weighted_terms"]
+
+
+def test_latents_are_drawn_over_epochs(pages, runs):
+    charts = json.loads(Page(pages("plain")).data)["charts"]
+    points = charts["latent_rates"]["spec"]["datasets"]["points"]
+    inputs = runs("plain").inputs()
+    assert {point["curve"] for point in points} == {latent.name for latent in inputs.latents}
+    assert len(points) == 12 * len(inputs.latents)
+    for epoch, rate in zip(inputs.history["epoch"], inputs.history["validation/rate"], strict=True):
+        total = sum(point["value"] for point in points if point["epoch"] == epoch)
+        assert total == pytest.approx(rate, rel=1e-3)
+    assert "latent_rates" not in json.loads(Page(pages("autoencoder")).data)["charts"]
 
 
 def test_weight_that_varies_is_drawn(pages):
@@ -192,10 +255,38 @@ def test_same_inputs_same_bytes_in_another_process(runs, pages, tmp_path):
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
+def test_tables_beside_the_page_have_numbers_in_full(runs, pages):
+    inputs, folder = runs("plain").inputs(), pages("plain").parent
+    with (folder / "latents.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["latent"] for row in rows] == [latent.name for latent in inputs.latents]
+    assert [float(row["rate, nats"]) for row in rows] == [latent.rate for latent in inputs.latents]
+    with (folder / "settings.csv").open(newline="", encoding="utf-8") as file:
+        settings = {row["setting"]: row["value"] for row in csv.DictReader(file)}
+    assert settings["model.latent_size"] == "4"
+
+
+def test_cells_that_a_spreadsheet_would_run_are_text():
+    header, *rows = as_csv(("a", "b"), [("=1+1", 0.1), ("@x", None), ("-", math.nan)]).splitlines()
+    assert header == b"a,b"
+    assert rows == [b"'=1+1,0.1", b"'@x,", b"-,"]
+
+
+def test_pictures_are_vectors_too_and_their_names_text():
+    image = sheet(torch.rand(2, 2, 1, 4, 4))
+    found = svg(image, ["<script>alert(1)</script>", "\x00 😀 & " + "long " * 60], ["−1", "1"])
+    root = ElementTree.fromstring(found)
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[0] == "<script>alert(1)</script>"
+    assert len(texts[1]) == 40
+    assert texts[2:] == ["−1", "1"]
+    assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
+
+
 def test_another_seed_draws_other_samples(runs, pages):
     inputs, drawn = runs("plain").inputs(), pages("plain").parent / "samples.png"
-    assert samples(inputs, SPEC, 0).files == {"samples.png": drawn.read_bytes()}
-    assert samples(inputs, SPEC, 1).files != {"samples.png": drawn.read_bytes()}
+    assert samples(inputs, SPEC, 0).files["samples.png"] == drawn.read_bytes()
+    assert samples(inputs, SPEC, 1).files["samples.png"] != drawn.read_bytes()
 
 
 def test_report_is_replaced_whole_or_not_at_all(runs, tmp_path, monkeypatch):
@@ -205,7 +296,8 @@ def test_report_is_replaced_whole_or_not_at_all(runs, tmp_path, monkeypatch):
     (folder / "old.png").write_text("from an earlier report")
     before = page.read_bytes()
     assert build(inputs, SPEC, 0, folder).read_bytes() == before
-    assert [path.name for path in tmp_path.rglob("*.*")] == ["index.html"]
+    made = sorted(path.name for path in tmp_path.rglob("*.*"))
+    assert made == ["index.html", "settings.csv"]
 
     def fails(*_: object) -> str:
         raise OSError("no space left on device")
@@ -213,7 +305,7 @@ def test_report_is_replaced_whole_or_not_at_all(runs, tmp_path, monkeypatch):
     monkeypatch.setattr("vaebalance.report.build.render", fails)
     with pytest.raises(OSError, match="no space"):
         build(inputs, SPEC, 0, folder)
-    assert [path.name for path in tmp_path.rglob("*.*")] == ["index.html"]
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == made
     assert page.read_bytes() == before
 
 
@@ -252,7 +344,9 @@ def test_damaged_input_is_named(runs):
 
 def test_largest_settings_stay_small(runs, tmp_path):
     run = runs("hostile")
-    spec = run.spec.replace(images=40, traversal_steps=40, scatter_images=20_000)
+    spec = run.spec.replace(
+        images=40, traversal_steps=40, manifold_steps=40, interpolations=20, scatter_images=20_000
+    )
     page = build(run.inputs(), spec, 0, tmp_path / "large")
     assert page.stat().st_size < 8_000_000
 

@@ -9,7 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaebalance.report.decoded import prior_samples, reconstruct, traverse
+from vaebalance.report.decoded import (
+    interpolate,
+    manifold,
+    prior_samples,
+    reconstruct,
+    traverse,
+)
 from vaebalance.report.images import evenly, examples, most_typical
 from vaebalance.report.words import counted, number, shortened, weight
 
@@ -33,6 +39,30 @@ def test_traversal_moves_one_latent_only(model):
     # The third picture of the second row changes nothing where the value is the code's own.
     same = traverse(model, start, [3], start[3].expand(1, 1))
     torch.testing.assert_close(same[0, 0], model.decode(start[None]).mean[0])
+
+
+def test_manifold_has_the_second_latent_upwards(model):
+    centre = torch.tensor([0.3, -0.2, 0.1, 0.5])
+    values = torch.tensor([[-1.0, 0.0, 2.0], [-0.5, 0.1, 0.6]])
+    pictures = manifold(model, centre, [2, 0], values)
+    assert pictures.shape == (3, 3, 1, 8, 8)
+    for row, up in enumerate([0.6, 0.1, -0.5]):
+        for column, right in enumerate([-1.0, 0.0, 2.0]):
+            z = torch.tensor([up, -0.2, right, 0.5])
+            torch.testing.assert_close(pictures[row, column], model.decode(z[None]).mean[0])
+    line = manifold(model, centre, [2], values[:1])
+    assert line.shape == (1, 3, 1, 8, 8)
+    z = torch.tensor([0.3, -0.2, 2.0, 0.5])
+    torch.testing.assert_close(line[0, 2], model.decode(z[None]).mean[0])
+
+
+def test_interpolation_is_straight_and_ends_at_the_codes(model):
+    start, end = torch.randn(2, 4), torch.randn(2, 4)
+    pictures = interpolate(model, start, end, torch.linspace(0, 1, 5))
+    assert pictures.shape == (2, 5, 1, 8, 8)
+    for share, place in ((0.0, 0), (0.25, 1), (1.0, 4)):
+        expected = model.decode(start + share * (end - start)).mean
+        torch.testing.assert_close(pictures[:, place], expected)
 
 
 def test_prior_samples_repeat_and_leave_the_random_state_alone(model):

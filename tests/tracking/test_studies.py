@@ -72,6 +72,28 @@ def test_trials_of_a_former_study_of_the_same_name_give_way(project):
     assert len(open_store().client.search_runs(["1"], run_view_type=ViewType.DELETED_ONLY)) == 1
 
 
+def test_finished_trials_are_read_as_plain_data(project):
+    """Of the studies on that dataset; of a study begun anew under an old name, the new ones."""
+    assert tracking.trials("d" * 64) == []
+    for name, digest, fingerprint, numbers in (
+        ("s", "d" * 16, "old", (0, 1, 2)),
+        ("s", "d" * 16, "new", (0, 1)),
+        ("elsewhere", "e" * 16, "new", (0,)),
+    ):
+        params = {"data": {"digest": digest}, "likelihood": {"kind": fingerprint}}
+        with tracking.study(name, params) as study:
+            for number in numbers:
+                about = {"balance": {"beta": 2.0}, "study": {"fingerprint": fingerprint}}
+                with study.trial(number, about) as trial:
+                    trial.log_metrics({"final/validation/rate": 10.0 + number})
+            with pytest.raises(ValueError, match="bad"), study.trial(9, about):
+                raise ValueError("bad")
+    found = tracking.trials("d" * 64)
+    assert [(trial.study, trial.number) for trial in found] == [("s", 0), ("s", 1)]
+    assert [trial.metrics["final/validation/rate"] for trial in found] == [10.0, 11.0]
+    assert found[0].params["likelihood.kind"] == "new"  # a parameter cannot change, a tag can
+
+
 def test_files_of_a_study_are_logged(project):
     project.write_report()
     with tracking.study("s", {}) as study:

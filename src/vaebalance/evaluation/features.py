@@ -1,9 +1,9 @@
 """A space in which images are compared, learnt here: no download, and the same for every model.
 
 Where images have labels it is the last hidden layer of a small classifier of them, else the code of
-a small autoencoder. Either depends on the training split and the seed alone, so that models of any
-α, β and likelihood on the same data are compared in the same space; its distances compare with
-those of no other space.
+a small autoencoder. Either depends on the training images that it is given and the seed alone, so
+that models of any α, β and likelihood on the same data are compared in the same space; its
+distances compare with those of no other space.
 """
 
 from __future__ import annotations

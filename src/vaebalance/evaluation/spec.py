@@ -17,8 +17,8 @@ class EvaluateSpec(Spec):
     active_threshold: float = Field(ge=0)
     """A latent is active when Var_x(E[z|x]) exceeds it (Burda et al. 2016)."""
     latent_samples: int = Field(ge=2, le=50_000)
-    """Images, at most, whose codes are compared with each other and with the prior; cost and
-    memory of one comparison grow with its square and itself."""
+    """Images, at most, whose codes are compared with each other and with the prior; the time
+    grows with its square, the memory does not."""
     sample_images: int = Field(ge=0, le=100_000)
     """Decoded prior samples, at most, that are compared with as many test images; 0: none."""
     inception_weights: str | None = Field(min_length=1)

@@ -23,8 +23,8 @@ from vaebalance.evaluation.results import (
 from vaebalance.evaluation.sections.known_factors import measure_disentanglement
 from vaebalance.evaluation.sections.latent_space import measure_latents
 from vaebalance.evaluation.sections.prior_samples import measure_samples
+from vaebalance.evaluation.sections.split import measure_split
 from vaebalance.evaluation.sections.subject import Subject
-from vaebalance.evaluation.sections.test_split import measure_split
 from vaebalance.evaluation.spec import EvaluateSpec
 from vaebalance.model import VAE
 

@@ -26,7 +26,9 @@ LOG_TWO_PI = math.log(2 * math.pi)
 BLOCK_ELEMENTS = 2**22
 """Log densities [codes, images] that are held at once: 32 MB."""
 LEAST_CODES = 5000
-"""Codes, over all images, that the mutual information is averaged over, at least."""
+"""Codes, over all images, that the mutual information is averaged over, at least …"""
+MOST_CODES_AN_IMAGE = 64
+"""… unless there are so few images that more codes of each would tell no more."""
 COMPONENTS = (8, 32)
 """Sizes of the Gaussian mixtures that are tried on the training codes."""
 CODES_A_DIMENSION = 5
@@ -79,7 +81,7 @@ def surgery(moments: PosteriorMoments, seed: int) -> Surgery:
     I = E_n E_{z ~ q(z|x_n)} [ln q(z|x_n) − ln 1/N Σ_m q(z|x_m)], with n among the m.
     """
     count = len(moments)
-    codes = max(1, math.ceil(LEAST_CODES / count))
+    codes = min(math.ceil(LEAST_CODES / count), MOST_CODES_AN_IMAGE)
     information = torch.zeros(count, dtype=torch.float64)
     for draw in range(codes):
         z = moments.sample(derive_seed(seed, "surgery", draw))

@@ -77,7 +77,7 @@ VOCABULARY: dict[str, Measure] = {
     "test/effective_sample_size": Measure(
         "effective samples of K",
         "",
-        "higher",
+        None,
         "How many of the K samples carry the nll, on average; near 1 its bound is loose.",
     ),
     "test/bits_per_dim": Measure(
@@ -91,10 +91,11 @@ VOCABULARY: dict[str, Measure] = {
         NATS,
         "lower",
         "The nll under a Gaussian about the decoder's mean whose σ is fitted to validation images: "
-        "comparable between any likelihoods, α and β on the same pixels.",
+        "comparable between any likelihoods, α and β on the same grey pixels; for black and white "
+        "ones the Bernoulli's own nll is the one to go by.",
     ),
     "test/calibrated_effective_sample_size": Measure(
-        "effective samples of the calibrated nll", "", "higher", "As above, for the calibrated nll."
+        "effective samples of the calibrated nll", "", None, "As above, for the calibrated nll."
     ),
     "test/calibrated_sigma": Measure(
         "calibrated σ", "pixel values", "lower", "σ of that Gaussian: the typical error of a pixel."
@@ -174,7 +175,11 @@ VOCABULARY: dict[str, Measure] = {
         "codes inside the prior", "", "higher", "Share of codes in places that the prior draws."
     ),
     "latents/recall": Measure(
-        "prior inside the codes", "", "higher", "Share of prior draws within reach of the codes."
+        "prior inside the codes",
+        "",
+        None,
+        "Share of prior draws within reach of the codes; misleads where codes are spread thin, for "
+        "their neighbourhoods are wide: see coverage.",
     ),
     "latents/two_sample_accuracy": Measure(
         "classifier told codes from the prior",

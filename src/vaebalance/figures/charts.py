@@ -103,11 +103,11 @@ def epochs(
     def draw(*, live: bool) -> Spec:
         x = _epoch_axis(numbers)
         layers = [
-            _on("best").mark_rule(color=MUTED, strokeDash=[1, 3]).encode(x=x),
+            on("best").mark_rule(color=MUTED, strokeDash=[1, 3]).encode(x=x),
             _curves(curves, x, values),
             *(_epoch_pointer(tooltips, x) if live else []),
         ]
-        return _finished(layers, datasets, SMALL, live=live, parameters={"at": None})
+        return finish(layers, datasets, SMALL, live=live, parameters={"at": None})
 
     best = numbers.index(best_epoch)
     said = "; ".join(
@@ -175,6 +175,22 @@ def rate_by_latent(records: Records, *, has_rate: bool, threshold: float) -> lis
     return charts
 
 
+def rates(name: str, title: str, records: Records, top: float) -> Chart:
+    """The rate of each latent on an axis up to `top`, as `rate_by_latent` draws it."""
+    unit = f"{sum(record['active'] for record in records)} of {len(records)} active"
+    first = f"the most rate, {records[0]['rate']:.3g} nats, is that of {records[0]['latent']}"
+    return _latent_chart(
+        name,
+        title,
+        unit,
+        f"Bars, {title}: {unit}; {first}.",
+        records,
+        bars=True,
+        threshold=None,
+        top=top,
+    )
+
+
 def latent_plane(name: str, plane: Plane, labels: Sequence[int], names: Sequence[str]) -> Chart:
     """Codes in a plane, coloured by label, with the prior's circles where the plane has them.
 
@@ -196,7 +212,7 @@ def latent_plane(name: str, plane: Plane, labels: Sequence[int], names: Sequence
     limits = dict(zip(("x0", "x1", "y0", "y1"), plane.limits, strict=True))
 
     def draw(*, live: bool) -> Spec:
-        return _finished(
+        return finish(
             _plane_layers(plane, datasets, len(names), limits, live=live),
             datasets,
             SQUARE,
@@ -246,7 +262,7 @@ def theme() -> Spec:
     }
 
 
-def _finished(
+def finish(
     layers: Sequence[alt.Chart],
     datasets: Mapping[str, Records],
     size: tuple[int, int],
@@ -267,7 +283,7 @@ def _finished(
     return spec | {"datasets": dict(datasets)}
 
 
-def _on(dataset: str) -> alt.Chart:
+def on(dataset: str) -> alt.Chart:
     import altair as alt
 
     return alt.Chart(alt.NamedData(dataset))
@@ -314,7 +330,7 @@ def _curves(curves: Sequence[Curve], x: alt.X, y: alt.Y) -> alt.Chart:
     dashes = alt.Scale(domain=splits, range=[[3, 3], [1, 0]])
     widths = alt.Scale(domain=splits, range=[1.5, 2])
     chart: alt.Chart = (
-        _on("points")
+        on("points")
         .mark_line(clip=True)
         .encode(
             x=x,
@@ -333,8 +349,8 @@ def _epoch_pointer(tooltips: Mapping[str, str], x: alt.X) -> list[alt.Chart]:
 
     fields = [alt.Tooltip("epoch:Q")]
     fields += [alt.Tooltip(f"{key}:Q", title=t, format=".5~g") for key, t in tooltips.items()]
-    line = _on("rows").mark_rule(color=INK).transform_filter("datum.epoch === at")
-    bands = _on("rows").mark_rule(opacity=0, strokeWidth=12)
+    line = on("rows").mark_rule(color=INK).transform_filter("datum.epoch === at")
+    bands = on("rows").mark_rule(opacity=0, strokeWidth=12)
     return [line.encode(x=x), bands.encode(x=x, tooltip=fields)]
 
 
@@ -347,6 +363,7 @@ def _latent_chart(
     *,
     bars: bool,
     threshold: float | None,
+    top: float | None = None,
 ) -> Chart:
     import altair as alt
 
@@ -368,10 +385,11 @@ def _latent_chart(
     ]
     if bars:
         narrow = alt.ExprRef("min(48, bandwidth('x'))")
-        marks = _on("latents").mark_bar(cornerRadiusEnd=2, width=narrow)
-        y = alt.Y("rate:Q", axis=alt.Axis(title=None, minExtent=40))
+        marks = on("latents").mark_bar(cornerRadiusEnd=2, width=narrow)
+        upto = alt.Undefined if top is None else alt.Scale(domain=[0, top], nice=False)
+        y = alt.Y("rate:Q", scale=upto, axis=alt.Axis(title=None, minExtent=40))
     else:
-        marks = _on("latents").mark_point(filled=True, size=60, opacity=1)
+        marks = on("latents").mark_point(filled=True, size=60, opacity=1)
         decades = _decades([r["variance"] for r in records] + [threshold or 1.0])
         y = alt.Y(
             "variance:Q",
@@ -383,12 +401,12 @@ def _latent_chart(
     if threshold:
         datasets["threshold"] = [{"variance": threshold}]
         layers.append(
-            _on("threshold").mark_rule(color=INK, strokeDash=[4, 3]).encode(y="variance:Q")
+            on("threshold").mark_rule(color=INK, strokeDash=[4, 3]).encode(y="variance:Q")
         )
-    still = _finished(layers, datasets, WIDE, live=False, parameters={})
-    pointed = _on("latents").mark_rule(color=INK).transform_filter("datum.latent === at")
+    still = finish(layers, datasets, WIDE, live=False, parameters={})
+    pointed = on("latents").mark_rule(color=INK).transform_filter("datum.latent === at")
     layers.append(pointed.encode(x=x).properties(name="over0"))
-    live = _finished(layers, datasets, WIDE, live=True, parameters={"at": None})
+    live = finish(layers, datasets, WIDE, live=True, parameters={"at": None})
     return Chart(name, title, unit, description, live, still, "latent")
 
 
@@ -420,16 +438,16 @@ def _plane_layers(
     x, y = axis("x"), axis("y")
     layers = [_points(len(datasets["codes"]), classes, live=live).encode(x=x, y=y)]
     if "rings" in datasets:
-        rings = _on("rings").mark_line(clip=True, color=MUTED, strokeDash=[4, 3], strokeWidth=1)
+        rings = on("rings").mark_line(clip=True, color=MUTED, strokeDash=[4, 3], strokeWidth=1)
         layers.append(rings.encode(x=x, y=y, detail="r:N", order="t:Q"))
-        words = _on("ring_names").mark_text(
+        words = on("ring_names").mark_text(
             clip=True, color=MUTED, align="left", dx=3, dy=-3, fontSize=10
         )
         layers.append(words.encode(x=x, y=y, text=alt.Text("name:N")))
     if "names" in datasets:
         layers += _names(x, y, live=live)
     if live:
-        ring = _on("codes").mark_point(size=170, color=INK, strokeWidth=2, clip=True)
+        ring = on("codes").mark_point(size=170, color=INK, strokeWidth=2, clip=True)
         layers.append(ring.transform_filter("datum.i === at").encode(x=x, y=y))
     # A page lets the pointer through what is named so, to the points below.
     return [layers[0], *(layer.properties(name=f"over{k}") for k, layer in enumerate(layers[1:]))]
@@ -440,7 +458,7 @@ def _points(count: int, classes: int, *, live: bool) -> alt.Chart:
 
     size, opacity = (26, 0.75) if count <= FEW_POINTS else (10, 0.6)
     style: Any = {"tooltip": {"content": "data"}} if live else {"opacity": opacity}
-    chart: alt.Chart = _on("codes").mark_point(filled=True, clip=True, size=size, **style)
+    chart: alt.Chart = on("codes").mark_point(filled=True, clip=True, size=size, **style)
     if classes:
         domain = list(range(classes))
         shapes = [SHAPES[k // LABEL_COLOURS % len(SHAPES)] for k in domain]
@@ -474,8 +492,8 @@ def _names(x: Any, y: Any, *, live: bool) -> list[alt.Chart]:
     import altair as alt
 
     style: Any = {"fontSize": 13, "fontWeight": 700, "clip": True}
-    halo = _on("names").mark_text(**style, color=PAPER, stroke=PAPER, strokeWidth=4)
-    words = _on("names").mark_text(**style, color=INK)
+    halo = on("names").mark_text(**style, color=PAPER, stroke=PAPER, strokeWidth=4)
+    words = on("names").mark_text(**style, color=INK)
     layers = [layer.encode(x=x, y=y, text=alt.Text("name:N")) for layer in (halo, words)]
     if not live:
         return layers

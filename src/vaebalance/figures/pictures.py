@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CELL = 56  # pixels a side that a small image is brought to, about
 GAP = 4  # pixels between cells
+MARGIN = 12  # pixels about a sheet on paper
+NAME_LENGTH = 40  # characters of a row's name
 TEXT = (89, 98, 109)
 WEBP_QUALITIES = (90, 75, 60, 40)
 THUMBNAIL_SIDES = (48, 32, 24, 16)
@@ -119,20 +121,83 @@ def on_paper(image: Image, row_names: Sequence[str] = (), header: Sequence[str] 
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    font = ImageFont.load_default(size=13)
-    margin = 12
-    left = margin + max([0, *(math.ceil(font.getlength(name)) + 12 for name in row_names)])
-    top = margin + (20 if header else 0)
-    paper = Image.new("RGB", (left + image.width + margin, top + image.height + margin), "white")
-    paper.paste(image.convert("RGB"), (left, top), image.getchannel("A"))
+    font, place = ImageFont.load_default(size=13), _layout(image, row_names, header)
+    paper = Image.new("RGB", (place.width, place.height), "white")
+    paper.paste(image.convert("RGB"), (place.left, place.top), image.getchannel("A"))
     draw = ImageDraw.Draw(paper)
-    for row, name in enumerate(row_names):
-        y = top + (row + 0.5) * (image.height + GAP) / len(row_names) - GAP / 2
-        draw.text((left - 12, y), name, TEXT, font, anchor="rm")
-    for column, name in enumerate(header):
-        x = left + (column + 0.5) * (image.width + GAP) / len(header) - GAP / 2
-        draw.text((x, top - 6), name, TEXT, font, anchor="mb")
+    for x, y, name in place.rows:
+        draw.text((x, y), name, TEXT, font, anchor="rm")
+    for x, y, name in place.columns:
+        draw.text((x, y), name, TEXT, font, anchor="mb")
     return paper
+
+
+def files(
+    name: str, image: Image, row_names: Sequence[str] = (), header: Sequence[str] = ()
+) -> dict[str, bytes]:
+    """`on_paper` as PNG and as SVG, by the files' names."""
+    return {
+        f"{name}.png": png(on_paper(image, row_names, header)),
+        f"{name}.svg": svg(image, row_names, header),
+    }
+
+
+def svg(image: Image, row_names: Sequence[str] = (), header: Sequence[str] = ()) -> bytes:
+    """The sheet with names in vectors; the pictures stay pixels, enlarged without smoothing."""
+    place = _layout(image, row_names, header)
+    font = 'font-family="sans-serif" font-size="13" fill="#{:02x}{:02x}{:02x}"'.format(*TEXT)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {place.width} {place.height}">',
+        f'<image x="{place.left}" y="{place.top}" width="{image.width}" height="{image.height}" '
+        f'style="image-rendering:pixelated" href="{_uri(png(image), "png")}"/>',
+    ]
+    texts = [(*at, "end", "middle") for at in place.rows]
+    texts += [(*at, "middle", "auto") for at in place.columns]
+    parts += [
+        f'<text x="{x:.6g}" y="{y:.6g}" {font} text-anchor="{anchor}" '
+        f'dominant-baseline="{base}">{_plain(name)}</text>'
+        for x, y, name, anchor, base in texts
+    ]
+    return "\n".join([*parts, "</svg>\n"]).encode()
+
+
+def _plain(text: str) -> str:
+    """Text that is nothing but text in XML."""
+    allowed = "".join(c if c.isprintable() else " " for c in text)
+    return allowed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where a sheet and its names stand on paper."""
+
+    width: int
+    height: int
+    left: int
+    top: int
+    rows: list[tuple[float, float, str]]
+    """The right end of each name."""
+    columns: list[tuple[float, float, str]]
+    """The middle of each name's bottom."""
+
+
+def _layout(image: Image, row_names: Sequence[str], header: Sequence[str]) -> _Layout:
+    from PIL import ImageFont
+
+    font = ImageFont.load_default(size=13)
+    row_names = [n if len(n) <= NAME_LENGTH else n[: NAME_LENGTH - 1] + "…" for n in row_names]
+    left = MARGIN + max([0, *(math.ceil(font.getlength(name)) + 12 for name in row_names)])
+    top = MARGIN + (20 if header else 0)
+    step_y = (image.height + GAP) / max(len(row_names), 1)
+    step_x = (image.width + GAP) / max(len(header), 1)
+    return _Layout(
+        left + image.width + MARGIN,
+        top + image.height + MARGIN,
+        left,
+        top,
+        [(left - 12, top + (k + 0.5) * step_y - GAP / 2, n) for k, n in enumerate(row_names)],
+        [(left + (k + 0.5) * step_x - GAP / 2, top - 6, n) for k, n in enumerate(header)],
+    )
 
 
 def atlas(images: Tensor, largest: int) -> Atlas | None:

@@ -43,13 +43,17 @@ def planes(codes: Codes, *, has_prior: bool, seed: int) -> list[Plane]:
         has_prior: whether the codes have a standard normal prior.
         seed: of the neighbour embedding.
     """
+    found = [first_plane(codes, has_prior=has_prior)]
+    several = codes.shape[1] > 2 and len(codes) >= LEAST_CODES
+    return [*found, neighbour_plane(codes, seed)] if several else found
+
+
+def first_plane(codes: Codes, *, has_prior: bool) -> Plane:
+    """The plane of one or two latents itself; for more, principal components."""
     latents = codes.shape[1]
     if latents == 1:
-        return [line(codes, has_prior=has_prior)]
-    if latents == 2:
-        return [own_plane(codes, has_prior=has_prior)]
-    found = [principal_plane(codes, has_prior=has_prior)]
-    return [*found, neighbour_plane(codes, seed)] if len(codes) >= LEAST_CODES else found
+        return line(codes, has_prior=has_prior)
+    return (own_plane if latents == 2 else principal_plane)(codes, has_prior=has_prior)
 
 
 def line(codes: Codes, *, has_prior: bool) -> Plane:

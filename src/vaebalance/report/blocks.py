@@ -27,6 +27,8 @@ class Charts:
     legend: tuple[Key, ...] = ()
     is_wide: bool = False
     """One below the other, as wide as the page."""
+    is_small: bool = False
+    """Many beside each other, without units of their own."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,29 @@ class Table:
     """Columns of numbers."""
     is_folded: bool = False
     """Shown when the reader opens it."""
+    is_titled: bool = False
+    """Its caption is seen."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A number, what it is and how to read it."""
+
+    name: str
+    value: str
+    unit: str
+    beside: str
+    """What to hold it against."""
+    text: str
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Numbers in groups, each about the same thing."""
+
+    kind: ClassVar[str] = "readings"
+    groups: tuple[tuple[str, tuple[Reading, ...]], ...]
+    """Title and numbers of each."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +162,7 @@ class Prose:
     text: str
 
 
-Block = Charts | Planes | Pairs | Sheets | Strips | Table | Prose
+Block = Charts | Planes | Pairs | Sheets | Strips | Table | Readings | Prose
 
 
 @dataclass(frozen=True)

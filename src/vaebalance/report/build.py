@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from vaebalance.files import replacing
+from vaebalance.report.blocks import Panel
 from vaebalance.report.inputs import Inputs
 from vaebalance.report.page import render
 from vaebalance.report.panels import panels
-from vaebalance.report.summary import summarise
+from vaebalance.report.summary import Summary, summarise
+from vaebalance.report.tables import as_csv
 from vaebalance.settings import ReportSpec
 
 PAGE = "index.html"
@@ -19,12 +22,18 @@ def build(inputs: Inputs, spec: ReportSpec, seed: int, folder: Path) -> Path:
 
     The same inputs give the same bytes.
     """
-    found = panels(inputs, spec, seed)
-    page = render(summarise(inputs), found)
+    return write_page(summarise(inputs), panels(inputs, spec, seed), folder)
+
+
+def write_page(summary: Summary, panels: Sequence[Panel], folder: Path) -> Path:
+    """Write the page of the panels and their files into `folder`, all or nothing; its path."""
+    page = render(summary, panels)
+    files = {name: content for panel in panels for name, content in panel.files.items()}
+    if summary.settings is not None:
+        files["settings.csv"] = as_csv(summary.settings.header, summary.settings.rows)
     with replacing(folder) as temporary:
         temporary.mkdir()
         (temporary / PAGE).write_text(page, encoding="utf-8", newline="\n")
-        for panel in found:
-            for name, content in panel.files.items():
-                (temporary / name).write_bytes(content)
+        for name, content in files.items():
+            (temporary / name).write_bytes(content)
     return folder / PAGE

@@ -1,4 +1,4 @@
-"""What the model makes of codes: reconstructions, prior samples, traversals.
+"""What the model makes of codes: reconstructions, samples, traversals, a manifold, interpolations.
 
 Pictures are the mean of p(x|z), in [0, 1].
 """
@@ -64,4 +64,39 @@ def traverse(model: VAE, start: Tensor, latents: Sequence[int], values: Tensor) 
     for row, latent in enumerate(latents):
         z[row, :, latent] = values[row]
     decoded: Tensor = decode(model, z.flatten(0, 1)).unflatten(0, values.shape)
+    return decoded
+
+
+def manifold(model: VAE, centre: Tensor, latents: Sequence[int], values: Tensor) -> Tensor:
+    """The pictures over a plane, or a line, of latents; the others stay as in `centre`.
+
+    Args:
+        model: the decoder.
+        centre: code [Z].
+        latents: one, to the right; or two, the second upwards.
+        values: [L, S], ascending.
+
+    Returns:
+        [1, S, C, H, W] of one latent, [S, S, C, H, W] of two, the topmost row first.
+    """
+    rows = values[1].flip(0) if len(latents) > 1 else values[0, :1]
+    z = centre.expand(len(rows), values.shape[1], len(centre)).clone()
+    z[..., latents[0]] = values[0]
+    if len(latents) > 1:
+        z[..., latents[1]] = rows[:, None]
+    decoded: Tensor = decode(model, z.flatten(0, 1)).unflatten(0, z.shape[:2])
+    return decoded
+
+
+def interpolate(model: VAE, start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
+    """The pictures along the straight line between codes: start, end [P, Z] -> [P, S, C, H, W].
+
+    Args:
+        model: the decoder.
+        start: where each line begins.
+        end: where it ends.
+        shares: [S] of the way.
+    """
+    z = torch.lerp(start[:, None], end[:, None], shares[None, :, None])
+    decoded: Tensor = decode(model, z.flatten(0, 1)).unflatten(0, z.shape[:2])
     return decoded

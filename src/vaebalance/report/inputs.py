@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 from vaebalance.data import Dataset, open_dataset
 from vaebalance.errors import UserError
 from vaebalance.evaluation.results import Codes, read_codes
+from vaebalance.figures.rate_distortion import OperatingPoint
 from vaebalance.model import VAE
 from vaebalance.provenance import Provenance, read_provenance
 from vaebalance.saved_model import load_model
 from vaebalance.selection import Candidate, best_epoch
+from vaebalance.verdicts import Verdict, read_verdicts
 
 T = TypeVar("T")
 
@@ -39,12 +41,11 @@ class Latent:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """One trained and evaluated model."""
+class Evaluated:
+    """One trained and evaluated model, without its data."""
 
     model: VAE
     provenance: Provenance
-    dataset: Dataset
     history: dict[str, list[float]]
     """history.csv by column; an entry an epoch."""
     evaluation: dict[str, dict[str, Any]]
@@ -53,6 +54,10 @@ class Inputs:
     """The one with the most rate first; where there is none, with the most variance."""
     codes: Codes
     """Posterior moments of test images."""
+    latent_rates: dict[str, list[float]] | None
+    """latent_rates.csv by column, `epoch` and the latents' names; None: it was not kept."""
+    verdicts: tuple[Verdict, ...] | None
+    """Of the training; none: healthy. None: it gave no verdict."""
 
     @property
     def best(self) -> dict[str, float]:
@@ -60,6 +65,15 @@ class Inputs:
         epochs = zip(*self.history.values(), strict=True)
         rows = [dict(zip(self.history, values, strict=True)) for values in epochs]
         return rows[best_epoch([Candidate.of(row) for row in rows])]
+
+
+@dataclass(frozen=True)
+class Inputs(Evaluated):
+    """The same with its data, and what else is known."""
+
+    dataset: Dataset
+    siblings: tuple[OperatingPoint, ...] = ()
+    """Other models of the same images and likelihood."""
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -78,23 +92,49 @@ def read_inputs(root: Path) -> Inputs:
     Raises:
         UserError: one is missing or damaged, or model and data do not fit.
     """
-    artifacts = root / "artifacts"
-    model = load_model(artifacts / "model")
-    dataset = open_dataset(root / "data/prepared")
+    evaluated, dataset = read_evaluated(root), open_dataset(root / "data/prepared")
+    model = evaluated.model
     if tuple(model.image_shape) != tuple(dataset.info.image_shape):
         raise UserError(
             f"the model is made for images of {model.image_shape} (channels, height, width), and "
             f"{dataset.folder} has {dataset.info.image_shape}; run `dvc repro train` first."
         )
-    return Inputs(
-        model=model,
+    return with_data(evaluated, dataset)
+
+
+def with_data(evaluated: Evaluated, dataset: Dataset) -> Inputs:
+    """The model beside the data that it was evaluated on."""
+    return Inputs(**vars(evaluated), dataset=dataset)
+
+
+def read_evaluated(root: Path) -> Evaluated:
+    """Read the outputs of train and evaluate below `root`.
+
+    Raises:
+        UserError: one is missing or damaged.
+    """
+    artifacts = root / "artifacts"
+    return Evaluated(
+        model=load_model(artifacts / "model"),
         provenance=read_provenance(artifacts / "model"),
-        dataset=dataset,
-        history=_read(artifacts / "history.csv", _read_history, "train"),
+        history=_read(artifacts / "history.csv", _read_columns, "train"),
         evaluation=_read(root / "metrics/evaluation.json", _read_json, "evaluate"),
         latents=_read(artifacts / "evaluation/rate_by_latent.csv", _read_latents, "evaluate"),
         codes=read_codes(artifacts / "evaluation"),
+        latent_rates=_latent_rates(artifacts / "latent_rates.csv"),
+        verdicts=_given_verdicts(artifacts / "verdicts.json"),
     )
+
+
+def _latent_rates(path: Path) -> dict[str, list[float]] | None:
+    """Of a run of MLflow's that is older than the file: None."""
+    return _read(path, _read_columns, "train") if path.exists() else None
+
+
+def _given_verdicts(path: Path) -> tuple[Verdict, ...] | None:
+    if not path.exists():  # a run of MLflow's that was trained before trainings had verdicts
+        return None
+    return tuple(read_verdicts(path))
 
 
 def _read(path: Path, reader: Callable[[Path], T], stage: str) -> T:
@@ -121,7 +161,7 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _read_history(path: Path) -> dict[str, list[float]]:
+def _read_columns(path: Path) -> dict[str, list[float]]:
     rows = _read_rows(path)
     return {name: [float(row[name]) for row in rows] for name in rows[0]}
 

@@ -2,6 +2,8 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const tooltip = document.getElementById("tooltip");
+  const said = document.getElementById("said"); // by a screen reader
+  const FINGER = 24; // pixels
   const views = new Map(); // chart's element -> Vega view
 
   // What comes from data is only ever set as text.
@@ -66,14 +68,17 @@
       }
     };
     view.addEventListener("pointermove", (_, item) => point(item?.datum?.[field] ?? null));
-    container.addEventListener("pointerleave", () => {
+    container.addEventListener("pointerleave", (event) => {
+      if (event.pointerType === "touch") return; // what was tapped stays
       point(null);
       tooltip.hidden = true;
     });
+    return point;
   }
 
   // A square view of the plane: moved by drag, arrows, enlarged by Ctrl-wheel, pinch, keys, buttons.
-  function enlarge(container, view) {
+  // By keyboard, the datum nearest to its middle is the one pointed at.
+  function enlarge(container, view, point) {
     const names = ["x0", "x1", "y0", "y1"];
     const whole = names.map((name) => view.signal(name));
     let shown = [...whole];
@@ -104,6 +109,29 @@
       ];
     };
 
+    // Points at the datum nearest to a place, [0, 1] from the lower left corner, if one is in reach.
+    const look = ([x, y], reach) => {
+      const size = shown[1] - shown[0], label = view.signal("label");
+      const right = (datum) => (datum.x - shown[0]) / size, up = (datum) => (datum.y - shown[2]) / size;
+      const distance = (datum) => Math.hypot(right(datum) - x, up(datum) - y);
+      const datum = data.charts[container.dataset.chart].spec.datasets.codes
+        .filter((datum) => (label < 0 || datum.label === label) && distance(datum) <= reach)
+        .reduce((a, b) => (a && distance(a) <= distance(b) ? a : b), null);
+      point(datum ? datum.i : null);
+      const box = container.querySelector("svg").getBoundingClientRect(), [left, top] = view.origin();
+      showTooltip(container, datum && {
+        clientX: box.left + left + view.width() * right(datum),
+        clientY: box.top + top + view.height() * (1 - up(datum)),
+      }, datum);
+      said.textContent = tooltip.hidden ? "" : tooltip.textContent;
+    };
+    const lookAtMiddle = () => look([0.5, 0.5], 0.5);
+    container.addEventListener("focus", () => { if (container.matches(":focus-visible")) lookAtMiddle(); });
+    document.addEventListener("scroll", () => { // the browser brings what has the focus into view
+      if (container.matches(":focus-visible") && !tooltip.hidden) lookAtMiddle();
+    }, { passive: true });
+    container.addEventListener("blur", () => { point(null); tooltip.hidden = true; });
+
     container.addEventListener("wheel", (event) => {
       if (!event.ctrlKey && !event.metaKey) return;
       event.preventDefault();
@@ -111,7 +139,9 @@
     }, { passive: false });
 
     const fingers = new Map();
+    let tap = null; // where a finger came down, and has not moved since
     container.addEventListener("pointerdown", (event) => {
+      tap = event.pointerType === "touch" && fingers.size === 0 ? [event.clientX, event.clientY] : null;
       fingers.set(event.pointerId, [event.clientX, event.clientY]);
       container.setPointerCapture(event.pointerId);
     });
@@ -119,6 +149,7 @@
       const before = fingers.get(event.pointerId);
       if (!before) return;
       const now = [event.clientX, event.clientY];
+      if (tap && Math.hypot(now[0] - tap[0], now[1] - tap[1]) > FINGER / 2) tap = null;
       const others = [...fingers].filter(([id]) => id !== event.pointerId);
       if (others.length === 1) {
         const [ox, oy] = others[0][1];
@@ -129,6 +160,9 @@
         move((before[0] - now[0]) / view.width(), (now[1] - before[1]) / view.height());
       }
       fingers.set(event.pointerId, now);
+    });
+    container.addEventListener("pointerup", (event) => {
+      if (tap) look(place(event), FINGER / view.width());
     });
     for (const end of ["pointerup", "pointercancel"]) {
       container.addEventListener(end, (event) => fingers.delete(event.pointerId));
@@ -145,6 +179,7 @@
       if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
       event.preventDefault();
       act();
+      lookAtMiddle();
     });
     const acts = { in: () => zoom(1.4), out: () => zoom(1 / 1.4), reset };
     for (const button of container.parentElement.querySelectorAll("[data-zoom]")) {
@@ -191,10 +226,11 @@
       tooltip: (_, event, __, value) => showTooltip(container, event, value),
     });
     views.set(container, view);
-    pointTogether(container, view, pointsAt);
+    container.querySelector("svg").setAttribute("aria-hidden", "true"); // the page describes it
+    const point = pointTogether(container, view, pointsAt);
     if (isSquare) {
       square(container, view);
-      enlarge(container, view);
+      enlarge(container, view, point);
     }
   }
 
@@ -206,6 +242,9 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") tooltip.hidden = true;
+  });
+  document.addEventListener("pointerdown", (event) => {
+    if (!event.target.closest("[data-chart]")) tooltip.hidden = true;
   });
   labels();
   const drawn = [...document.querySelectorAll("[data-chart]")].map((container) =>

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vaebalance.report.blocks import Table
 from vaebalance.report.inputs import Inputs
 from vaebalance.report.words import counted, number, weight
+from vaebalance.verdicts import Verdict
+
+STYLES = ("distortion", "rate", "penalty")  # of a bar's parts
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,18 @@ class Summary:
     title: str
     lead: str
     caution: str | None
-    bars: tuple[Bar, ...]
-    bars_note: str
-    figures: tuple[Figure, ...]
-    figures_note: str
-    settings: Table
-    fingerprint: str
+    verdicts: tuple[Verdict, ...] | None = None
+    """None: no verdict was given; none in it: healthy."""
+    bars: tuple[Bar, ...] = ()
+    bars_note: str = ""
+    has_penalty: bool = False
+    """Whether the weighted loss has a term beside αD + βR."""
+    figures: tuple[Figure, ...] = ()
+    figures_note: str = ""
+    settings: Table | None = None
+    fingerprint: str = ""
+    kind: str = "vaebalance report"
+    """Of page."""
 
 
 def summarise(inputs: Inputs) -> Summary:
@@ -67,7 +76,9 @@ def summarise(inputs: Inputs) -> Summary:
         title=_title(inputs),
         lead=_lead(inputs),
         caution=inputs.model.likelihood.caution(binarised=inputs.is_binarised),
+        verdicts=inputs.verdicts,
         bars=_bars(inputs),
+        has_penalty="validation/weighted_penalty" in best,
         bars_note=f"validation, epoch {epoch} of {epochs}, nats per image",
         figures=tuple(_figures(inputs)),
         figures_note=f"{counted(images, 'test image')}; weights of epoch {epoch} of {epochs}, the "
@@ -117,31 +128,35 @@ def _bars(inputs: Inputs) -> tuple[Bar, ...]:
     best = inputs.best
     rate = best["validation/rate"]
     raw = (best["validation/negative_elbo"] - rate, rate)
-    weighted = (best["validation/weighted_distortion"], best["validation/weighted_rate"])
+    weighted = [best["validation/weighted_distortion"], best["validation/weighted_rate"]]
+    if "validation/weighted_penalty" in best:
+        weighted.append(best["validation/weighted_penalty"])
     bars = [
         _bar("negative ELBO", ("D", "R"), raw),
-        _bar("weighted loss", ("αD", "βR"), weighted),
+        _bar("weighted loss", ("αD", "βR", "penalty"), weighted),
     ]
     return tuple(bar for bar in bars if bar) if inputs.model.is_variational else ()
 
 
-def _bar(name: str, names: tuple[str, str], values: tuple[float, float]) -> Bar | None:
+def _bar(name: str, names: Sequence[str], values: Sequence[float]) -> Bar | None:
     total = sum(values)
     if min(values) < 0 or total <= 0:
         return None
     parts = (
         Part(part, number(value), round(100 * value / total, 2), style)
-        for part, value, style in zip(names, values, ("distortion", "rate"), strict=True)
+        for part, value, style in zip(names, values, STYLES, strict=False)
     )
     return Bar(name, number(total), tuple(parts))
 
 
 def _figures(inputs: Inputs) -> Iterator[Figure]:
-    """Every number of the evaluation that applies."""
+    """The numbers to know first; all of them stand in a panel of their own."""
     test, latents = inputs.evaluation["test"], inputs.evaluation["latents"]
     settings = inputs.evaluation["settings"]
     nats = "nats"
-    yield Figure("Distortion D", number(test["distortion"]), nats, "−log p(x|z)", "distortion")
+    of = "" if inputs.model.likelihood.is_density else " of a calibrated Gaussian"
+    told = f"−log p(x|z){of}"
+    yield Figure("Distortion D", number(test["distortion"]), nats, told, "distortion")
     if _has(test, "rate"):
         bits = number(test["rate"] / math.log(2), 3)
         yield Figure("Rate R", number(test["rate"]), nats, f"{bits} bits of code", "rate")
@@ -156,11 +171,10 @@ def _figures(inputs: Inputs) -> Iterator[Figure]:
         )
     if _has(test, "bits_per_dim"):
         yield Figure("Bits per dimension", number(test["bits_per_dim"]), "bits", "of the nll")
-    if _has(test, "calibrated_sigma"):
-        sigma = number(test["calibrated_sigma"], 3)
-        yield Figure("Calibrated σ", sigma, "", "of the Gaussian behind the nats")
+    if _has(test, "calibrated_nll"):
+        sigma = f"σ {number(test['calibrated_sigma'], 3)}, compares across likelihoods"
+        yield Figure("nll, calibrated Gaussian", number(test["calibrated_nll"]), nats, sigma)
     yield Figure("RMSE", number(test["rmse"]), "", "pixel values in [0, 1]")
-    yield Figure("PSNR", number(test["psnr"]), "dB", "of the mean squared error")
     if _has(test, "ssim"):
         window = settings.get("ssim_window")
         yield Figure(

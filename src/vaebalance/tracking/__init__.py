@@ -4,16 +4,19 @@
     run         the run of a pipeline state, found by fingerprint, filled from the files on disk
     study       a study's run with one nested run a trial
     runs        other pipeline states as plain data
+    fetch       a run's files, laid out as its pipeline wrote them
+    trials      the finished trials of studies, likewise
 
 The files are the truth and the run mirrors them: what the store lacks is filled in whenever a stage
 runs, and a stage that runs again adds nothing. Only this folder knows MLflow, and importing it
 imports neither MLflow nor torch.
 """
 
+from vaebalance.tracking.retrieval import fetch
 from vaebalance.tracking.stages import run
 from vaebalance.tracking.store import configure
 from vaebalance.tracking.studies import StudyTracker, study
-from vaebalance.tracking.summaries import RunSummary, runs
+from vaebalance.tracking.summaries import RunSummary, TrialSummary, runs, trials
 from vaebalance.tracking.tracker import EpochRecord, Tracker
 
 __all__ = [
@@ -21,8 +24,11 @@ __all__ = [
     "RunSummary",
     "StudyTracker",
     "Tracker",
+    "TrialSummary",
     "configure",
+    "fetch",
     "run",
     "runs",
     "study",
+    "trials",
 ]

@@ -36,7 +36,7 @@ def log_model(store: Store, run_id: str, folder: Path, digest: str) -> None:
 
     What a killed process left half-written, and a former model of the same run, is removed.
     """
-    kept = [model for model in _models(store, run_id) if _is_whole(store, model, digest)][:1]
+    kept = [model for model in find_models(store, run_id) if _is_whole(store, model, digest)][:1]
     delete_models(store, run_id, keep={model.model_id for model in kept})
     if not kept:
         _log(store, run_id, folder, digest)
@@ -44,12 +44,13 @@ def log_model(store: Store, run_id: str, folder: Path, digest: str) -> None:
 
 def delete_models(store: Store, run_id: str, keep: frozenset[str] | set[str] = frozenset()) -> None:
     """Delete the run's models but those of the ids `keep`."""
-    for model in _models(store, run_id):
+    for model in find_models(store, run_id):
         if model.model_id not in keep:
             store.client.delete_logged_model(model.model_id)
 
 
-def _models(store: Store, run_id: str) -> list[LoggedModel]:
+def find_models(store: Store, run_id: str) -> list[LoggedModel]:
+    """The models logged to the run; more than one only while it is written."""
     found = store.client.search_logged_models(
         [store.experiment_id], f"source_run_id = '{run_id}' AND name = '{NAME}'"
     )

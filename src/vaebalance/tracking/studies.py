@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 STUDY = "vaebalance.study"
 TRIAL = "vaebalance.trial"
 STATE = "state"
+STUDY_ITSELF = "study"
+"""In the place of a trial's number: the run of the study, not of a trial."""
 Exceptions = tuple[type[BaseException], ...]
 
 
@@ -109,10 +111,10 @@ def study(name: str, params: Mapping[str, Any], pruned: Exceptions = ()) -> Iter
 
 def _study_run(store: Store, name: str) -> Run:
     with store.lock():
-        found = _find(store, f"tags.`{STUDY}` = '{name}' AND tags.`{TRIAL}` = 'study'")
+        found = _find(store, f"tags.`{STUDY}` = '{name}' AND tags.`{TRIAL}` = '{STUDY_ITSELF}'")
         if found is not None:
             return found
-        tags = {STUDY: name, TRIAL: "study", **origin()}
+        tags = {STUDY: name, TRIAL: STUDY_ITSELF, **origin()}
         return store.client.create_run(store.experiment_id, run_name=name, tags=tags)
 
 

@@ -11,7 +11,7 @@ SIZES = (2, 4, 4, 5)
 NAMES = ("a", "b", "c", "d")
 
 
-def grid(sizes: tuple[int, ...] = SIZES, repeats: int = 8) -> np.ndarray:
+def grid(sizes: tuple[int, ...] = SIZES, repeats: int = 5) -> np.ndarray:
     """Every combination of the factors, `repeats` times."""
     return np.tile(np.indices(sizes).reshape(len(sizes), -1).T, (repeats, 1))
 

@@ -10,9 +10,8 @@
     beta_vae     the β-VAE score (Higgins et al. 2017)
 
 All are in [0, 1] and read posterior means. Protocols and sample counts are those of Locatello et
-al. 2019, where the images at hand suffice for them; theirs draw from all combinations of the
-factors, ours from the images that there are. What holds of all six: a code that tells a factor by
-its sign and size alone can score low, orientations that a shape's symmetry makes equal can be told
-by no code, and between trainings that differ in the seed alone the scores differ as much as
-between methods.
+al. 2019 (DCI learns from fewer); theirs draw from all combinations of the factors, ours from the
+images that there are. Orientations that a shape's symmetry makes equal can be told by no code, so
+no code of sprites scores 1; and trainings that differ in the seed alone differ in their scores as
+much as methods do.
 """

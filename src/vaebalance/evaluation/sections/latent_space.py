@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from torch import Tensor
+
 from vaebalance.evaluation.images import spread
 from vaebalance.evaluation.latents import PosteriorMoments, active_units
 from vaebalance.evaluation.neighbours import NEIGHBOURS
@@ -26,61 +28,77 @@ from vaebalance.randomness import derive_seed
 def measure_latents(
     subject: Subject, moments: PosteriorMoments, training: PosteriorMoments
 ) -> tuple[LatentMetrics, dict[str, Any]]:
-    """The numbers of the latent space, and how they were estimated."""
+    """The numbers of the latent space, and how they came about.
+
+    Args:
+        subject: what is measured.
+        moments: of all test images.
+        training: of the training images to learn from.
+    """
     spec, clock, seed = subject.spec, subject.clock, subject.seed
-    index = spread(len(moments), spec.latent_samples)
-    some = moments[index]
+    some = moments[spread(len(moments), spec.latent_samples)]
     z = some.sample(derive_seed(seed, "codes"))
-    found: dict[str, float | None] = {}
-    settings: dict[str, Any] = {
-        "active_threshold": spec.active_threshold,
-        "latent_images": len(some),
-        "training_codes": len(training),
-        "neighbours": NEIGHBOURS,
-    }
-    if subject.model.is_variational:
-        with clock.part("mutual information"):
-            found |= _surgery(some, seed, settings)
-        with clock.part("held-out marginal KL"):
-            training_z = training.sample(derive_seed(seed, "training codes"))
-            bound = held_out_marginal_kl(training_z, z, seed)
-        settings["held_out_density"] = bound.density
-        found["held_out_marginal_kl"] = bound.value
-        found["held_out_marginal_kl_standard_error"] = bound.standard_error
+    found, words = _parts_of_the_rate(subject, some, z, training)
     with clock.part("energy distances"):
         found |= _beside_null(energies(z, seed))
     with clock.part("gaps"):
         found |= _beside_null(gaps(z, seed))
     with clock.part("two-sample test"):
-        accuracy = two_sample_accuracy(z, prior_draws(z.shape, seed, "two samples"), seed)
-    if accuracy is not None:
-        found["two_sample_accuracy"] = accuracy.value
-        found["two_sample_accuracy_standard_error"] = accuracy.standard_error
-        found["two_sample_accuracy_chance"] = 0.5
+        found |= _two_sample_test(z, seed)
     with clock.part("probe"):
         found |= _probe(subject, moments, training)
     null = aggregate_moments_null(len(moments), subject.model.latent_size)
     found |= _beside_null((aggregate_moments(moments), null))
-    active = int(active_units(moments, spec.active_threshold).sum())
     metrics = LatentMetrics(
-        active_units=active,
+        active_units=int(active_units(moments, spec.active_threshold).sum()),
         latent_size=subject.model.latent_size,
-        **found,  # type: ignore[arg-type]
+        **found,
     )
-    return metrics, settings
+    settings = {
+        "active_threshold": spec.active_threshold,
+        "latent_images": len(some),
+        "training_codes": len(training),
+        "neighbours": NEIGHBOURS,
+    }
+    return metrics, settings | words
 
 
-def _surgery(moments: PosteriorMoments, seed: int, settings: dict[str, Any]) -> dict[str, float]:
-    found = surgery(moments, seed)
-    settings["mutual_information_estimator"] = found.estimator
+def _parts_of_the_rate(
+    subject: Subject, moments: PosteriorMoments, z: Tensor, training: PosteriorMoments
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Mutual information and marginal KL, and the estimators in words; of a VAE only."""
+    if not subject.model.is_variational:
+        return {}, {}
+    seed = subject.seed
+    with subject.clock.part("mutual information"):
+        found = surgery(moments, seed)
+    with subject.clock.part("held-out marginal KL"):
+        training_z = training.sample(derive_seed(seed, "training codes"))
+        bound = held_out_marginal_kl(training_z, z, seed)
     numbers = {
         "mutual_information": found.mutual_information,
+        "mutual_information_standard_error": found.standard_error,
         "mutual_information_ceiling": found.ceiling,
         "marginal_kl": found.marginal_kl,
+        "held_out_marginal_kl": bound.value,
+        "held_out_marginal_kl_standard_error": bound.standard_error,
     }
-    if found.standard_error is not None:
-        numbers["mutual_information_standard_error"] = found.standard_error
-    return numbers
+    words = {
+        "mutual_information_estimator": found.estimator,
+        "held_out_density": bound.density,
+    }
+    return numbers, words
+
+
+def _two_sample_test(z: Tensor, seed: int) -> dict[str, float]:
+    accuracy = two_sample_accuracy(z, prior_draws(z.shape, seed, "two samples"), seed)
+    if accuracy is None:
+        return {}
+    return {
+        "two_sample_accuracy": accuracy.value,
+        "two_sample_accuracy_standard_error": accuracy.standard_error,
+        "two_sample_accuracy_chance": 0.5,
+    }
 
 
 def _beside_null(pair: tuple[Any, Any] | None) -> dict[str, float]:

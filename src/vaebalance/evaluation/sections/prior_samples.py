@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaebalance.evaluation.features import FeatureSpace, own_features
+from vaebalance.evaluation.features import LARGEST_TRAINING, FeatureSpace, own_features
 from vaebalance.evaluation.images import MeasuredImages, spread
 from vaebalance.evaluation.inception import inception_features
 from vaebalance.evaluation.results import SampleMetrics
@@ -63,6 +63,7 @@ def _spaces(
     others = torch.ones(len(training), dtype=torch.bool)
     others[held_out] = False
     index = others.nonzero()[:, 0]
+    index = index[spread(len(index), LARGEST_TRAINING)]
     labels = subject.dataset.labels("train")
     with subject.clock.part("feature network"):
         own = own_features(

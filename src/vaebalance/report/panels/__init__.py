@@ -2,7 +2,11 @@
 
 decoder   reconstructions, traversals, samples
 loss      the loss's components over epochs
+posterior the aggregate posterior of each latent
+between   a manifold of two latents, interpolations
+plane     the run between rate and distortion, among its siblings
 latents   what each latent carries, and the codes in a plane
+measures  every number of the evaluation
 weights   the run as other projects would write it
 """
 
@@ -10,9 +14,13 @@ from __future__ import annotations
 
 from vaebalance.report.blocks import Panel
 from vaebalance.report.inputs import Inputs
+from vaebalance.report.panels.between import interpolations, manifold
 from vaebalance.report.panels.decoder import reconstructions, samples, traversals
 from vaebalance.report.panels.latents import latent_plane, latents
 from vaebalance.report.panels.loss import loss_components
+from vaebalance.report.panels.measures import measures
+from vaebalance.report.panels.plane import rate_distortion_plane
+from vaebalance.report.panels.posterior import aggregate_posterior
 from vaebalance.report.panels.weights import other_weights
 from vaebalance.settings import ReportSpec
 
@@ -21,10 +29,15 @@ def panels(inputs: Inputs, spec: ReportSpec, seed: int) -> list[Panel]:
     """All panels, in the order of the page."""
     return [
         reconstructions(inputs, spec, seed),
+        rate_distortion_plane(inputs),
+        measures(inputs),
         loss_components(inputs),
         latents(inputs),
+        aggregate_posterior(inputs),
         traversals(inputs, spec),
         latent_plane(inputs, spec, seed),
+        manifold(inputs, spec),
+        interpolations(inputs, spec, seed),
         samples(inputs, spec, seed),
         other_weights(inputs),
     ]

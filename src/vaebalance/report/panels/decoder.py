@@ -12,6 +12,7 @@ from vaebalance.report.blocks import Pair, Pairs, Panel, Sheet, Sheets, Strip, S
 from vaebalance.report.decoded import prior_samples, reconstruct, traverse
 from vaebalance.report.images import evenly, examples, image_name, label_name, most_typical, pixels
 from vaebalance.report.inputs import Inputs, Latent
+from vaebalance.report.tables import as_csv
 from vaebalance.report.words import counted, number, weight
 from vaebalance.settings import ReportSpec
 
@@ -43,8 +44,12 @@ def reconstructions(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:
                 number(float(rate), 3) if variational else None,
             )
         )
+    header = ("image", "name", "D", "R")
+    rows = [
+        (int(inputs.codes.index[p]), image_name(inputs, p), float(d), float(r))[: 3 + variational]
+        for p, d, r in zip(chosen, decoded.distortion, decoded.rate, strict=True)
+    ]
     together = pictures.sheet(torch.stack([x, decoded.pictures]))
-    paper = pictures.on_paper(together, row_names=("original", "reconstruction"))
     return Panel(
         "reconstructions",
         "Reconstructions",
@@ -53,7 +58,8 @@ def reconstructions(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:
         "z = E[z|x]). What is missing below is what the rate did not pay for. Under each: its own "
         + ("D and R." if variational else "D."),
         (Pairs(tuple(pairs)),),
-        {"reconstructions.png": pictures.png(paper)},
+        pictures.files("reconstructions", together, ("original", "reconstruction"))
+        | {"reconstructions.csv": as_csv(header[: 3 + variational], rows)},
     )
 
 
@@ -80,7 +86,6 @@ def traversals(inputs: Inputs, spec: ReportSpec) -> Panel:
     all_of_them = len(chosen) == inputs.model.latent_size
     shown = "" if all_of_them else f"; the first {len(chosen)} are shown"
     names = [f"{strip.name}  {strip.detail}".strip() for strip in strips]
-    paper = pictures.on_paper(pictures.sheet(decoded), names, marks)
     return Panel(
         "traversals",
         "Traversals",
@@ -89,7 +94,7 @@ def traversals(inputs: Inputs, spec: ReportSpec) -> Panel:
         f"test image, the most typical ({image_name(inputs, typical)}). The latent with the most "
         f"{order} comes first{shown}. A row that does not change is a latent the decoder ignores.",
         (Strips(strips, marks),),
-        {"traversals.png": pictures.png(paper)},
+        pictures.files("traversals", pictures.sheet(decoded), names, marks),
     )
 
 
@@ -135,5 +140,5 @@ def samples(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:
         title,
         reading,
         (Sheets(tuple(sheets)),),
-        {"samples.png": pictures.png(pictures.on_paper(image))},
+        pictures.files("samples", image),
     )

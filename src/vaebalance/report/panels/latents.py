@@ -6,16 +6,20 @@ import numpy as np
 import torch
 
 from vaebalance.figures import charts, pictures
+from vaebalance.figures.charts import Chart, Curve
+from vaebalance.figures.colours import MUTED, RATE
 from vaebalance.figures.export import files
 from vaebalance.figures.planes import planes
 from vaebalance.randomness import derive_seed
 from vaebalance.report.blocks import Charts, Key, Label, Panel, Planes, Table
 from vaebalance.report.images import evenly, image_name
 from vaebalance.report.inputs import Inputs
+from vaebalance.report.tables import as_csv
 from vaebalance.report.words import counted, number
 from vaebalance.settings import ReportSpec
 
 ATLAS_BYTES = 1_500_000
+MOST_CURVES = 12  # latents whose rate is drawn over epochs
 
 
 def latents(inputs: Inputs) -> Panel:
@@ -28,16 +32,16 @@ def latents(inputs: Inputs) -> Panel:
         for latent in inputs.latents
     ]
     drawn = charts.rate_by_latent(records, has_rate=variational, threshold=threshold)
+    drawn += _over_epochs(inputs)
     legend = (Key("dot rate", "active"), Key("dot muted", "inactive"))
     header = ("latent", *(("rate, nats",) if variational else ()), "Var(E[z|x])", "active")
-    rows = tuple(
-        (
-            latent.name,
-            *((number(latent.rate, 3),) if variational else ()),
-            number(latent.variance, 3),
-            "yes" if latent.active else "no",
-        )
+    values = [
+        (latent.name, *((latent.rate,) if variational else ()), latent.variance, latent.active)
         for latent in inputs.latents
+    ]
+    rows = tuple(
+        (name, *(number(value, 3) for value in numbers), "yes" if active else "no")
+        for name, *numbers, active in values
     )
     reading = (
         "The rate of each latent, KL(q(z|x) ‖ p(z)) averaged over test images, and how much its "
@@ -56,8 +60,22 @@ def latents(inputs: Inputs) -> Panel:
             Charts(tuple(drawn), legend, is_wide=True),
             Table("All latents", header, rows, tuple(range(1, len(header) - 1)), is_folded=True),
         ),
-        files("rate_by_latent", drawn, columns=1),
+        files("rate_by_latent", drawn, columns=1) | {"latents.csv": as_csv(header, values)},
     )
+
+
+def _over_epochs(inputs: Inputs) -> list[Chart]:
+    """The rates of the latents with the most of it, as training went."""
+    table = inputs.latent_rates
+    if table is None or not inputs.model.is_variational:
+        return []
+    shown = inputs.latents[:MOST_CURVES]
+    curves = [Curve(z.name, z.name, RATE if z.active else MUTED) for z in shown]
+    unit = f"nats per image, validation; dotted: epoch {int(inputs.best['epoch'])}, which was kept"
+    if len(shown) < len(inputs.latents):
+        unit += f"; the first {len(shown)} latents"
+    title = "Rate of each latent over epochs"
+    return [charts.epochs("latent_rates", title, unit, table, curves, int(inputs.best["epoch"]))]
 
 
 def latent_plane(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from vaebalance.figures import charts
 from vaebalance.figures.charts import Chart, Curve
-from vaebalance.figures.colours import DISTORTION, INK, RATE, TOTAL
+from vaebalance.figures.colours import DISTORTION, INK, MUTED, RATE, TOTAL, label_colour
 from vaebalance.figures.export import files
 from vaebalance.report.blocks import Charts, Key, Panel, Table
 from vaebalance.report.inputs import Inputs
+from vaebalance.report.tables import as_csv
 from vaebalance.report.words import number
 
+HEADER = ("quantity", "training", "validation")
 NATS = "nats per image"
+OF_EVERY_LOSS = {
+    *("distortion", "rate", "negative_elbo", "alpha", "beta"),
+    *(f"weighted_{part}" for part in ("distortion", "rate", "penalty", "loss")),
+}
 D, R = Curve("distortion", "D", DISTORTION), Curve("rate", "R", RATE)
 
 
 def loss_components(inputs: Inputs) -> Panel:
     """D, R and what the weights made of them, over epochs."""
-    drawn = (*_raw(inputs), *_weighted(inputs), _gradients(inputs), *_weights(inputs))
+    drawn = (
+        *_raw(inputs),
+        *_weighted(inputs),
+        _gradients(inputs),
+        *_components(inputs),
+        *_weights(inputs),
+    )
     legend = (
         Key("line", "validation"),
         Key("line dashed", "training"),
         Key("line dotted", f"best epoch, {_best(inputs)}"),
         Key("dot distortion", "D"),
         *((Key("dot rate", "R"), Key("dot total", "D + R")) if _has_rate(inputs) else ()),
+        *((Key("dot muted", "penalty"),) if _has_penalty(inputs) else ()),
     )
+    numbers = _numbers_at_best(inputs)
+    rows = tuple((name, *(number(value) for value in values)) for name, *values in numbers)
     return Panel(
         "loss",
         "Loss components",
@@ -31,8 +48,11 @@ def loss_components(inputs: Inputs) -> Panel:
         "D, R and D + R are raw and compare between runs of any weights; what is called weighted "
         "was minimised. Where validation turns up while training falls, the model has begun to "
         "memorise. A steep start may be cut off.",
-        (Charts(drawn, legend), _numbers_at_best(inputs)),
-        files("loss_components", drawn, columns=3),
+        (
+            Charts(drawn, legend),
+            Table(f"Numbers of the best epoch, {_best(inputs)}", HEADER, rows, (1, 2), True),
+        ),
+        files("loss_components", drawn, columns=3) | {"best_epoch.csv": as_csv(HEADER, numbers)},
     )
 
 
@@ -52,10 +72,15 @@ def _weighted(inputs: Inputs) -> list[Chart]:
         loss = Curve("weighted_loss", "αD", INK)
         return [_chart(inputs, "weighted_loss", "Weighted loss αD", unit, [loss])]
     terms = [Curve("weighted_distortion", "αD", DISTORTION), Curve("weighted_rate", "βR", RATE)]
-    loss = Curve("weighted_loss", "αD + βR", INK)
+    named = "αD and βR"
+    if _has_penalty(inputs):
+        terms.append(Curve("weighted_penalty", "penalty", MUTED))
+        named = "αD, βR and penalty"
+    sum_of = " + ".join(term.name for term in terms)
+    loss = Curve("weighted_loss", sum_of, INK)
     return [
-        _chart(inputs, "weighted_terms", "Weighted αD and βR", unit, terms),
-        _chart(inputs, "weighted_loss", "Weighted loss αD + βR", unit, [loss]),
+        _chart(inputs, "weighted_terms", f"Weighted {named}", unit, terms),
+        _chart(inputs, "weighted_loss", f"Weighted loss {sum_of}", unit, [loss]),
     ]
 
 
@@ -63,10 +88,27 @@ def _gradients(inputs: Inputs) -> Chart:
     curves = [Curve("gradient_norm/distortion", "αD", DISTORTION)]
     if _has_rate(inputs):
         curves.append(Curve("gradient_norm/rate", "βR", RATE))
-    unit = f"gradient norm of {' and '.join(curve.name for curve in curves)}"
+    if "gradient_norm/penalty" in inputs.history:
+        curves.append(Curve("gradient_norm/penalty", "penalty", MUTED))
+    unit = f"gradient norm of {', '.join(curve.name for curve in curves)}"
     return _chart(
         inputs, "gradient_norms", "How hard each term pulls", unit, curves, logarithmic=True
     )
+
+
+def _components(inputs: Inputs) -> list[Chart]:
+    """What the penalty measures, each by itself, also what costs nothing."""
+    return [
+        _chart(inputs, name, name.replace("_", " ").capitalize(), "part of the penalty", [curve])
+        for k, name in enumerate(penalty_components(inputs.history))
+        for curve in [Curve(name, name.replace("_", " "), label_colour(k))]
+    ]
+
+
+def penalty_components(columns: Iterable[str]) -> list[str]:
+    """The columns of history.csv that are a penalty's own, in their order."""
+    trained = [name.removeprefix("train/") for name in columns if name.startswith("train/")]
+    return [name for name in trained if name not in OF_EVERY_LOSS]
 
 
 def _weights(inputs: Inputs) -> list[Chart]:
@@ -96,12 +138,16 @@ def _best(inputs: Inputs) -> int:
     return int(inputs.best["epoch"])
 
 
+def _has_penalty(inputs: Inputs) -> bool:
+    return "train/weighted_penalty" in inputs.history
+
+
 def _has_rate(inputs: Inputs) -> bool:
     return inputs.model.is_variational
 
 
-def _numbers_at_best(inputs: Inputs) -> Table:
-    """The best epoch's numbers."""
+def _numbers_at_best(inputs: Inputs) -> list[tuple[str, float, float]]:
+    """The best epoch's numbers, of training and of validation."""
     best = inputs.best
     names = {
         "distortion": "D",
@@ -109,20 +155,16 @@ def _numbers_at_best(inputs: Inputs) -> Table:
         "negative_elbo": "D + R",
         "weighted_distortion": "αD",
         "weighted_rate": "βR",
-        "weighted_loss": "αD + βR",
+        "weighted_penalty": "penalty",
+        "weighted_loss": "weighted loss",
         "alpha": "α",
         "beta": "β",
     }
     if not _has_rate(inputs):
         names = {"distortion": "D", "weighted_loss": "αD", "alpha": "α"}
-    rows = [
-        (name, *(number(best[f"{split}/{key}"]) for split in ("train", "validation")))
+    names |= {name: name.replace("_", " ") for name in penalty_components(inputs.history)}
+    return [
+        (name, best[f"train/{key}"], best[f"validation/{key}"])
         for key, name in names.items()
+        if f"train/{key}" in best
     ]
-    return Table(
-        f"Numbers of the best epoch, {_best(inputs)}",
-        ("", "training", "validation"),
-        tuple(rows),
-        numeric=(1, 2),
-        is_folded=True,
-    )

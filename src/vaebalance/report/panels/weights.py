@@ -7,6 +7,7 @@ import math
 from vaebalance.conventions import Scene, translate
 from vaebalance.report.blocks import Block, Panel, Prose, Table
 from vaebalance.report.inputs import Inputs
+from vaebalance.report.tables import as_csv
 from vaebalance.report.words import weight
 
 
@@ -32,10 +33,13 @@ def other_weights(inputs: Inputs) -> Panel:
         "over its pixels; all are averaged over images."
     )
     blocks: list[Block] = [Prose(found.summary)]
+    files = {}
     if found.rows:
         rows = tuple(
             (row.loss, f"{row.weight} = {weight(row.value)}", row.used_by) for row in found.rows
         )
         header = ("they minimise", "this run there", "seen in")
         blocks.append(Table(title, header, rows, numeric=(1,)))
-    return Panel(anchor, short, title, reading, tuple(blocks))
+        values = [(row.loss, row.weight, row.value, row.used_by) for row in found.rows]
+        files = {"conventions.csv": as_csv(("loss", "weight", "value", "seen in"), values)}
+    return Panel(anchor, short, title, reading, tuple(blocks), files)
