@@ -26,8 +26,8 @@ from vaebalance.evaluation.reconstructions import reconstruction_quality
 from vaebalance.evaluation.sections.known_factors import measure_disentanglement
 from vaebalance.evaluation.sections.latent_space import measure_latents
 from vaebalance.evaluation.sections.prior_samples import INCEPTION, OWN, measure_samples
+from vaebalance.evaluation.sections.split import measure_split
 from vaebalance.evaluation.sections.subject import Subject
-from vaebalance.evaluation.sections.test_split import measure_split
 from vaebalance.evaluation.surgery import held_out_marginal_kl
 from vaebalance.evaluation.vocabulary import NATS, SAMPLES, VOCABULARY, Better
 from vaebalance.evaluation.vocabulary import measure as find_measure
@@ -279,8 +279,9 @@ class Metric(AbstractObjective):
     def _has_a_direction(cls, name: str) -> str:
         found = find_measure(name)
         spaces = (OWN, INCEPTION)
-        known = name.count("/") == 1 or name.split("/")[1] in spaces
-        if found is None or found[1] or not known:
+        section, *rest = name.split("/")
+        in_its_place = rest[:-1] in ([[space] for space in spaces] if section == SAMPLES else [[]])
+        if found is None or found[1] or not in_its_place:
             names = [
                 pattern.replace("*", space)
                 for pattern, measure in VOCABULARY.items()

@@ -33,8 +33,11 @@ def edited(text: str, space: str | None = None, **values: str) -> str:
         text, count = re.subn(r"(?m)^  space: .*\n    .*$", f"  space: {space}", text)
         assert count == 1
     for name, value in values.items():
-        text, count = re.subn(rf"(?m)^( *{name}:) +[^#\n]*?( *#|$)", rf"\1 {value}\2", text)
+        start = text.index("\ntune:") if name == "workers" else 0  # section data has one, too
+        pattern = rf"(?m)^( *{name}:) +[^#\n]*?( *#|$)"
+        tail, count = re.subn(pattern, rf"\1 {value}\2", text[start:])
         assert count == 1, name
+        text = text[:start] + tail
     return text
 
 

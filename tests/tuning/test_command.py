@@ -215,7 +215,7 @@ def test_after_promotion_the_study_goes_on(project, whole):
     assert trials[0].point == {BETA: 1.0}
     parent, nested = runs_of(folder, "whole")
     assert len(nested) == 5
-    assert parent.data.params["tune.space.balance.beta.low"] == "0.05"
+    assert parent.data.params["tune.space.balance.beta.low"] == "0.01"
 
 
 def test_sigkill_in_a_training_then_again_ends_as_never_killed(project):
@@ -330,7 +330,7 @@ def test_a_frontier_is_found_drawn_and_promoted(project, capsys):
     assert [t.values for t in trials] == [
         (t.results["distortion"], t.results["rate"]) for t in trials
     ]
-    assert {t.point[BETA] for t in trials} >= {0.05, 20.0, 1.0}
+    assert {t.point[BETA] for t in trials} >= {0.01, 10.0, 1.0}
     parent, _ = runs_of(folder, "frontier")
     found = parent.data.metrics
     reference = (found["frontier/reference_distortion"], found["frontier/reference_rate"])

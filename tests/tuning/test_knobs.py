@@ -26,7 +26,7 @@ LOG = {"low": 0.05, "high": 20.0, "log": True}
 
 def test_the_shipped_space_is_log_beta_and_starts_where_params_are(settings):
     space = search_space(settings)
-    assert space == Space((Range("balance.beta", 0.05, 20.0, log=True),))
+    assert space == Space((Range("balance.beta", 0.01, 10.0, log=True),))
     assert current_point(settings, space) == {"balance.beta": 1.0}
 
 
@@ -131,7 +131,7 @@ def test_a_target_is_a_knob_like_any_other(settings):
 
 
 def test_a_point_out_of_range_is_no_start(settings):
-    far = settings.replace(balance=Fixed(alpha=1.0, beta=0.01))
+    far = settings.replace(balance=Fixed(alpha=1.0, beta=0.001))
     assert current_point(far, search_space(far)) is None
 
 

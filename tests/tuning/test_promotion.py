@@ -129,7 +129,7 @@ def test_the_reasons_for_another():
 def test_the_edge_of_what_was_tried_is_warned_of(weight, side):
     trials = [*TRIALS[:3], trial(5, weight, 1.0)]
     text = explain(trials[-1], trials, SPACE, ELBO)
-    assert f"warning: β is at the {side} edge of what was tried" in text
+    assert f"warning: β of the best, trial 5, is at the {side} edge of what was tried" in text
     assert f"move {side} of tune.space.balance.beta" in text
 
 

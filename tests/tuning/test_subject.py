@@ -74,8 +74,8 @@ def test_the_weight_and_what_changes_no_number_are_no_part_of_it(settings, datas
         ("balance", {"alpha": 2.0}, r"balance\.alpha: 1\.0 in the study, 2\.0 now"),
         (
             "tune",
-            {"space": {"balance.beta": {"low": 0.01, "high": 20.0, "log": True}}},
-            r"tune\.space\.balance\.beta\.low: 0\.05 in the study, 0\.01 now",
+            {"space": {"balance.beta": {"low": 0.02, "high": 10.0, "log": True}}},
+            r"tune\.space\.balance\.beta\.low: 0\.01 in the study, 0\.02 now",
         ),
         (
             "tune",

@@ -74,10 +74,13 @@ def _records(trials: Sequence[Trial], objective: AbstractObjective) -> Records:
     ]
 
 
-def _state() -> alt.Color:
+def _state(records: Records) -> alt.Color:
+    """The colour of a record's state; the legend has those that there are."""
     import altair as alt
 
-    scale = alt.Scale(domain=list(STATES), range=list(STATES.values()))
+    present = {record["state"] for record in records}
+    shown = {name: colour for name, colour in STATES.items() if name in present}
+    scale = alt.Scale(domain=list(shown), range=list(shown.values()))
     return alt.Color("state:N", title=None, scale=scale)
 
 
@@ -116,7 +119,9 @@ def _plane(
     points = (
         alt.Chart(alt.InlineData(values=records))
         .mark_point(filled=True, opacity=1, size=60)
-        .encode(x=x, y=y, color=_state(), tooltip=["trial:Q", "knobs:N", "D:Q", "R:Q", "state:N"])
+        .encode(
+            x=x, y=y, color=_state(records), tooltip=["trial:Q", "knobs:N", "D:Q", "R:Q", "state:N"]
+        )
     )
     return alt.layer(stairs, points, title=title).properties(width=480, height=380)
 
@@ -146,7 +151,7 @@ def _history(
         y=alt.Y("best:Q", title=title, scale=near)
     )
     points = base.mark_point(filled=True, opacity=1, size=45).encode(
-        y=alt.Y("value:Q", title=title, scale=near), color=_state()
+        y=alt.Y("value:Q", title=title, scale=near), color=_state(rows)
     )
     return alt.layer(line, points, title="history").properties(**SIZE)
 
@@ -186,7 +191,7 @@ def _slice(
         .encode(
             x=x,
             y=alt.Y("value:Q", title=_axis_title(goal), scale=alt.Scale(zero=False)),
-            color=_state(),
+            color=_state(rows),
             tooltip=["trial:Q", "knob:N", "value:Q", "state:N"],
         )
         .properties(**SIZE)

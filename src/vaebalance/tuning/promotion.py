@@ -106,8 +106,10 @@ def explain(
         *why(trial, trials, space, objective),
         *_of_frontier(trials, reference),
         f"searched: {'; '.join(map(str, space.dimensions))}",
-        *(_warn_of_edge(trial, trials, space) if trial == chosen(trials, objective) else []),
     ]
+    if trial == chosen(trials, objective):  # else the reader has a reason of his own
+        best = trial if is_frontier else ranking(trials, objective)[0]
+        lines += _warn_of_edge(best, trials, space)
     return "\n".join(lines)
 
 
@@ -202,9 +204,9 @@ def _warn_of_edge(best: Trial, trials: Sequence[Trial], space: Space) -> Iterato
         else:
             continue
         yield (
-            f"warning: {space.names[knob]} is at the {side} edge of what was tried, so the optimum "
-            f"may lie beyond. Try more trials, or move {side} of tune.space.{knob} and begin "
-            "another study by a new name in tune.study."
+            f"warning: {space.names[knob]} of the best, trial {best.number}, is at the {side} edge "
+            "of what was tried, so the optimum may lie beyond. Try more trials, or move "
+            f"{side} of tune.space.{knob} and begin another study by a new name in tune.study."
         )
 
 

@@ -108,7 +108,7 @@ class Screen:
         self._current: dict[int, str] = {}  # trial -> how far it is
         self._waiting = ""
         self._ended = 0
-        self._began = time.perf_counter()
+        self._began: float | None = None  # when the first trial did
         self._live = Live(console=console, transient=True, get_renderable=self.render)
 
     def __enter__(self) -> Self:
@@ -127,6 +127,7 @@ class Screen:
     def started(self, trial: Trial) -> None:
         """See `search.Listener`."""
         self._waiting = ""
+        self._began = self._began or time.perf_counter()
         self._current[trial.number] = ""
         if all(trial.number != known.number for known in self._trials):
             self._trials = [*self._trials, trial]
@@ -184,7 +185,7 @@ class Screen:
         finished = sum(trial.state == "finished" for trial in self._trials)
         left = self._wanted - finished
         text = f"{finished} of {self._wanted} finished"
-        if left <= 0 or not self._ended:
+        if left <= 0 or not self._ended or self._began is None:
             return text
         each = (time.perf_counter() - self._began) / self._ended
         return f"{text}, about {duration(each * left)} left"

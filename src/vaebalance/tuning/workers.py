@@ -3,8 +3,9 @@
 They share the study on disk as any processes do (see `search`), so that a worker that is killed
 costs no more than its epochs: another one runs its trial again. Threads are divided among them, and
 the prepared tensors are mapped from one file. The parent hears of epochs through a pipe each, which
-no two share: a worker that dies while it writes leaves no lock behind. One whose parent is gone
-finds its pipe broken, and stops.
+no two share: a worker that dies while it writes leaves no lock behind. One whose parent has closed
+the pipe, or is gone, finds it broken when it next says something, and stops there: an exception out
+of a signal could strike anywhere, and be lost in a destructor.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from types import FrameType
 from typing import Literal, NamedTuple
 
 import torch
@@ -30,6 +30,7 @@ STOPPED = 130  # exit status: stopped by a person
 FAILED = 1  # exit status: an exception, whose traceback was printed
 REFUSED = 2  # exit status: a UserError, which was told
 JOIN_SECONDS = 30.0
+"""For a worker to come to the end of its epoch; its trial is run again anyway."""
 
 
 class Message(NamedTuple):
@@ -71,7 +72,7 @@ class Reporter:
         """Send a message.
 
         Raises:
-            KeyboardInterrupt: the parent is gone, and nobody waits for the study.
+            KeyboardInterrupt: the parent is gone, or wants the worker to stop.
         """
         try:
             self._connection.send(message)
@@ -106,7 +107,7 @@ def working(count: int, work: Work, folder: Path) -> Iterator[list[Worker]]:
         yield workers
     finally:
         for worker in workers:
-            worker.process.terminate()  # a KeyboardInterrupt there, see _run
+            worker.connection.close()
         for worker in workers:
             worker.process.join(JOIN_SECONDS)
             if worker.process.is_alive():
@@ -150,9 +151,7 @@ def listen(workers: Sequence[Worker]) -> Iterator[tuple[Worker, Message | None]]
 
 def _run(work: Work, folder: Path, connection: Connection, threads: int) -> None:
     """The life of a worker."""
-    # Ctrl-C reaches all processes of a terminal; the parent's signal is the one that counts.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the parent to answer
     torch.set_num_threads(threads)
     reporter = Reporter(connection)
     try:
@@ -162,8 +161,3 @@ def _run(work: Work, folder: Path, connection: Connection, threads: int) -> None
         raise SystemExit(REFUSED) from None
     except KeyboardInterrupt:
         raise SystemExit(STOPPED) from None
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: the run is being closed
-    raise KeyboardInterrupt
