@@ -1,6 +1,6 @@
 """The study (no DVC stage): params.yaml + data/prepared -> studies/<name>, nested MLflow runs.
 
-`--promote best` writes the weight it found into params.yaml.
+`--promote best` writes the values it found into params.yaml.
 """
 
 from vaebalance.errors import run_stage
