@@ -82,8 +82,8 @@ class TotalCorrelation(AbstractPenalty):
     weight: float = Field(gt=0)
     """Of the total correlation, on top of the β that it bears as a part of the rate."""
     estimator: Literal["stratified", "minibatch_weighted"] = "stratified"
-    """stratified: q̂(z) is unbiased, whatever B. minibatch_weighted: too low, by a factor up to B
-    where posteriors hardly overlap, so that log q̂ is off by up to ln B."""
+    """stratified: q̂(z) is unbiased, whatever B. minibatch_weighted: too low, by a factor from B,
+    where posteriors do not overlap, to N, where all are alike; this is the published estimate."""
 
     def measure(self, codes: Codes) -> Components:
         """index_code_mi, total_correlation, dimension_wise_kl."""
