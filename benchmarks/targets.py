@@ -19,9 +19,8 @@ from torch import Tensor
 
 from vaebalance.data import Dataset
 from vaebalance.evaluation import elbo_parts, measured_images
-from vaebalance.evaluation.calibration import calibrated_sigma, with_likelihood
+from vaebalance.evaluation.calibration import calibrate
 from vaebalance.experiment import Training
-from vaebalance.likelihoods import Gaussian
 
 BERNOULLI = {"likelihood": {"kind": "bernoulli"}}
 DISTORTIONS, RATES = (80.0, 100.0, 130.0), (15.0, 25.0, 40.0)
@@ -129,16 +128,11 @@ def bounds(
     model.load_state_dict(training.best_weights)
     model.eval()
     cost = {"batch_size": 4096, "seed": 0}
-    sigma = calibrated_sigma(model, measured_images(dataset, "validation", 0), **cost)
+    gaussian = calibrate(model, measured_images(dataset, "validation", 0), **cost)
     test = measured_images(dataset, "test", 0)
-    refitted = elbo_parts(with_likelihood_of(model, sigma), test, samples=4, **cost)
+    refitted = elbo_parts(model, test, samples=4, score=gaussian, **cost)
     own = elbo_parts(model, test, samples=4, **cost)
     return own.negative_elbo, refitted.negative_elbo, seconds
-
-
-def with_likelihood_of(model: Any, sigma: float) -> Any:
-    """The model scored by a Gaussian of σ about its reconstructions."""
-    return with_likelihood(model, Gaussian(sigma=sigma))
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from vaebalance.elbo import elbo_terms
 from vaebalance.likelihoods import Bernoulli
 from vaebalance.model import VAE, ModelSpec
 from vaebalance.networks import Mlp
-from vaebalance.penalties import DipVae, Mmd, NoPenalty, Penalty, TotalCorrelation
+from vaebalance.penalties import Codes, DipVae, Mmd, NoPenalty, Penalty, TotalCorrelation
 from vaebalance.training import Learner, train_step
 
 MEMBERS = get_args(get_args(Penalty)[0])
@@ -47,7 +47,7 @@ def measure(penalty, posterior=None, z=None, images=IMAGES):
     posterior = posterior or make_posterior()
     torch.manual_seed(1)
     prior = normal(*(value(posterior.event_shape) for value in (torch.zeros, torch.ones)))
-    return penalty.measure(posterior, posterior.rsample() if z is None else z, prior, images)
+    return penalty.measure(Codes(posterior, posterior.rsample() if z is None else z, prior, images))
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.__name__)
@@ -74,7 +74,7 @@ class TestConformance:
             posterior = normal(mean, log_std.exp())
             prior = normal(torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64))
             z = mean + noise * log_std.exp()
-            components = penalty.measure(posterior, z, prior, IMAGES)
+            components = penalty.measure(Codes(posterior, z, prior, IMAGES))
             return torch.as_tensor(penalty.weighted(components)) + 0 * mean.sum()
 
         assert torch.autograd.gradcheck(
@@ -97,7 +97,7 @@ class TestConformance:
         )
 
         def alone(mean, std):
-            return penalty.measure(normal(mean, std), mean, PRIOR, IMAGES)
+            return penalty.measure(Codes(normal(mean, std), mean, PRIOR, IMAGES))
 
         together = torch.vmap(alone, randomness="same")
         torch.manual_seed(0)
@@ -188,7 +188,7 @@ class TestTotalCorrelation:
         model = VAE(spec, Bernoulli(), (1, 4, 4))
         terms = elbo_terms(model, torch.rand(6, 1, 4, 4))
         penalty = TotalCorrelation(weight=5.0, estimator="minibatch_weighted")
-        ours = penalty.measure(terms.posterior, terms.z, model.prior, IMAGES)
+        ours = penalty.measure(Codes(terms.posterior, terms.z, model.prior, IMAGES))
         sampled_rate = (terms.posterior.log_prob(terms.z) - model.prior.log_prob(terms.z)).mean()
         loss = terms.distortion.mean() + sampled_rate + penalty.weighted(ours)
         q = terms.posterior.base_dist
@@ -241,7 +241,7 @@ class TestMmd:
         penalty = Mmd(weight=1.0, bandwidth=0.7)
         z = make_posterior(6).mean
         torch.manual_seed(1)
-        found = penalty.measure(make_posterior(6), z, PRIOR, IMAGES)["mmd"]
+        found = penalty.measure(Codes(make_posterior(6), z, PRIOR, IMAGES))["mmd"]
         torch.manual_seed(1)
         drawn = PRIOR.sample((6,))
 
@@ -259,11 +259,11 @@ class TestMmd:
         torch.manual_seed(0)
         penalty, posterior = Mmd(weight=1.0), make_posterior(200)
         alike = [
-            float(penalty.measure(posterior, PRIOR.sample((200,)), PRIOR, IMAGES)["mmd"])
+            float(penalty.measure(Codes(posterior, PRIOR.sample((200,)), PRIOR, IMAGES))["mmd"])
             for _ in range(30)
         ]
         assert abs(np.mean(alike)) < 3 * np.std(alike) / math.sqrt(30) + 1e-4
-        apart = penalty.measure(posterior, PRIOR.sample((200,)) + 1.0, PRIOR, IMAGES)["mmd"]
+        apart = penalty.measure(Codes(posterior, PRIOR.sample((200,)) + 1.0, PRIOR, IMAGES))["mmd"]
         assert float(apart) > 20 * np.std(alike)
 
 

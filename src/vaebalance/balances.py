@@ -509,7 +509,7 @@ class ControlVae(AbstractBalance):
     """Integral gain: how much β moves in a step, per nat of error.
 
     (Papers have 1e-4 for photographs and 1e-3 for dSprites. With 1e-4, MNIST was 23% off a target
-    of 15 nats after 2,400 steps; with 1e-3 it held targets from 15 to 40 after 1,500.)
+    of 15 nats after 2,100 steps; with 1e-3 it held targets from 15 to 40 after 1,400.)
     """
     beta_min: float = Field(default=0.0, ge=0)
     """Least β."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -25,25 +25,21 @@ from vaebalance.specs import Spec
 Components = dict[str, Tensor]  # name -> []
 
 
+class Codes(NamedTuple):
+    """What a penalty may know of a batch."""
+
+    posterior: Independent[Distribution]  # q(z|x), batch [B], event [Z]
+    z: Tensor  # [B, Z], a sample of it
+    prior: Independent[Distribution]  # p(z), event [Z]
+    images: int  # N, of the set that the batch was drawn from
+
+
 class AbstractPenalty(Spec, ABC):
     """A charge on q(z|x) of a batch."""
 
     @abstractmethod
-    def measure(
-        self,
-        posterior: Independent[Distribution],
-        z: Tensor,
-        prior: Independent[Distribution],
-        images: int,
-    ) -> Components:
-        """The components, [] each.
-
-        Args:
-            posterior: q(z|x), batch [B], event [Z].
-            z: its samples [B, Z].
-            prior: p(z), event [Z].
-            images: N, of the set that the batch was drawn from.
-        """
+    def measure(self, codes: Codes) -> Components:
+        """The components, [] each."""
 
     @abstractmethod
     def coefficients(self) -> Mapping[str, float]:
@@ -64,13 +60,7 @@ class NoPenalty(AbstractPenalty):
 
     kind: Literal["none"] = "none"
 
-    def measure(
-        self,
-        posterior: Independent[Distribution],
-        z: Tensor,
-        prior: Independent[Distribution],
-        images: int,
-    ) -> Components:
+    def measure(self, codes: Codes) -> Components:
         """No components."""
         return {}
 
@@ -92,17 +82,12 @@ class TotalCorrelation(AbstractPenalty):
     weight: float = Field(gt=0)
     """Of the total correlation, on top of the β that it bears as a part of the rate."""
     estimator: Literal["stratified", "minibatch_weighted"] = "stratified"
-    """stratified: q̂(z) is unbiased, whatever B. minibatch_weighted: too low, by a factor up to B
-    where posteriors hardly overlap, so that log q̂ is off by up to ln B."""
+    """stratified: q̂(z) is unbiased, whatever B. minibatch_weighted: too low, by a factor from B,
+    where posteriors do not overlap, to N, where all are alike; this is the published estimate."""
 
-    def measure(
-        self,
-        posterior: Independent[Distribution],
-        z: Tensor,
-        prior: Independent[Distribution],
-        images: int,
-    ) -> Components:
+    def measure(self, codes: Codes) -> Components:
         """index_code_mi, total_correlation, dimension_wise_kl."""
+        posterior, z, prior, images = codes
         by_latent = posterior.base_dist.log_prob(z[:, None])  # [B, B, Z]: log q(z_ij | x_m)
         log_weights = self.log_weights(len(z), images).to(z)
         log_aggregate = torch.logsumexp(by_latent.sum(-1) + log_weights, 1)  # [B]
@@ -162,20 +147,15 @@ class DipVae(AbstractPenalty):
     diagonal: float | None = Field(default=None, ge=0)
     """λ_d, of the variances' squared distance from 1; null: 10·weight for i, weight for ii."""
 
-    def measure(
-        self,
-        posterior: Independent[Distribution],
-        z: Tensor,
-        prior: Independent[Distribution],
-        images: int,
-    ) -> Components:
+    def measure(self, codes: Codes) -> Components:
         """covariance: Σ_{i≠j} C_ij²; variance: Σ_i (C_ii − 1)²."""
-        centred = posterior.mean - posterior.mean.mean(0)
+        mean = codes.posterior.mean
+        centred = mean - mean.mean(0)
         covariance = centred.T @ centred / len(centred)  # [Z, Z]
         variances = covariance.diagonal()
         off_diagonal = covariance.square().sum() - variances.square().sum()
         if self.variant == "ii":
-            variances = variances + posterior.variance.mean(0)
+            variances = variances + codes.posterior.variance.mean(0)
         return {"covariance": off_diagonal, "variance": (variances - 1).square().sum()}
 
     def coefficients(self) -> Mapping[str, float]:
@@ -202,15 +182,10 @@ class Mmd(AbstractPenalty):
     """Length of the kernel in units of the prior's standard deviation."""
     scales: ClassVar[tuple[float, ...]] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
-    def measure(
-        self,
-        posterior: Independent[Distribution],
-        z: Tensor,
-        prior: Independent[Distribution],
-        images: int,
-    ) -> Components:
+    def measure(self, codes: Codes) -> Components:
         """The squared discrepancy of z from as many draws of the prior: mmd."""
-        drawn = prior.sample(torch.Size([len(z)]))
+        z = codes.z
+        drawn = codes.prior.sample(torch.Size([len(z)]))
         pairs = max(1, len(z) * (len(z) - 1))  # a batch of one has none
         own = (self._without_diagonal(z) + self._without_diagonal(drawn)) / pairs
         return {"mmd": own - 2 * self._kernel(z, drawn).mean()}

@@ -27,7 +27,7 @@ from vaebalance.elbo import ElboTerms, Weights, elbo_terms, weighted_loss, weigh
 from vaebalance.epochs import EpochReport, GradientNorms, Pulse, SplitReport, Vitals
 from vaebalance.errors import UserError
 from vaebalance.model import VAE
-from vaebalance.penalties import AbstractPenalty, Components, NoPenalty
+from vaebalance.penalties import AbstractPenalty, Codes, Components, NoPenalty
 from vaebalance.randomness import derive_seed, forked
 from vaebalance.specs import Spec
 from vaebalance.tally import NonFiniteBatch, Tally, vital_sums, vitals
@@ -118,7 +118,7 @@ def penalty_components(learner: Learner, terms: ElboTerms, images: int) -> Compo
     """What the learner's penalty measures of a batch, [] each."""
     assert terms.posterior is not None  # `elbo_terms` gives both
     assert terms.z is not None
-    return learner.penalty.measure(terms.posterior, terms.z, learner.model.prior, images)
+    return learner.penalty.measure(Codes(terms.posterior, terms.z, learner.model.prior, images))
 
 
 def steps_per_epoch(images: int, spec: TrainSpec) -> int:
