@@ -93,8 +93,10 @@ class TuneSpec(Spec):
     """Path of a knob, as balance.beta, to the values that the study may try."""
     sampler: Literal["gp", "tpe", "quasi_random"]
     """gp: Gaussian process; tpe: tree-structured Parzen estimator; quasi_random: evenly spread."""
+    pruner: Literal["none", "halving"]
+    """halving: stop a trial after 1/9 or 1/3 of its epochs if too many others do better there."""
     trials: int = Field(ge=1)
-    """Finished trials that the study shall have."""
+    """Trials that the study shall have, finished or pruned."""
     workers: int = Field(ge=1, le=256)
     """Processes that train at once, which share the cores."""
 

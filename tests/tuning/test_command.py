@@ -346,6 +346,32 @@ def test_a_frontier_is_found_drawn_and_promoted(project, capsys):
     assert load(TrainSettings).balance.beta == trials[number].point[BETA]
 
 
+def test_pruned_trials_are_stopped_and_the_others_are_as_without(project, capsys):
+    asked = {"objective": "{kind: negative_elbo}", "sampler": "quasi_random", "epochs": "4"}
+    folder = project(study="unpruned", **asked)
+    run(RUN)
+    project(study="pruned", pruner="halving", **asked)
+    capsys.readouterr()
+    run(RUN)
+    said = capsys.readouterr().out
+    without = {trial.number: trial for trial in trials_of(folder, "unpruned")}
+    stopped = []
+    for trial in trials_of(folder, "pruned"):
+        assert trial.point == without[trial.number].point
+        if trial.state == "pruned":
+            stopped.append(trial.number)
+            assert f"pruned after epoch {max(trial.rungs)}" in said
+        else:
+            assert trial.values == without[trial.number].values
+    assert stopped
+    assert f"{4 - len(stopped)} finished, {len(stopped)} stopped early" in said
+    _, runs = runs_of(folder, "pruned")
+    assert [number for number, r in enumerate(runs) if r.info.status == "KILLED"] == stopped
+    with (folder / "studies" / "pruned" / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["trial"]) for row in rows if row["pruned_at"]] == stopped
+
+
 def test_what_could_not_be_written_back_is_refused_before_any_trial(project):
     """params.yaml leaves the knob to its default."""
     folder = project(

@@ -7,6 +7,7 @@ import pytest
 
 from vaebalance.tuning.frontier import hypervolume
 from vaebalance.tuning.journal import Trial
+from vaebalance.tuning.pruning import Reading
 from vaebalance.tuning.space import Choices, Range, Space
 from vaebalance.tuning.suggestions import STARTUP, startup, suggest
 
@@ -81,6 +82,17 @@ def test_a_diverged_weight_counts_as_the_worst():
         history.append(trial(number, {BETA: weight}, values, state))
         tried.append(state)
     assert "finished" in tried
+
+
+def test_a_pruned_weight_counts_as_what_was_last_said_of_it():
+    history = [finished(i, RANGE.at(i / 9)) for i in range(9)]
+    there = {BETA: RANGE.at(0.55)}
+    said = {1: Reading((150.0,)), 3: Reading((valley(there[BETA]),))}
+    pruned = Trial(9, there, "pruned", None, None, {}, "w", said)
+    as_finished = trial(9, there, said[3].values)
+    assert suggest("gp", SPACE, [*history, pruned], 0, 10) == suggest(
+        "gp", SPACE, [*history, as_finished], 0, 10
+    )
 
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe"])

@@ -8,6 +8,7 @@ subject       the settings and data that a study is about, which must stay as th
 journal       the study on disk
 presence      which processes are still at work on it, however the others ended
 suggestions   the next point: a function of the trials before it and the seed
+pruning       when a trial is beaten early enough to be stopped
 search        trials until the study has enough; resumable, and shared by several processes
 workers       several processes on one study, which the parent shows and stops
 objective     a point -> a trained model's numbers, by `vaebalance.objectives`

@@ -26,9 +26,10 @@ from vaebalance.tuning.knobs import current_point, samples_of, search_space
 from vaebalance.tuning.objective import OnEpoch, tracked_objective
 from vaebalance.tuning.presence import is_present
 from vaebalance.tuning.promotion import choose, edited, explain, write_values
+from vaebalance.tuning.pruning import PrunedError
 from vaebalance.tuning.publication import FIGURES, TABLE, publish
 from vaebalance.tuning.screen import Screen, View, describe_goals, make_console, make_table
-from vaebalance.tuning.search import Listener, Plan, is_complete, search
+from vaebalance.tuning.search import ENDED, Listener, Plan, is_complete, judge, search
 from vaebalance.tuning.space import Space
 from vaebalance.tuning.subject import (
     Subject,
@@ -109,11 +110,10 @@ def run_study(settings: Settings, folder: Path, console: Console) -> None:
     if is_enough:
         _say(
             console,
-            f"the study {journal.name!r} has its {plan.trials} finished trials; raise tune.trials "
-            "for more.",
+            f"the study {journal.name!r} has its {plan.trials} trials; raise tune.trials for more.",
         )
     screen = Screen(console, _view(journal), _title(journal), plan.trials, settings.train.epochs)
-    with tracking.study(journal.name, study.subject) as tracker:
+    with tracking.study(journal.name, study.subject, (PrunedError,)) as tracker:
         try:
             with screen:
                 if settings.tune.workers == 1 or is_enough:
@@ -175,10 +175,16 @@ def _train_trials(
     on_epoch: OnEpoch,
 ) -> None:
     """Run trials in this process."""
+    journal, plan = study.journal, study.plan
     objective = tracked_objective(
-        settings, open_prepared(settings), tracker, fingerprint(study.subject), on_epoch
+        settings,
+        open_prepared(settings),
+        tracker,
+        fingerprint(study.subject),
+        on_epoch,
+        judge(journal, plan.better),
     )
-    search(study.journal, study.plan, objective, listener)
+    search(journal, plan, objective, listener)
 
 
 def work(folder: Path, reporter: Reporter) -> None:
@@ -186,7 +192,7 @@ def work(folder: Path, reporter: Reporter) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     settings = load(Settings)
     study = begin(settings, folder)
-    with tracking.study(study.journal.name, study.subject) as tracker:
+    with tracking.study(study.journal.name, study.subject, (PrunedError,)) as tracker:
         _train_trials(settings, study, tracker, reporter, reporter.epoch)
 
 
@@ -214,9 +220,9 @@ def promote(settings: Settings, journal: Journal, choice: Choice, console: Conso
     trials, objective = journal.trials(), objective_of(journal)
     trial = choose(trials, choice, objective)
     _say(console, explain(trial, trials, space, objective, reference_of(journal)))
-    finished = sum(other.state == "finished" for other in trials)
-    if finished < settings.tune.trials:
-        _say(console, f"note: only {finished} of {settings.tune.trials} trials are finished.")
+    ended = sum(other.state in ENDED for other in trials)
+    if ended < settings.tune.trials:
+        _say(console, f"note: only {ended} of {settings.tune.trials} trials have ended.")
     diff = write_values(PARAMS, settings, trial.point)
     journal.note(PROMOTED, _promotion(trial))
     _say(console, diff or f"{PARAMS} has these values already.")
@@ -258,6 +264,7 @@ def _show(settings: Settings, journal: Journal, console: Console) -> None:
         f"{count} {word}"
         for state, word in (
             ("finished", "finished"),
+            ("pruned", "stopped early"),
             ("diverged", "diverged"),
             ("running", "not yet finished"),
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from vaebalance.errors import UserError
 from vaebalance.evaluation.vocabulary import Better
+from vaebalance.tuning.pruning import Reading
 from vaebalance.tuning.space import Choices, Dimension, Point, Space
 
 FILE = "study.journal"
@@ -35,10 +36,14 @@ LOCKS = "locks"
 SUBJECT = "subject"
 WORKER = "worker"
 REASON = "reason"
+RUNG = "rung "  # and the epoch: what the objective said then
 VIOLATION = "violation"
 CONSTRAINT = f"constraints:{VIOLATION}"  # where Optuna's samplers and dashboard look for it
 
 DIRECTIONS = {"lower": StudyDirection.MINIMIZE, "higher": StudyDirection.MAXIMIZE}
+
+
+State = Literal["running", "finished", "pruned", "diverged"]
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,12 @@ class Trial:
 
     number: int  # from 0
     point: Point
-    state: Literal["running", "finished", "diverged"]
+    state: State
     values: tuple[float, ...] | None  # one for each goal, once finished
     violation: float | None  # ≤ 0 where the objective's target is met; None: it has none
     results: Mapping[str, Any]  # distortion, rate, … once finished; a reason once diverged
     worker: str  # who runs it, or ran it last
+    rungs: Mapping[int, Reading] = field(default_factory=dict)  # epoch -> what was said of it there
 
 
 class Journal:
@@ -138,6 +144,17 @@ class Journal:
             self._storage.set_trial_system_attr(self._id(trial.number), CONSTRAINT, violation)
         self._study.tell(trial.number, list(values))
 
+    def read(self, trial: Trial, epoch: int, reading: Reading) -> None:
+        """The objective said this of the trial after so many epochs."""
+        if len(reading.values) == 1:  # Optuna's dashboard draws these, and refuses several
+            number, (value,) = trial.number, reading.values
+            self._storage.set_trial_intermediate_value(self._id(number), epoch, value)
+        self._set(trial.number, {f"{RUNG}{epoch}": reading})
+
+    def prune(self, trial: Trial) -> None:
+        """The trial was stopped, since others do better; it has readings but no value."""
+        self._study.tell(trial.number, state=TrialState.PRUNED)
+
     def diverge(self, trial: Trial, reason: str) -> None:
         """The trial has no value, and another attempt would have none."""
         self._set(trial.number, {REASON: reason})
@@ -200,18 +217,26 @@ def _drop_half_a_line(path: Path, writing: FlockedJournal) -> None:
 
 
 def _plain(trial: FrozenTrial) -> Trial:
-    states: dict[TrialState, Literal["running", "finished", "diverged"]] = {
+    states: dict[TrialState, State] = {
         TrialState.RUNNING: "running",
         TrialState.COMPLETE: "finished",
+        TrialState.PRUNED: "pruned",
         TrialState.FAIL: "diverged",
     }
-    results = {key: value for key, value in trial.user_attrs.items() if key != WORKER}
+    state, notes = states[trial.state], trial.user_attrs
+    readings = {
+        int(key.removeprefix(RUNG)): Reading(tuple(note[0]), note[1])
+        for key, note in notes.items()
+        if key.startswith(RUNG)
+    }
+    results = {k: v for k, v in notes.items() if k != WORKER and not k.startswith(RUNG)}
     return Trial(
         trial.number,
         dict(trial.params),
-        states[trial.state],
-        None if trial.values is None else tuple(trial.values),
+        state,
+        tuple(trial.values) if trial.values is not None and state == "finished" else None,
         trial.constraints.get(VIOLATION),
         results,
-        trial.user_attrs[WORKER],
+        notes[WORKER],
+        dict(sorted(readings.items())),
     )

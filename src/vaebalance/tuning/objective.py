@@ -5,29 +5,36 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from copy import deepcopy
 
 import torch
 
 from vaebalance.data import Dataset
 from vaebalance.epochs import EpochReport
 from vaebalance.experiment import Training, summary
-from vaebalance.objectives import Trained
+from vaebalance.objectives import Measurement, Trained
 from vaebalance.settings import Settings
 from vaebalance.tracking import StudyTracker
 from vaebalance.tracking.points import flatten
 from vaebalance.training import NonFiniteError
 from vaebalance.tuning.journal import Trial
 from vaebalance.tuning.knobs import with_values
+from vaebalance.tuning.pruning import PrunedError, Reading, rungs
 from vaebalance.tuning.search import Outcome
 from vaebalance.tuning.space import Point
 from vaebalance.verdicts import names
 
 OnEpoch = Callable[[int, EpochReport], None]
 """Told the trial's number, and of each epoch."""
+IsToStop = Callable[[Trial, int, Reading], bool]
+"""Asked after some epochs whether the trial is to stop there."""
 
 
 def train_point(
-    settings: Settings, dataset: Dataset, point: Point, on_epoch: Callable[[EpochReport], None]
+    settings: Settings,
+    dataset: Dataset,
+    point: Point,
+    on_epoch: Callable[[Training, EpochReport], None],
 ) -> Training:
     """Train with the values of `point`.
 
@@ -37,8 +44,25 @@ def train_point(
     training = Training(with_values(settings, point), dataset)
     for report in training:
         if isinstance(report, EpochReport):
-            on_epoch(report)
+            on_epoch(training, report)
     return training
+
+
+def ask(settings: Settings, dataset: Dataset, training: Training) -> Measurement:
+    """What the objective says of the best epoch so far; the training may go on afterwards.
+
+    Raises:
+        NonFiniteError: a number is NaN or infinite.
+    """
+    model = deepcopy(training.learner.model)
+    model.load_state_dict(training.best_weights)
+    model.eval()
+    objective, validation = settings.tune.objective, training.best.validation
+    found = objective.measure(Trained(model, validation, dataset, settings.evaluate, settings.seed))
+    for goal, value in zip(objective.goals, found.values, strict=True):
+        if not math.isfinite(value):
+            raise NonFiniteError(f"the {goal.name} of the trained model is {value}.")
+    return found
 
 
 def measured(settings: Settings, dataset: Dataset, training: Training) -> Outcome:
@@ -47,16 +71,8 @@ def measured(settings: Settings, dataset: Dataset, training: Training) -> Outcom
     Raises:
         NonFiniteError: a number is NaN or infinite.
     """
-    best, model = training.best, training.learner.model
-    model.load_state_dict(training.best_weights)
-    model.eval()
-    objective = settings.tune.objective
-    found = objective.measure(
-        Trained(model, best.validation, dataset, settings.evaluate, settings.seed)
-    )
-    for goal, value in zip(objective.goals, found.values, strict=True):
-        if not math.isfinite(value):
-            raise NonFiniteError(f"the {goal.name} of the trained model is {value}.")
+    best, objective = training.best, settings.tune.objective
+    found = ask(settings, dataset, training)
     results = {
         **{goal.key: value for goal, value in zip(objective.goals, found.values, strict=True)},
         **found.results,
@@ -78,20 +94,28 @@ def tracked_objective(
     tracker: StudyTracker,
     fingerprint: str,
     on_epoch: OnEpoch,
+    is_to_stop: IsToStop,
 ) -> Callable[[Trial], Outcome]:
     """`measured`, each trial a nested MLflow run, which a trial that runs again continues.
 
-    The run has the metrics of the train stage's run, under the same names.
+    The run has the metrics of the train stage's run, under the same names. The objective raises
+    `PrunedError` where a trial is to stop early.
     """
+    judged = rungs(settings.train.epochs) if settings.tune.pruner == "halving" else ()
     study = {"name": tracker.name, "fingerprint": fingerprint}
 
     def objective(trial: Trial) -> Outcome:
         started = time.perf_counter()
         with tracker.trial(trial.number, {**trial.point, "study": study}) as run:
 
-            def report_epoch(report: EpochReport) -> None:
+            def report_epoch(training: Training, report: EpochReport) -> None:
                 run.log_epoch(report)
                 on_epoch(trial.number, report)
+                if report.epoch in judged:
+                    found = ask(settings, dataset, training)
+                    reading = Reading(found.values, found.violation)
+                    if is_to_stop(trial, report.epoch, reading):
+                        raise PrunedError(f"after epoch {report.epoch}, where others do better")
 
             training = train_point(settings, dataset, trial.point, report_epoch)
             final = flatten({"final": summary(training)}, "/")

@@ -20,6 +20,7 @@ TABLE = "trials.csv"
 FIGURES = "figures"
 FIXED = ("distortion", "rate", "negative_elbo", "weighted_loss")
 LAST = ("best_epoch", "epochs", "verdict", "seconds", "threads", "reason")
+ENDING = ("violation", "pruned_at")
 
 
 def publish(
@@ -43,6 +44,7 @@ def publish(
     tracker.log_artifacts(folder / FIGURES, FIGURES)
     numbers: dict[str, float | None] = {
         "trials/finished": len(done),
+        "trials/pruned": sum(trial.state == "pruned" for trial in trials),
         "trials/diverged": sum(trial.state == "diverged" for trial in trials),
     }
     if reference is not None:
@@ -68,13 +70,14 @@ def write_table(path: Path, trials: Sequence[Trial], space: Space) -> None:
     """One row a trial; nats per image."""
     kept = [key for trial in trials for key in trial.results]
     own = [key for key in dict.fromkeys(kept) if key not in (*FIXED, *LAST)]
-    header = ["trial", *space.names, "state", *own, *FIXED, "violation", *LAST]
+    header = ["trial", *space.names, "state", *own, *FIXED, *ENDING, *LAST]
     rows: list[dict[str, Any]] = [
         {
             "trial": trial.number,
             **trial.point,
             "state": trial.state,
             "violation": trial.violation,
+            "pruned_at": max(trial.rungs) if trial.state == "pruned" else None,
             **{name: trial.results.get(name) for name in (*own, *FIXED, *LAST)},
         }
         for trial in trials

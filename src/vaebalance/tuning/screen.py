@@ -18,6 +18,7 @@ from vaebalance.evaluation.vocabulary import NATS
 from vaebalance.objectives import AbstractObjective, Frontier
 from vaebalance.tuning.decision import chosen, front
 from vaebalance.tuning.journal import Trial
+from vaebalance.tuning.search import ENDED
 from vaebalance.tuning.space import Space, shown
 
 PLAIN_WIDTH = 100
@@ -80,8 +81,8 @@ def _cells(trial: Trial, view: View, mark: str) -> list[str]:
     first = [str(trial.number), *(shown(trial.point[knob]) for knob in view.space.names)]
     own = _own_columns(view.objective)
     if trial.values is None:
-        word = "diverged" if trial.state == "diverged" else "running"
-        if trial.state == "running" and not view.is_running(trial):
+        word: str = trial.state
+        if word == "running" and not view.is_running(trial):
             word = "stopped"
         return [*first, "", "", *("" for _ in own), word, ""]
     results = trial.results
@@ -166,6 +167,8 @@ class Screen:
         return f"trial {trial.number}: {self._view.space.describe(trial.point)}"
 
     def _outcome(self, trial: Trial) -> str:
+        if trial.state == "pruned":
+            return f"pruned after epoch {max(trial.rungs)}, where others do better"
         if trial.values is None:
             return f"diverged ({trial.results['reason']})"
         objective, results = self._view.objective, trial.results
@@ -182,9 +185,9 @@ class Screen:
         )
 
     def _progress(self) -> str:
-        finished = sum(trial.state == "finished" for trial in self._trials)
-        left = self._wanted - finished
-        text = f"{finished} of {self._wanted} finished"
+        ended = sum(trial.state in ENDED for trial in self._trials)
+        left = self._wanted - ended
+        text = f"{ended} of {self._wanted} ended"
         if left <= 0 or not self._ended or self._began is None:
             return text
         each = (time.perf_counter() - self._began) / self._ended

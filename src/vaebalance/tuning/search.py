@@ -17,10 +17,13 @@ from vaebalance.evaluation.vocabulary import Better
 from vaebalance.training import NonFiniteError
 from vaebalance.tuning.journal import Journal, Trial
 from vaebalance.tuning.presence import is_present, presence
+from vaebalance.tuning.pruning import PrunedError, Reading, is_hopeless
 from vaebalance.tuning.space import Point, Space
 from vaebalance.tuning.suggestions import suggest
 
 WAIT_SECONDS = 0.5
+ENDED = ("finished", "pruned")
+"""States of the trials that a study counts; one that diverged is made up for."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Plan:
     space: Space
     sampler: str
     seed: int
-    trials: int  # finished ones that the study shall have
+    trials: int  # finished or pruned ones that the study shall have
     start: Point | None  # that of trial 0; None: the sampler's
     better: tuple[Better, ...] = ("lower",)  # end of each number
 
@@ -60,7 +63,7 @@ class Listener(Protocol):
 def search(
     journal: Journal, plan: Plan, objective: Callable[[Trial], Outcome], listener: Listener
 ) -> None:
-    """Run trials until the study has `plan.trials` finished ones.
+    """Run trials until `plan.trials` of the study are finished or pruned.
 
     Raises:
         UserError: more trials diverged than were asked for.
@@ -77,6 +80,21 @@ def search(
             listener.ended(journal.trials(), trial.number)
 
 
+def judge(journal: Journal, better: tuple[Better, ...]) -> Callable[[Trial, int, Reading], bool]:
+    """Whether a trial is to stop after an epoch, by what others came to there; it is noted."""
+
+    def is_to_stop(trial: Trial, epoch: int, reading: Reading) -> bool:
+        journal.read(trial, epoch, reading)
+        others = [
+            other.rungs[epoch]
+            for other in journal.trials()
+            if other.number != trial.number and epoch in other.rungs
+        ]
+        return is_hopeless(reading, others, better)
+
+    return is_to_stop
+
+
 def is_complete(trials: Sequence[Trial], plan: Plan) -> bool:
     """Whether the study has the trials it shall have.
 
@@ -90,7 +108,7 @@ def is_complete(trials: Sequence[Trial], plan: Plan) -> bool:
             "Lower train.learning_rate, set train.gradient_clip, or narrow tune.space; "
             "then begin another study by a new name in tune.study."
         )
-    return sum(trial.state == "finished" for trial in trials) >= plan.trials
+    return sum(trial.state in ENDED for trial in trials) >= plan.trials
 
 
 def claim(journal: Journal, plan: Plan, worker: str) -> Trial | None:
@@ -118,5 +136,7 @@ def _run(journal: Journal, trial: Trial, objective: Callable[[Trial], Outcome]) 
         outcome = objective(trial)
     except NonFiniteError as error:
         journal.diverge(trial, str(error).partition(". ")[0])
+    except PrunedError:
+        journal.prune(trial)
     else:
         journal.finish(trial, outcome.values, outcome.results, outcome.violation)

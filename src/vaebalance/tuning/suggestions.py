@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from vaebalance.evaluation.vocabulary import Better
 from vaebalance.randomness import derive_seed
 from vaebalance.tuning.journal import VIOLATION, Trial, distributions
+from vaebalance.tuning.pruning import Reading
 from vaebalance.tuning.space import Point, Space
 
 STARTUP = {"gp": 4, "tpe": 10}
@@ -126,19 +127,21 @@ def _as_seen(
 ) -> list[FrozenTrial]:
     """The history as a sampler is to see it: less is better of each number.
 
-    A diverged point gets the worst value there is of each, or it would be suggested again.
+    A diverged point gets the worst value there is of each, or it would be suggested again; a
+    pruned one what the objective last said of it, which more epochs would have bettered.
     """
     signs = [1.0 if end == "lower" else -1.0 for end in better]
+    known = {trial.number: last for trial in history if (last := _last_reading(trial))}
     losses = {
-        trial.number: [sign * value for sign, value in zip(signs, trial.values, strict=True)]
-        for trial in history
-        if trial.values is not None
+        number: [sign * value for sign, value in zip(signs, reading.values, strict=True)]
+        for number, reading in known.items()
     }
     worst = [max(column) for column in zip(*losses.values(), strict=True)]
-    violations = [trial.violation for trial in history if trial.violation is not None]
+    violations = [r.violation for r in known.values() if r.violation is not None]
     seen = []
     for trial in history:
-        loss, violation = losses.get(trial.number), trial.violation
+        loss = losses.get(trial.number)
+        violation = known[trial.number].violation if trial.number in known else None
         if trial.state == "diverged" and worst:
             loss = worst
             violation = max([*violations, DIVERGED_VIOLATION]) if violations else None
@@ -154,3 +157,9 @@ def _as_seen(
                 )
             )
     return seen
+
+
+def _last_reading(trial: Trial) -> Reading | None:
+    if trial.state == "pruned":
+        return trial.rungs[max(trial.rungs)]
+    return None if trial.values is None else Reading(trial.values, trial.violation)
