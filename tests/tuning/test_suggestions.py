@@ -187,3 +187,15 @@ def test_a_point_is_not_tried_twice_until_all_are():
     tried = [tuple(t.point.values()) for t in history]
     assert len(set(tried[:6])) == 6
     assert tried[6] in tried[:6]
+
+
+def test_of_hundreds_of_trials_some_are_seen_and_the_best_among_them():
+    """The Gaussian process takes long for many."""
+    history = [finished(i, RANGE.at(i % 59 / 58)) for i in range(400)]
+
+    def with_value(value):
+        history[200] = finished(200, RANGE.at(0.1), value)
+        return suggest("gp", SPACE, history, 0, 400)
+
+    assert with_value(150.0) == with_value(160.0)
+    assert with_value(50.0) != with_value(150.0)

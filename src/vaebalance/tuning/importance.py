@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import optuna
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
 from vaebalance.tuning.decision import finished
@@ -26,6 +25,8 @@ def importances(trials: Sequence[Trial], space: Space, goal: int) -> dict[str, f
     values = [trial.values[goal] for trial in done if trial.values is not None]
     if len(space.dimensions) < 2 or len(done) < LEAST_TRIALS or len(set(values)) < 2:
         return {}
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # scikit-learn
+
     study = optuna.create_study()
     study.add_trials(
         [
