@@ -189,12 +189,12 @@ def trials_needed(
 
 def plans(seeds: int, data: str) -> list[dict[str, Any]]:
     """Which studies: the default on all objectives, samplers and pruner beside it on digits."""
-    found = [
-        {"objective": name, "seed": seed}
-        for name in ("nll", "frontier", "negative_elbo")
-        for seed in range(seeds)
+    found: list[dict[str, Any]] = [
+        {"objective": name, "seed": seed} for name in ("nll", "frontier") for seed in range(seeds)
     ]
-    found += [{"objective": name, "seed": 0} for name in ("constrained", "samples")]
+    found += [
+        {"objective": name, "seed": 0} for name in ("negative_elbo", "constrained", "samples")
+    ]
     found += [
         {"objective": name, "seed": seed, "pruner": "halving"}
         for name in ("nll", "frontier")
@@ -203,7 +203,7 @@ def plans(seeds: int, data: str) -> list[dict[str, Any]]:
     if data == "digits":
         found += [
             {"objective": name, "seed": seed, "sampler": sampler}
-            for name in ("nll", "negative_elbo", "frontier")
+            for name in ("nll", "frontier")
             for sampler in SAMPLERS[1:]
             for seed in range(seeds)
         ]
