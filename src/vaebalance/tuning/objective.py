@@ -12,6 +12,7 @@ import torch
 from vaebalance.data import Dataset
 from vaebalance.epochs import EpochReport
 from vaebalance.experiment import Training, summary
+from vaebalance.model import VAE
 from vaebalance.objectives import Measurement, Trained
 from vaebalance.settings import Settings
 from vaebalance.tracking import StudyTracker
@@ -48,16 +49,21 @@ def train_point(
     return training
 
 
+def kept_model(training: Training) -> VAE:
+    """A copy of the model with the best epoch's weights, in evaluation mode."""
+    model = deepcopy(training.learner.model)
+    model.load_state_dict(training.best_weights)
+    return model.eval()
+
+
 def ask(settings: Settings, dataset: Dataset, training: Training) -> Measurement:
     """What the objective says of the best epoch so far; the training may go on afterwards.
 
     Raises:
         NonFiniteError: a number is NaN or infinite.
     """
-    model = deepcopy(training.learner.model)
-    model.load_state_dict(training.best_weights)
-    model.eval()
     objective, validation = settings.tune.objective, training.best.validation
+    model = kept_model(training)
     found = objective.measure(Trained(model, validation, dataset, settings.evaluate, settings.seed))
     for goal, value in zip(objective.goals, found.values, strict=True):
         if not math.isfinite(value):
