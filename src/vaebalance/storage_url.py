@@ -34,8 +34,8 @@ def refusal(url: str) -> str | None:
         return f"not a URL; give one such as {EXAMPLE}, or null for a file in studies/"
     if scheme.startswith("sqlite"):
         return (
-            "an SQLite file is refused: workers die when several write to it under load; use null (a "
-            "file in studies/, which processes of one machine share) or PostgreSQL, as "
+            "an SQLite file is refused: workers die when several write to it under load; use null "
+            "(a file in studies/, which processes of one machine share) or PostgreSQL, as "
             f"{EXAMPLE}"
         )
     if scheme not in SCHEMES:

@@ -17,7 +17,6 @@ from vaebalance.errors import UserError
 from vaebalance.tuning.cli import Options
 from vaebalance.tuning.command import run
 from vaebalance.tuning.journal import Journal
-from vaebalance.tuning.presence import is_present
 from vaebalance.tuning.workers import listen, working
 
 ROOT = Path(__file__).parents[2]
@@ -45,11 +44,9 @@ def workers_of(process):
 
 def running(journal):
     """Trials whose process is at work."""
-    return [
-        trial
-        for trial in journal.trials()
-        if trial.state == "running" and is_present(journal.locks, trial.worker)
-    ]
+    trials = journal.trials()
+    left = journal.abandoned(trials)
+    return [trial for trial in trials if trial.state == "running" and trial not in left]
 
 
 def wait_until(condition, process, seconds=90):

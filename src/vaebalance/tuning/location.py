@@ -1,0 +1,48 @@
+"""Where the studies of this project lie: a database that was named, else files in studies/."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vaebalance.errors import UserError
+from vaebalance.settings import PARAMS, Settings
+from vaebalance.storage_url import ENVIRONMENT, refusal
+from vaebalance.tuning.database_storage import DatabaseStorage
+from vaebalance.tuning.file_storage import FILE, FileStorage
+from vaebalance.tuning.storage import Storage
+
+
+def is_shared(settings: Settings) -> bool:
+    """Whether studies lie in a database, for other machines too."""
+    return bool(os.environ.get(ENVIRONMENT)) or settings.tune.storage is not None
+
+
+def open_storage(settings: Settings, folder: Path) -> Storage:
+    """The place of the study whose files are in `folder`.
+
+    Raises:
+        UserError: the database cannot be used, or the file is damaged.
+    """
+    name = folder.name
+    if url := os.environ.get(ENVIRONMENT):
+        if reason := refusal(url):
+            raise UserError(f"the environment variable {ENVIRONMENT}: {reason}.")
+        return DatabaseStorage(url, name, ENVIRONMENT)
+    if settings.tune.storage is not None:
+        return DatabaseStorage(settings.tune.storage, name, f"{PARAMS}: tune.storage")
+    return FileStorage(folder)
+
+
+def open_existing_storage(settings: Settings, folder: Path) -> tuple[Storage | None, list[str]]:
+    """The place of a study that was begun, else None; and the studies that were.
+
+    Raises:
+        UserError: see `open_storage`.
+    """
+    if not is_shared(settings):
+        names = sorted(path.parent.name for path in folder.parent.glob(f"*/{FILE}"))
+        return (FileStorage(folder) if folder.name in names else None), names
+    storage = open_storage(settings, folder)
+    names = storage.names()
+    return (storage if folder.name in names else None), names
