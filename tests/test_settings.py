@@ -102,6 +102,21 @@ def test_a_password_in_the_file_is_refused_and_not_shown(raw, url):
         assert "~/.pgpass or PGPASSWORD" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        None,
+        "postgresql://db/s",
+        "postgres://me@db:5432/s?sslmode=require",
+        "postgresql+psycopg://me@/s?host=/run/postgresql&port=5433",
+        "postgresql+psycopg:///s",
+    ],
+)
+def test_a_url_of_postgresql_without_a_password_is_fine(raw, url):
+    raw["tune"]["storage"] = url
+    assert parse(raw).tune.storage == url
+
+
 def test_every_wrong_key_is_named_at_once(raw):
     change(raw, "train.epochs", 0)
     change(raw, "balance.beta", -1)

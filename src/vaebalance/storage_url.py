@@ -13,13 +13,16 @@ ENVIRONMENT = "VAEBALANCE_STORAGE"
 """Environment variable whose URL goes before that of tune.storage, and may have a password."""
 
 # To the last @, whatever a password is made of: rather too much is hidden than too little.
-_USERINFO = re.compile(r"((?:://|^['\"]?)[^:/@\s]*):[^\n]*@")
+_USERINFO = re.compile(r"(://[^:/@\s]*):[^\n]*@")
+_WITHOUT_SCHEME = re.compile(r"(^['\"]?[^:/@\s]*):(?!//)[^\n]*@")
 _PARAMETER = re.compile(r"(password=)[^&\n]*", re.IGNORECASE)
 
 
 def without_passwords(text: str) -> str:
     """The text with *** in the place of every password of a URL."""
-    return _PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1:***@", text))
+    for pattern in (_USERINFO, _WITHOUT_SCHEME):
+        text = pattern.sub(r"\1:***@", text)
+    return _PARAMETER.sub(r"\1***", text)
 
 
 def has_password(url: str) -> bool:

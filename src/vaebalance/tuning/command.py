@@ -23,7 +23,7 @@ from vaebalance.tuning.decision import chosen, front
 from vaebalance.tuning.frontier import distortion_at_rate_zero
 from vaebalance.tuning.journal import SUBJECT, Journal, Trial
 from vaebalance.tuning.knobs import current_point, samples_of, search_space
-from vaebalance.tuning.location import is_shared, open_existing_storage, open_storage
+from vaebalance.tuning.location import database_setting, open_existing_storage, open_storage
 from vaebalance.tuning.objective import OnEpoch, tracked_objective
 from vaebalance.tuning.promotion import choose, edited, explain, write_values
 from vaebalance.tuning.publication import FIGURES, TABLE, publish
@@ -76,7 +76,7 @@ def open_existing(settings: Settings, folder: Path) -> Journal:
     """
     storage, names = open_existing_storage(settings, folder)
     if storage is None:
-        place = "tune.storage" if is_shared(settings) else folder.parent
+        place = database_setting(settings) or folder.parent
         raise UserError(
             f"tune.study = {folder.name!r}: there is no such study yet in {place} "
             f"(there: {', '.join(names) or 'none'}); begin it with `{COMMAND}`."

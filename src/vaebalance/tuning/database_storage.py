@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import sqlalchemy
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
@@ -39,8 +40,6 @@ CONNECTION = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
-    # Optuna writes heartbeats in the session's local time: machines must agree on it, all year.
-    "options": "-c timezone=UTC",
 }
 
 
@@ -94,12 +93,14 @@ class DatabaseStorage:
     def _open(self, options: dict[str, Any]) -> RDBStorage:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats, since Optuna 2.6
-            return RDBStorage(
+            storage = RDBStorage(
                 f"{DIALECT}://",
                 options,
                 heartbeat_interval=self._rhythm.heartbeat,
                 grace_period=self._rhythm.grace,
             )
+        _agree_on_the_time(storage.engine)
+        return storage
 
     def names(self) -> list[str]:
         """See `Storage`."""
@@ -236,9 +237,23 @@ def _parse(url: str, origin: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
             f"user and password written as %3A %2F %40?); it is like {EXAMPLE}."
         ) from None
     secret = [key for key in parsed.query if "password" in key.lower()]
-    options = f"{found.get('options', '')} {CONNECTION['options']}".strip()
-    shown = parsed.set(password=None).difference_update_query(secret)
-    return shown, {**CONNECTION, **found, "options": options}
+    shown = parsed._replace(password=None).difference_update_query(secret)  # set() ignores None
+    return shown, {**CONNECTION, **found}
+
+
+def _agree_on_the_time(engine: sqlalchemy.Engine) -> None:
+    """Let all sessions of the engine be in UTC.
+
+    Optuna writes heartbeats in the session's local time: machines must agree on it, all year. (As a
+    connection's option it would give way to PGTZ.)
+    """
+
+    def set_utc(connection: psycopg.Connection[Any], _: object) -> None:
+        connection.execute("SET TIME ZONE 'UTC'")
+        connection.commit()
+
+    engine.dispose()  # those that are open have not been told
+    sqlalchemy.event.listen(engine, "connect", set_utc)
 
 
 def _key(name: str) -> int:

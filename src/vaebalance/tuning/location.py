@@ -13,9 +13,11 @@ from vaebalance.tuning.file_storage import FILE, FileStorage
 from vaebalance.tuning.storage import Storage
 
 
-def is_shared(settings: Settings) -> bool:
-    """Whether studies lie in a database, for other machines too."""
-    return bool(os.environ.get(ENVIRONMENT)) or settings.tune.storage is not None
+def database_setting(settings: Settings) -> str | None:
+    """What names the database; None: studies lie in files."""
+    if os.environ.get(ENVIRONMENT):
+        return ENVIRONMENT
+    return None if settings.tune.storage is None else f"{PARAMS}: tune.storage"
 
 
 def open_storage(settings: Settings, folder: Path) -> Storage:
@@ -40,7 +42,7 @@ def open_existing_storage(settings: Settings, folder: Path) -> tuple[Storage | N
     Raises:
         UserError: see `open_storage`.
     """
-    if not is_shared(settings):
+    if database_setting(settings) is None:
         names = sorted(path.parent.name for path in folder.parent.glob(f"*/{FILE}"))
         return (FileStorage(folder) if folder.name in names else None), names
     storage = open_storage(settings, folder)
