@@ -8,6 +8,7 @@ import pytest
 from postgres import PASSWORD
 from toy_study import open_journal
 
+from vaebalance.data import prepare
 from vaebalance.errors import UserError
 from vaebalance.settings import Settings, load
 from vaebalance.tuning.cli import Options
@@ -91,3 +92,24 @@ def test_a_database_that_cannot_be_reached_is_one_line_and_no_traceback(project,
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: params.yaml: tune.storage = 'postgresql+psycopg://vaebalance@")
     assert "PGPASSWORD" in line
+
+
+def test_a_machine_that_tracks_elsewhere_is_told_so(
+    project, database, monkeypatch, capsys, tmp_path
+):
+    """And one with other data is refused."""
+    folder = project(study="apart", storage=database, trials="1", epochs="1")
+    run(RUN)
+    run(RUN)
+    assert "another MLflow store" not in capsys.readouterr().out
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    run(RUN)
+    assert "note: this study was begun in another MLflow store" in capsys.readouterr().out
+    other = tmp_path / "data" / "prepared"
+    project(study="apart", storage=database, trials="1", epochs="1", max_images="140")
+    settings = load(Settings)
+    prepare(settings.data, settings.seed, other)
+    monkeypatch.setattr("vaebalance.tuning.subject.PREPARED", other)
+    with pytest.raises(UserError, match=r"data/prepared \(digest\): .* in the study, .* now"):
+        run(RUN)
+    assert len(open_journal(folder / "studies" / "apart", database).trials()) == 1

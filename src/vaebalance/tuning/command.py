@@ -48,6 +48,7 @@ from vaebalance.tuning.workers import Reporter, listen, working
 STUDIES = "studies"
 COMMAND = "python pipelines/tune.py"
 PROMOTED = "promoted"
+RUN = "mlflow_run"
 
 
 def run(options: Options) -> None:
@@ -115,6 +116,8 @@ def run_study(settings: Settings, folder: Path, console: Console) -> None:
         )
     screen = Screen(console, _view(journal), _title(journal), plan.trials, settings.train.epochs)
     with _tracked(study) as tracker:
+        if database_setting(settings):
+            _warn_of_another_store(journal, tracker, console)
         try:
             with screen:
                 if settings.tune.workers == 1 or is_enough:
@@ -172,6 +175,19 @@ def _tracked(study: Study) -> Iterator[StudyTracker]:
         with study.journal.lock:
             tracker = stack.enter_context(tracking.study(study.journal.name, study.subject))
         yield tracker
+
+
+def _warn_of_another_store(journal: Journal, tracker: StudyTracker, console: Console) -> None:
+    """Of machines that share a study but not MLflow's store, none has the whole study's runs."""
+    first = journal.notes.get(RUN)
+    if first is None:
+        journal.note(RUN, tracker.run_id)
+    elif first != tracker.run_id:
+        _say(
+            console,
+            "note: this study was begun in another MLflow store than this machine's, which will "
+            "have only the trials that run here; give all machines the same MLFLOW_TRACKING_URI.",
+        )
 
 
 def _refuse_unwritable(settings: Settings, space: Space) -> None:

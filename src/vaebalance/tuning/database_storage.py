@@ -43,6 +43,11 @@ CONNECTION = {
 }
 
 
+POOL = {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 2}
+"""A server has some 100 connections for all: a process keeps one for its locks and one for Optuna,
+and takes one more while a heartbeat coincides with another statement."""
+
+
 @dataclass(frozen=True)
 class Rhythm:
     """How long the processes of a study wait for each other and for the server, in seconds."""
@@ -78,8 +83,8 @@ class DatabaseStorage:
         self._rhythm = rhythm or RHYTHM
         self._holding: list[str] = []
         # The URL that is handed on says nothing: no error or log of theirs has a password to show.
-        options = {"connect_args": arguments, "pool_pre_ping": True}
-        self._engine = sqlalchemy.create_engine(f"{DIALECT}://", **options)
+        options = {**POOL, "connect_args": arguments}
+        self._engine = sqlalchemy.create_engine(f"{DIALECT}://", **options)  # for locks
         try:
             # Two that make the tables at once would fail.
             with self._locked("tables"):
@@ -170,7 +175,7 @@ class DatabaseStorage:
         )
         values = {"trial": trial_id, "key": WORKER, "worker": json.dumps(worker)}
         try:
-            with self._engine.begin() as connection:
+            with self._database.engine.begin() as connection:
                 connection.execute(sqlalchemy.text(statement), values)
         except SQLAlchemyError as error:
             if not _is_of_connection(error):
@@ -185,7 +190,7 @@ class DatabaseStorage:
         """
         if not running:
             return set()
-        with self._engine.connect() as connection:
+        with self._database.engine.connect() as connection:
             beating = set(
                 connection.scalars(sqlalchemy.text("SELECT trial_id FROM trial_heartbeats"))
             )
