@@ -20,7 +20,7 @@ SOURCE = ROOT / "src" / "vaebalance"
 # From the ground up. A module imports from lower lines only, or from its own folder.
 LAYERS = """
 errors
-devices files randomness selection specs verdicts
+devices files randomness selection specs storage_url verdicts
 epochs
 data params_file
 likelihoods networks

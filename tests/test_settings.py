@@ -57,6 +57,10 @@ def test_the_shipped_file_is_valid_and_makes_working_objects(raw):
         ("seeed", 3, ["seeed = 3", "did you mean 'seed'"]),
         ("seed", -1, ["seed = -1"]),
         ("tune.objective.kind", "weighted_loss", ["tune.objective", "always picks the end"]),
+        ("tune.storage", "sqlite:///a.db", ["an SQLite file is refused: workers die", "null"]),
+        ("tune.storage", "mysql+pymysql://me@db/s", ["'mysql+pymysql' is refused", "PostgreSQL"]),
+        ("tune.storage", "postgresql+psycopg2://me@db/s", ["psycopg is its driver here"]),
+        ("tune.storage", "studies.db", ["tune.storage = 'studies.db'", "not a URL"]),
         ("tune.objective", "weighted_loss", ["tune.objective", "always picks the end"]),
         ("tune.objective.kind", "nl", ["tune.objective.kind = 'nl'", "did you mean 'nll'"]),
         ("tune.objective.samples", 0, ["tune.objective.samples = 0", "greater than"]),
@@ -76,6 +80,41 @@ def test_a_wrong_value_is_named(raw, path, value, words):
         parse(raw)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me:se'cr et@db/s",
+        "postgresql://me:se%40cr et@db/s",
+        "postgresql://me@db/s?password=se'cr et",
+        "sqlite://me:secret et@db",
+        "me:secret et@db/s",
+    ],
+)
+def test_a_password_in_the_file_is_refused_and_not_shown(raw, url):
+    raw["tune"]["storage"] = url
+    with pytest.raises(UserError, match=r"tune\.storage = .*\*\*\*") as caught:
+        parse(raw)
+    assert "et@" not in str(caught.value)
+    assert "cr et" not in str(caught.value)
+    if url.startswith("postgresql"):
+        assert "~/.pgpass or PGPASSWORD" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        None,
+        "postgresql://db/s",
+        "postgres://me@db:5432/s?sslmode=require",
+        "postgresql+psycopg://me@/s?host=/run/postgresql&port=5433",
+        "postgresql+psycopg:///s",
+    ],
+)
+def test_a_url_of_postgresql_without_a_password_is_fine(raw, url):
+    raw["tune"]["storage"] = url
+    assert parse(raw).tune.storage == url
 
 
 def test_every_wrong_key_is_named_at_once(raw):

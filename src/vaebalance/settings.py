@@ -25,6 +25,7 @@ from vaebalance.model import ModelSpec
 from vaebalance.objectives import Objective
 from vaebalance.penalties import Penalty
 from vaebalance.specs import Spec
+from vaebalance.storage_url import ENVIRONMENT, has_password, refusal, without_passwords
 from vaebalance.training import TrainSpec
 
 PARAMS = Path("params.yaml")
@@ -87,6 +88,8 @@ class TuneSpec(Spec):
 
     study: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,80}$")
     """Name of letters, digits, dot, dash, underscore; the same name continues the same study."""
+    storage: str | None
+    """URL of a PostgreSQL database that keeps the study; null: a file in studies/."""
     objective: Objective
     """What is asked of each trained model, of validation images."""
     space: dict[str, Span] = Field(min_length=1)
@@ -99,6 +102,18 @@ class TuneSpec(Spec):
     """Trials that the study shall have, finished or pruned."""
     workers: int = Field(ge=1, le=256)
     """Processes that train at once, which share the cores."""
+
+    @field_validator("storage")
+    @classmethod
+    def _refuse_storage(cls, url: str | None) -> str | None:
+        if url is not None and (reason := refusal(url)):
+            raise ValueError(reason)
+        if url is not None and has_password(url):
+            raise ValueError(
+                "a password does not belong in a file that is committed; leave it to ~/.pgpass or "
+                f"PGPASSWORD, or give the whole URL in the environment variable {ENVIRONMENT}"
+            )
+        return url
 
     @field_validator("objective", mode="before")
     @classmethod
@@ -230,9 +245,10 @@ def _complaint(error: ErrorDetails, raw: Any) -> str:
     path, spec = _locate(error["loc"], raw)
     kind, context = error["type"], error.get("ctx", {})
     key = ".".join(path) or "the file"
+    shown = without_passwords(repr(error["input"]))
     if kind == "extra_forbidden":
         allowed = list(spec.model_fields) if spec else []
-        return f"{key} = {error['input']!r}: unknown key{_nearest(path[-1], allowed)}"
+        return f"{key} = {shown}: unknown key{_nearest(path[-1], allowed)}"
     if kind == "missing":
         return f"{key}: missing; add it.{_describe(path, spec)}"
     if kind in ("union_tag_invalid", "literal_error"):
@@ -242,11 +258,11 @@ def _complaint(error: ErrorDetails, raw: Any) -> str:
             key, wrong = f"{key}.kind", context["tag"]
         return f"{key} = {wrong!r}: not one of the choices{_nearest(str(wrong), allowed)}"
     if kind == "union_tag_not_found":
-        return f"{key} = {error['input']!r}: needs a kind, as in {{kind: …}}"
+        return f"{key} = {shown}: needs a kind, as in {{kind: …}}"
     message = error["msg"].removeprefix("Value error, ")
     if kind == "value_error" and not path:  # of keys in several sections, which it names itself
         return f"{message}."
-    return f"{key} = {error['input']!r}: {message[:1].lower()}{message[1:]}.{_describe(path, spec)}"
+    return f"{key} = {shown}: {message[:1].lower()}{message[1:]}.{_describe(path, spec)}"
 
 
 def _expected(context: Mapping[str, Any]) -> str:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from vaebalance.data import prepare
 from vaebalance.settings import PARAMS, Settings, load
 
+if TYPE_CHECKING:
+    from postgres import Server
+
 ROOT = Path(__file__).parents[2]
-# toy_study: importlib mode puts no folder of tests on the path.
+# toy_study, postgres: importlib mode puts no folder of tests on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 SMALL = {
     "hidden": "[16]",
@@ -39,6 +43,30 @@ def edited(text: str, space: str | None = None, **values: str) -> str:
         assert count == 1, name
         text = text[:start] + tail
     return text
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL server."""
+    from postgres import running_server
+
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture
+def database(server: Server) -> str:
+    """The URL of an empty database."""
+    return server.make_database()
+
+
+@pytest.fixture(params=["file", "database"])
+def place(request: pytest.FixtureRequest) -> str | None:
+    """The URL of an empty database, or None: studies are to lie in their files."""
+    if request.param == "file":
+        return None
+    url: str = request.getfixturevalue("database")
+    return url
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +96,7 @@ def project(made_project: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.chdir(made_project)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("VAEBALANCE_STORAGE", raising=False)
 
     def enter(**values: str) -> Path:
         text = edited((ROOT / PARAMS).read_text("utf-8"), **{**SMALL, **values})

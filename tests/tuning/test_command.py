@@ -18,8 +18,9 @@ from vaebalance.experiment import Training
 from vaebalance.settings import PARAMS, Settings, TrainSettings, load
 from vaebalance.tuning.cli import Options
 from vaebalance.tuning.command import run
+from vaebalance.tuning.file_storage import FILE
 from vaebalance.tuning.frontier import hypervolume
-from vaebalance.tuning.journal import FILE, Journal
+from vaebalance.tuning.journal import Journal
 from vaebalance.tuning.objective import measured
 
 ROOT = Path(__file__).parents[2]

@@ -4,12 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import optuna
 import pytest
+import toy_study as toy
 
 from vaebalance.errors import UserError
-from vaebalance.tuning.journal import FILE, Journal
+from vaebalance.tuning.file_storage import FILE
+from vaebalance.tuning.journal import Journal
 from vaebalance.tuning.space import Choices, Range, Space
 
 BETA = "balance.beta"
@@ -21,6 +25,12 @@ def journal(tmp_path):
     return Journal(tmp_path / "s")
 
 
+@pytest.fixture
+def open_study(tmp_path, place):
+    """Opens a study, in either place."""
+    return lambda goals=("lower",): toy.open_journal(tmp_path / "s", place, goals)
+
+
 def fill(journal):
     for weight, value in ((1.0, 30.0), (0.5, 20.0)):
         trial = journal.add(SPACE, {BETA: weight}, "me")
@@ -29,9 +39,10 @@ def fill(journal):
     return journal.add(SPACE, {BETA: 7.0}, "you")
 
 
-def test_trials_come_back_as_they_were_put_in(journal):
+def test_trials_come_back_as_they_were_put_in(open_study):
+    journal = open_study()
     running = fill(journal)
-    for trials in (journal.trials(), Journal(journal.folder).trials()):
+    for trials in (journal.trials(), open_study().trials()):
         assert [t.number for t in trials] == [0, 1, 2, 3]
         assert [t.point[BETA] for t in trials] == [1.0, 0.5, 0.05, 7.0]
         assert [t.state for t in trials] == ["finished", "finished", "diverged", "running"]
@@ -42,7 +53,7 @@ def test_trials_come_back_as_they_were_put_in(journal):
         assert trials[3].worker == "you"
 
 
-def test_two_numbers_a_target_and_other_types_come_back(tmp_path):
+def test_two_numbers_a_target_and_other_types_come_back(open_study):
     space = Space(
         (
             Range("model.latent_size", 2, 16, log=False, whole=True),
@@ -51,29 +62,27 @@ def test_two_numbers_a_target_and_other_types_come_back(tmp_path):
         )
     )
     point = {"model.latent_size": 3, "train.patience": None, "likelihood.kind": "laplace"}
-    journal = Journal(tmp_path / "s", ("higher", "lower"))
+    journal = open_study(("higher", "lower"))
     journal.note("subject", {})
     journal.finish(journal.add(space, point, "me"), [1.5, 2.5], {"rate": 2.5}, violation=-0.25)
-    (trial,) = Journal(tmp_path / "s").trials()
+    (trial,) = open_study().trials()
     assert (trial.point, trial.values, trial.violation) == (point, (1.5, 2.5), -0.25)
     assert isinstance(trial.point["model.latent_size"], int)
-    storage = optuna.storages.JournalStorage(
-        optuna.storages.journal.JournalFileBackend(str(journal.folder / FILE))
-    )
-    study = optuna.load_study(study_name="s", storage=storage)
+    study = optuna.load_study(study_name="s", storage=journal._optuna)
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     assert list(study.trials[0].constraints.values()) == [-0.25]
 
 
-def test_a_study_killed_before_its_first_note_is_begun_anew_by_another_objective(tmp_path):
-    Journal(tmp_path / "s")
-    other = Journal(tmp_path / "s", ("lower", "lower"))
+def test_a_study_killed_before_its_first_note_is_begun_anew_by_another_objective(open_study):
+    open_study()
+    other = open_study(("lower", "lower"))
     other.finish(other.add(SPACE, {BETA: 1.0}, "me"), [1.0, 2.0], {})
     other.note("subject", {})
-    assert Journal(tmp_path / "s").trials()[0].values == (1.0, 2.0)
+    assert open_study().trials()[0].values == (1.0, 2.0)
 
 
-def test_a_trial_taken_over_has_another_worker(journal):
+def test_a_trial_taken_over_has_another_worker(open_study):
+    journal = open_study()
     running = fill(journal)
     journal.take_over(running, "me")
     assert journal.trials()[3].worker == "me"
@@ -90,9 +99,9 @@ def test_other_programs_can_read_it_with_optuna_alone(journal):
     assert study.best_trial.user_attrs["rate"] == 5.0
 
 
-def test_notes_are_kept(journal):
-    journal.note("subject", {"a": [1, 2.5, None]})
-    assert Journal(journal.folder).notes == {"subject": {"a": [1, 2.5, None]}}
+def test_notes_are_kept(open_study):
+    open_study().note("subject", {"a": [1, 2.5, None]})
+    assert open_study().notes == {"subject": {"a": [1, 2.5, None]}}
 
 
 def test_a_line_cut_short_by_a_crash_is_dropped(journal):
@@ -117,22 +126,56 @@ def test_a_damaged_file_is_named(journal):
 HOLD = """
 import sys, time
 from pathlib import Path
-from vaebalance.tuning.journal import Journal
-journal = Journal(Path(sys.argv[1]))
-journal.lock.acquire()
-journal._storage._backend._lock.acquire()
-print("held", flush=True)
-time.sleep(60)
+sys.path.insert(0, sys.argv[3])
+import toy_study
+journal = toy_study.open_journal(Path(sys.argv[1]), sys.argv[2])
+with journal.lock:
+    if not sys.argv[2]:
+        journal._optuna._backend._lock.acquire()
+    print("held", flush=True)
+    time.sleep(60)
 """
 
 
-def test_a_process_killed_while_it_holds_the_locks_blocks_nobody(journal):
+def test_a_process_killed_while_it_holds_the_locks_blocks_nobody(open_study, place):
+    journal = open_study()
+    arguments = [str(journal.folder), place or "", str(Path(__file__).parent)]
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(journal.folder)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, *arguments], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
+    waiting = threading.Thread(target=add_one, args=(open_study,), daemon=True)
+    waiting.start()
+    waiting.join(0.5)
+    assert waiting.is_alive()
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    with journal.lock.acquire(timeout=5):
-        journal.add(SPACE, {BETA: 1.0}, "me")
+    waiting.join(5)
+    assert [trial.worker for trial in journal.trials()] == ["waiting"]
+
+
+def add_one(open_study):
+    journal = open_study()
+    with journal.lock:
+        journal.add(SPACE, {BETA: 1.0}, "waiting")
+
+
+def test_a_worker_whose_trial_was_taken_over_leaves_its_end_to_the_other(open_study):
+    journal = open_study()
+    theirs = journal.add(SPACE, {BETA: 1.0}, "asleep")
+    mine = journal.take_over(theirs, "me")
+    journal.finish(theirs, [1.0], {"rate": 1.0})
+    journal.diverge(theirs, "the rate is NaN")
+    assert journal.trials() == [mine]
+    journal.finish(mine, [2.0], {"rate": 2.0})
+    journal.finish(theirs, [1.0], {"rate": 1.0})
+    (trial,) = journal.trials()
+    assert (trial.values, trial.results, trial.worker) == ((2.0,), {"rate": 2.0}, "me")
+
+
+def test_the_study_of_another_program_is_left_alone(open_study):
+    journal = open_study()
+    journal._study.add_trial(optuna.create_trial(value=1.0))
+    with pytest.raises(UserError, match=r"the study 's' was made by another program; name another"):
+        open_study(("lower", "lower"))

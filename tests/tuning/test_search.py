@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import toy_study as toy
@@ -11,7 +12,6 @@ import toy_study as toy
 from vaebalance.errors import UserError
 from vaebalance.training import NonFiniteError
 from vaebalance.tuning.journal import Journal
-from vaebalance.tuning.presence import presence
 from vaebalance.tuning.search import Outcome, Plan, claim
 
 SAMPLERS = ["gp", "tpe", "quasi_random"]
@@ -24,12 +24,19 @@ def whole(tmp_path_factory):
     return {name: toy.pairs(toy.run(folder / name, name, 14)) for name in SAMPLERS}
 
 
-def spawn(folder, sampler, trials, name="a", together=1):
+def spawn(folder, sampler, trials, name="a", together=1, url=None, seconds=0.05):
+    place = [str(folder), url or ""]
+    rest = [sampler, str(trials), name, str(together), str(seconds)]
     return subprocess.Popen(
-        [sys.executable, toy.__file__, str(folder), sampler, str(trials), name, str(together)],
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, toy.__file__, *place, *rest], stdout=subprocess.PIPE, text=True
     )
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -47,21 +54,24 @@ def test_more_trials_asked_for_go_on_as_if_never_stopped(sampler, whole, tmp_pat
     assert toy.pairs(Journal(tmp_path / "s").trials()) == whole[sampler]
 
 
-def test_sigkill_then_again_ends_as_never_killed(whole, tmp_path):
+def test_sigkill_then_again_ends_as_never_killed(whole, tmp_path, place):
+    journal = toy.open_journal(tmp_path / "s", place)
     for stop_at in ("trial 2", "trial 11"):
-        process = spawn(tmp_path / "s", "gp", 14)
+        process = spawn(tmp_path / "s", "gp", 14, url=place)
         assert process.stdout is not None
         for line in process.stdout:
             if line.strip() == stop_at:
                 break
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-        assert Journal(tmp_path / "s").trials()[-1].state == "running"
-    assert toy.pairs(toy.run(tmp_path / "s", "gp", 14)) == whole["gp"]
+        assert journal.trials()[-1].state == "running"
+        wait_until(lambda: journal.abandoned(journal.trials()))
+    assert toy.pairs(toy.run(tmp_path / "s", "gp", 14, url=place)) == whole["gp"]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_an_interrupted_trial_is_run_again(sampler, whole, tmp_path):
+def test_an_interrupted_trial_is_run_again(sampler, whole, tmp_path, place):
+    """At once: nobody waits for the heartbeat of a process that ended in order."""
     for stop_at in (0, 5, 12):
 
         def interrupted(trial, stop_at=stop_at):
@@ -70,17 +80,20 @@ def test_an_interrupted_trial_is_run_again(sampler, whole, tmp_path):
             return Outcome((toy.valley(trial.point),), {})
 
         with pytest.raises(KeyboardInterrupt):
-            toy.run(tmp_path / "s", sampler, 14, interrupted)
-        trials = Journal(tmp_path / "s").trials()
+            toy.run(tmp_path / "s", sampler, 14, interrupted, url=place)
+        trials = toy.open_journal(tmp_path / "s", place).trials()
         assert [trial.state for trial in trials] == ["finished"] * stop_at + ["running"]
-    assert toy.pairs(toy.run(tmp_path / "s", sampler, 14)) == whole[sampler]
+    assert toy.pairs(toy.run(tmp_path / "s", sampler, 14, url=place)) == whole[sampler]
 
 
-def test_two_starts_at_once_share_the_work(tmp_path):
-    processes = [spawn(tmp_path / "s", "gp", 12, name, 2) for name in "ab"]
+def test_two_starts_at_once_share_the_work(tmp_path, place):
+    folders = {"a": "a", "b": "a" if place is None else "b"}  # of one machine, or of two
+    processes = [
+        spawn(tmp_path / folder / "s", "gp", 12, name, 2, place) for name, folder in folders.items()
+    ]
     ran = [process.communicate(timeout=120)[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
-    trials = Journal(tmp_path / "s").trials()
+    trials = toy.open_journal(tmp_path / "a/s", place).trials()
     assert [trial.number for trial in trials] == list(range(12))
     assert all(trial.values == (toy.valley(trial.point),) for trial in trials)
     numbers = [int(word) for words in ran for word in words if word.isdecimal()]
@@ -90,13 +103,13 @@ def test_two_starts_at_once_share_the_work(tmp_path):
 
 def test_a_trial_of_a_living_process_is_left_alone_and_waited_for(tmp_path):
     journal, plan = Journal(tmp_path / "s"), Plan(toy.SPACE, "gp", 0, 2, {toy.BETA: 1.0})
-    with presence(journal.locks) as living:
+    with journal.presence() as living:
         theirs = claim(journal, plan, living)
-        with presence(journal.locks) as me:
+        with journal.presence() as me:
             mine = claim(journal, plan, me)
             assert (theirs.number, mine.number) == (0, 1)
             assert claim(journal, plan, me) is None
-    with presence(journal.locks) as me:
+    with journal.presence() as me:
         assert claim(journal, plan, me).number == 0  # they are gone
         assert claim(journal, plan, me).number == 1
         assert claim(journal, plan, me) is None

@@ -10,22 +10,24 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+import toy_study
+import toy_tune
 import toy_workers as toy
 from mlflow import MlflowClient
 
 from vaebalance.errors import UserError
+from vaebalance.tuning import database_storage
 from vaebalance.tuning.cli import Options
 from vaebalance.tuning.command import run
 from vaebalance.tuning.journal import Journal
-from vaebalance.tuning.presence import is_present
 from vaebalance.tuning.workers import listen, working
 
 ROOT = Path(__file__).parents[2]
 
 
-def spawn(folder):
+def spawn(folder, script=ROOT / "pipelines" / "tune.py"):
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "pipelines" / "tune.py")],
+        [sys.executable, str(script)],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -45,11 +47,9 @@ def workers_of(process):
 
 def running(journal):
     """Trials whose process is at work."""
-    return [
-        trial
-        for trial in journal.trials()
-        if trial.state == "running" and is_present(journal.locks, trial.worker)
-    ]
+    trials = journal.trials()
+    left = journal.abandoned(trials)
+    return [trial for trial in trials if trial.state == "running" and trial not in left]
 
 
 def wait_until(condition, process, seconds=90):
@@ -66,11 +66,21 @@ def runs_of(folder, study):
     return client, client.search_runs([experiment], f"tags.`vaebalance.study` = '{study}'")
 
 
-def test_kills_of_a_worker_and_of_the_parent_lose_nothing_and_run_nothing_twice(project):
+def test_kills_of_a_worker_and_of_the_parent_lose_nothing_and_run_nothing_twice(
+    project, place, monkeypatch
+):
     """First a worker, then the parent, whose other worker stops; then the same command goes on."""
-    folder = project(study="shared", trials="5", workers="2", epochs="100", sampler="quasi_random")
-    process = spawn(folder)
-    journal = Journal(folder / "studies" / "shared")
+    study = "shared" if place is None else "shared_by_machines"
+    folder = project(
+        study=study,
+        storage=place or "null",
+        trials="5",
+        workers="2",
+        epochs="100",
+        sampler="quasi_random",
+    )
+    process = spawn(folder, toy_tune.__file__)
+    journal = toy_study.open_journal(folder / "studies" / study, place)
     wait_until(lambda: len(running(journal)) == 2, process)
     victim = running(journal)[0]
     pid = int(victim.worker.split("-")[-2])
@@ -82,23 +92,24 @@ def test_kills_of_a_worker_and_of_the_parent_lose_nothing_and_run_nothing_twice(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     left.wait(timeout=60)
-    assert running(journal) == []
+    assert place or running(journal) == []
     before = journal.trials()
     assert [trial.state for trial in before].count("running") == 1
     done = [trial for trial in before if trial.state == "finished"]
 
+    monkeypatch.setattr(database_storage, "RHYTHM", toy_study.RHYTHM)
     run(Options(list=False, promote=None))
     trials = journal.trials()
     assert [trial.number for trial in trials] == list(range(5))
     assert [trial.state for trial in trials] == ["finished"] * 5
     assert len({trial.point["balance.beta"] for trial in trials}) == 5
     assert [trials[trial.number] for trial in done] == done  # none ran again
-    client, found = runs_of(folder, "shared")
+    client, found = runs_of(folder, study)
     names = sorted(one.info.run_name for one in found)
-    assert names == ["shared", *(f"trial {number}" for number in range(5))]
+    assert names == [study, *(f"trial {number}" for number in range(5))]
     assert {one.info.status for one in found} == {"FINISHED"}
     for one in found:
-        if one.info.run_name != "shared":
+        if one.info.run_name != study:
             curve = client.get_metric_history(one.info.run_id, "epoch")
             epochs = trials[int(one.data.tags["vaebalance.trial"])].results["epochs"]
             assert [point.value for point in curve] == [*range(1, epochs + 1)]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import optuna
 import torch
-from filelock import FileLock
 from rich.console import Console
 
 from vaebalance import tracking
@@ -21,10 +21,10 @@ from vaebalance.tracking.store import project_root
 from vaebalance.tuning.cli import Choice, Options
 from vaebalance.tuning.decision import chosen, front
 from vaebalance.tuning.frontier import distortion_at_rate_zero
-from vaebalance.tuning.journal import FILE, SUBJECT, Journal, Trial
+from vaebalance.tuning.journal import SUBJECT, Journal, Trial
 from vaebalance.tuning.knobs import current_point, samples_of, search_space
+from vaebalance.tuning.location import database_setting, open_existing_storage, open_storage
 from vaebalance.tuning.objective import OnEpoch, tracked_objective
-from vaebalance.tuning.presence import is_present
 from vaebalance.tuning.promotion import choose, edited, explain, write_values
 from vaebalance.tuning.pruning import PrunedError
 from vaebalance.tuning.publication import FIGURES, TABLE, publish
@@ -49,6 +49,7 @@ from vaebalance.tuning.workers import Reporter, listen, working
 STUDIES = "studies"
 COMMAND = "python pipelines/tune.py"
 PROMOTED = "promoted"
+RUN = "mlflow_run"
 
 
 def run(options: Options) -> None:
@@ -62,28 +63,29 @@ def run(options: Options) -> None:
     folder = project_root() / STUDIES / settings.tune.study
     console = make_console()
     if options.list:
-        _show(settings, open_existing(folder), console)
+        _show(settings, open_existing(settings, folder), console)
     elif options.promote is not None:
-        promote(settings, open_existing(folder), options.promote, console)
+        promote(settings, open_existing(settings, folder), options.promote, console)
     else:
         run_study(settings, folder, console)
 
 
-def open_existing(folder: Path) -> Journal:
-    """The study in `folder`.
+def open_existing(settings: Settings, folder: Path) -> Journal:
+    """The study whose files are in `folder`.
 
     Raises:
         UserError: there is none.
     """
-    if not (folder / FILE).exists():
-        found = sorted(path.parent.name for path in folder.parent.glob(f"*/{FILE}"))
+    storage, names = open_existing_storage(settings, folder)
+    if storage is None:
+        place = database_setting(settings) or folder.parent
         raise UserError(
-            f"tune.study = {folder.name!r}: there is no such study yet in {folder.parent} "
-            f"(there: {', '.join(found) or 'none'}); begin it with `{COMMAND}`."
+            f"tune.study = {folder.name!r}: there is no such study yet in {place} "
+            f"(there: {', '.join(names) or 'none'}); begin it with `{COMMAND}`."
         )
-    journal = Journal(folder)
+    journal = Journal(folder, storage=storage)
     if SUBJECT not in journal.notes:
-        raise UserError(f"{folder / FILE}: an empty study; begin it with `{COMMAND}`.")
+        raise UserError(f"the study {journal.name!r} is empty; begin it with `{COMMAND}`.")
     return journal
 
 
@@ -113,7 +115,9 @@ def run_study(settings: Settings, folder: Path, console: Console) -> None:
             f"the study {journal.name!r} has its {plan.trials} trials; raise tune.trials for more.",
         )
     screen = Screen(console, _view(journal), _title(journal), plan.trials, settings.train.epochs)
-    with tracking.study(journal.name, study.subject, (PrunedError,)) as tracker:
+    with _tracked(study) as tracker:
+        if database_setting(settings):
+            _warn_of_another_store(journal, tracker, console)
         try:
             with screen:
                 if settings.tune.workers == 1 or is_enough:
@@ -147,17 +151,45 @@ def begin(settings: Settings, folder: Path) -> Study:
     dataset = open_prepared(settings)
     subject = describe_subject(settings, dataset, space)
     better = tuple(goal.better for goal in tune.objective.goals)
-    journal = Journal(folder, better)
-    with journal.lock:
-        if SUBJECT not in journal.notes:
-            _refuse_unwritable(settings, space)
-            zero = None
-            if isinstance(tune.objective, Frontier):
-                zero = distortion_at_rate_zero(settings.likelihood, dataset, settings.seed)
-            remember(journal, subject, current_point(settings, space), zero)
+    journal = Journal(folder, better, open_storage(settings, folder))
+
+    def remember_once() -> None:
+        with journal.lock:
+            if SUBJECT not in journal.notes:
+                _refuse_unwritable(settings, space)
+                zero = None
+                if isinstance(tune.objective, Frontier):
+                    zero = distortion_at_rate_zero(settings.likelihood, dataset, settings.seed)
+                remember(journal, subject, current_point(settings, space), zero)
+
+    journal.patiently(remember_once)
     refuse_other_subject(journal, subject)
     plan = Plan(space, tune.sampler, settings.seed, tune.trials, start_of(journal), better)
     return Study(journal, subject, plan)
+
+
+@contextmanager
+def _tracked(study: Study) -> Iterator[StudyTracker]:
+    """The study's run in MLflow, which two machines that begin at once do not both make."""
+    with ExitStack() as stack:
+        with study.journal.lock:
+            tracker = stack.enter_context(
+                tracking.study(study.journal.name, study.subject, (PrunedError,))
+            )
+        yield tracker
+
+
+def _warn_of_another_store(journal: Journal, tracker: StudyTracker, console: Console) -> None:
+    """Of machines that share a study but not MLflow's store, none has the whole study's runs."""
+    first = journal.notes.get(RUN)
+    if first is None:
+        journal.note(RUN, tracker.run_id)
+    elif first != tracker.run_id:
+        _say(
+            console,
+            "note: this study was begun in another MLflow store than this machine's, which will "
+            "have only the trials that run here; give all machines the same MLFLOW_TRACKING_URI.",
+        )
 
 
 def _refuse_unwritable(settings: Settings, space: Space) -> None:
@@ -192,7 +224,7 @@ def work(folder: Path, reporter: Reporter) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     settings = load(Settings)
     study = begin(settings, folder)
-    with tracking.study(study.journal.name, study.subject, (PrunedError,)) as tracker:
+    with _tracked(study) as tracker:
         _train_trials(settings, study, tracker, reporter, reporter.epoch)
 
 
@@ -241,7 +273,7 @@ def _promotion(trial: Trial) -> dict[str, object]:
 
 
 def _publish(tracker: StudyTracker, journal: Journal) -> None:
-    with FileLock(journal.locks / "publish"):  # another start may end at the same time
+    with journal.publishing:  # another start may end at the same time
         publish(
             tracker,
             journal.folder,
@@ -285,7 +317,7 @@ def _title(journal: Journal) -> str:
 
 
 def _is_running(journal: Journal) -> Callable[[Trial], bool]:
-    return lambda trial: is_present(journal.locks, trial.worker)
+    return lambda trial: not journal.abandoned([trial])
 
 
 def _say(console: Console, text: str) -> None:

@@ -1,40 +1,34 @@
-"""A study on disk: an Optuna study in a journal file, as plain `Trial`s.
+"""An Optuna study as plain `Trial`s, wherever it lies.
 
 Whoever adds a trial, or takes over one from a process that is gone, holds `Journal.lock` meanwhile.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from filelock import FileLock
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from vaebalance.errors import UserError
 from vaebalance.evaluation.vocabulary import Better
+from vaebalance.tuning.file_storage import FileStorage
 from vaebalance.tuning.pruning import Reading
 from vaebalance.tuning.space import Choices, Dimension, Point, Space
-
-FILE = "study.journal"
-LOCKS = "locks"
+from vaebalance.tuning.storage import WORKER, Result, Storage
 
 SUBJECT = "subject"
-WORKER = "worker"
 REASON = "reason"
 RUNG = "rung "  # and the epoch: what the objective said then
 VIOLATION = "violation"
@@ -63,57 +57,91 @@ class Trial:
 class Journal:
     """The study in `folder`, whose name is the folder's."""
 
-    def __init__(self, folder: Path, goals: Sequence[Better] = ("lower",)) -> None:
+    def __init__(
+        self, folder: Path, goals: Sequence[Better] = ("lower",), storage: Storage | None = None
+    ) -> None:
         """Open the study, or start an empty one.
 
         Args:
-            folder: of the study.
+            folder: of the study's files.
             goals: the better end of each number of a new study; one that has notes keeps its own.
+            storage: where the study lies; None: in a file in `folder`.
 
         Raises:
-            UserError: the file is damaged.
+            UserError: the file is damaged, or the study is another program's.
         """
         self.folder = folder
         self.name = folder.name
-        self.locks = folder / LOCKS
-        self.locks.mkdir(parents=True, exist_ok=True)
-        self.lock = FileLock(self.locks / "claim", poll_interval=0.01)
-        path, writing = folder / FILE, FlockedJournal(self.locks / "journal")
-        _drop_half_a_line(path, writing)
-        try:
-            self._storage = JournalStorage(JournalFileBackend(str(path), lock_obj=writing))
-            self._study = self._open_study([DIRECTIONS[better] for better in goals])
-        except (ValueError, KeyError) as error:
-            raise UserError(
-                f"{path}: not a readable Optuna journal ({error}); move it away, or name another "
-                "study in tune.study."
-            ) from error
+        folder.mkdir(parents=True, exist_ok=True)
+        self._storage = storage or FileStorage(folder)
+        self._optuna = self._storage.optuna
+        directions = [DIRECTIONS[better] for better in goals]
+        self._study = self.patiently(lambda: self._open_study(directions))
 
     def _open_study(self, directions: list[StudyDirection]) -> optuna.Study:
         with self.lock:
-            if self.name in optuna.get_all_study_names(self._storage):
-                study = optuna.load_study(study_name=self.name, storage=self._storage)
+            if self.name in self._storage.names():
+                study = optuna.load_study(study_name=self.name, storage=self._optuna)
                 if study.user_attrs or study.directions == directions:
                     return study
+                if study.get_trials(deepcopy=False):
+                    raise UserError(
+                        f"the study {self.name!r} was made by another program; name another in "
+                        "tune.study."
+                    )
                 # Its maker was killed before the first note, and params.yaml changed since.
-                optuna.delete_study(study_name=self.name, storage=self._storage)
+                optuna.delete_study(study_name=self.name, storage=self._optuna)
             return optuna.create_study(
-                storage=self._storage, study_name=self.name, directions=directions
+                storage=self._optuna, study_name=self.name, directions=directions
             )
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """Held while a trial is added or taken over."""
+        return self._storage.lock("claim")
+
+    @property
+    def publishing(self) -> AbstractContextManager[Any]:
+        """Held while the study's table and figures are written."""
+        return self._storage.lock("publish")
+
+    def presence(self) -> AbstractContextManager[str]:
+        """A name for this process as a worker."""
+        return self._storage.presence()
+
+    def patiently(self, act: Callable[[], Result]) -> Result:
+        """The result of `act`, which is begun again where the connection was lost meanwhile.
+
+        Raises:
+            UserError: it stays lost.
+        """
+        return self._storage.patiently(act)
 
     @property
     def notes(self) -> dict[str, Any]:
         """What was noted about the study."""
-        return self._study.user_attrs
+        return self.patiently(lambda: self._study.user_attrs)
 
     def note(self, key: str, value: Any) -> None:
         """Note plain data about the study."""
-        self._study.set_user_attr(key, value)
+        self.patiently(lambda: self._study.set_user_attr(key, value))
 
     def trials(self) -> list[Trial]:
-        """All trials by number, without any that another program put into the file."""
-        found = self._study.get_trials(deepcopy=False)
+        """All trials by number, without any that another program put there."""
+        found = self.patiently(lambda: self._study.get_trials(deepcopy=False))
         return [_plain(trial) for trial in found if WORKER in trial.user_attrs]
+
+    def abandoned(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Those that nobody has ended or still runs."""
+        running = {self._id(trial.number): trial for trial in trials if trial.state == "running"}
+        found = self._storage.abandoned({key: trial.worker for key, trial in running.items()})
+        return [trial for key, trial in running.items() if key in found]
+
+    @contextmanager
+    def attending(self, trial: Trial) -> Iterator[None]:
+        """Within, the others know that the trial is being run."""
+        with self._storage.attending(self._id(trial.number), trial.worker):
+            yield
 
     def add(self, space: Space, point: Point, worker: str) -> Trial:
         """A new trial, run by `worker`; a single record, so no kill leaves one without an owner."""
@@ -125,11 +153,15 @@ class Journal:
                 user_attrs={WORKER: worker},
             )
         )
-        return self.trials()[-1]
+        added = self.trials()[-1]
+        self._storage.claimed(self._id(added.number))
+        return added
 
-    def take_over(self, trial: Trial, worker: str) -> None:
-        """A running trial is run by `worker` from now on."""
+    def take_over(self, trial: Trial, worker: str) -> Trial:
+        """The running trial, run by `worker` from now on."""
         self._set(trial.number, {WORKER: worker})
+        self._storage.claimed(self._id(trial.number))
+        return replace(trial, worker=worker)
 
     def finish(
         self,
@@ -138,35 +170,62 @@ class Journal:
         results: Mapping[str, Any],
         violation: float | None = None,
     ) -> None:
-        """The trial has come to its end."""
-        self._set(trial.number, results)
-        if violation is not None:
-            self._storage.set_trial_system_attr(self._id(trial.number), CONSTRAINT, violation)
-        self._study.tell(trial.number, list(values))
+        """The trial has come to its end; see `_as_owner`."""
+
+        def end() -> None:
+            self._set(trial.number, results)
+            if violation is not None:
+                self._optuna.set_trial_system_attr(self._id(trial.number), CONSTRAINT, violation)
+            self._study.tell(trial.number, list(values))
+
+        self._as_owner(trial, end)
 
     def read(self, trial: Trial, epoch: int, reading: Reading) -> None:
-        """The objective said this of the trial after so many epochs."""
-        if len(reading.values) == 1:  # Optuna's dashboard draws these, and refuses several
-            number, (value,) = trial.number, reading.values
-            self._storage.set_trial_intermediate_value(self._id(number), epoch, value)
-        self._set(trial.number, {f"{RUNG}{epoch}": reading})
+        """The objective said this of the running trial after so many epochs; see `_as_owner`."""
+
+        def note() -> None:
+            if len(reading.values) == 1:  # Optuna's dashboard draws these, and refuses several
+                (value,) = reading.values
+                self._optuna.set_trial_intermediate_value(self._id(trial.number), epoch, value)
+            self._set(trial.number, {f"{RUNG}{epoch}": reading})
+
+        self._as_owner(trial, note)
 
     def prune(self, trial: Trial) -> None:
-        """The trial was stopped, since others do better; it has readings but no value."""
-        self._study.tell(trial.number, state=TrialState.PRUNED)
+        """The trial was stopped, since others do better; see `_as_owner`."""
+        self._as_owner(trial, lambda: self._study.tell(trial.number, state=TrialState.PRUNED))
 
     def diverge(self, trial: Trial, reason: str) -> None:
-        """The trial has no value, and another attempt would have none."""
-        self._set(trial.number, {REASON: reason})
-        self._study.tell(trial.number, state=TrialState.FAIL)
+        """The trial has no value, and another attempt would have none; see `_as_owner`."""
+
+        def end() -> None:
+            self._set(trial.number, {REASON: reason})
+            self._study.tell(trial.number, state=TrialState.FAIL)
+
+        self._as_owner(trial, end)
+
+    def _as_owner(self, trial: Trial, act: Callable[[], object]) -> None:
+        """Write about a trial that is still its worker's.
+
+        A worker that was not heard of for a while (its machine slept) may find the trial taken over
+        or ended: then the numbers are the other's to write, once.
+        """
+
+        def act_on_own() -> None:
+            with self.lock:
+                known = next(one for one in self.trials() if one.number == trial.number)
+                if known.state == "running" and known.worker == trial.worker:
+                    act()
+
+        self.patiently(act_on_own)
 
     def _set(self, number: int, attributes: Mapping[str, Any]) -> None:
         for key, value in attributes.items():
-            self._storage.set_trial_user_attr(self._id(number), key, value)
+            self._optuna.set_trial_user_attr(self._id(number), key, value)
 
     def _id(self, number: int) -> int:
-        study_id = self._storage.get_study_id_from_name(self.name)
-        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        study_id = self._optuna.get_study_id_from_name(self.name)
+        return self._optuna.get_trial_id_from_study_id_trial_number(study_id, number)
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -180,40 +239,6 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
     if dimension.whole:
         return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
     return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
-
-
-class FlockedJournal(BaseJournalFileLock):
-    """Who may write to the journal file.
-
-    The system frees this lock when its holder is killed; Optuna's own stays for half a minute.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._lock = FileLock(path, poll_interval=0.005)
-
-    def acquire(self) -> bool:
-        """Wait for the lock."""
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        """Let the next one write."""
-        self._lock.release()
-
-
-def _drop_half_a_line(path: Path, writing: FlockedJournal) -> None:
-    """Undo a write that a crash of the machine cut short, lest the next line be glued to it."""
-    if not path.exists():
-        return
-    writing.acquire()
-    try:
-        with path.open("r+b") as file:
-            whole = file.read().rfind(b"\n") + 1
-            if whole < file.tell():
-                file.truncate(whole)
-                os.fsync(file.fileno())
-    finally:
-        writing.release()
 
 
 def _plain(trial: FrozenTrial) -> Trial:

@@ -16,11 +16,16 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 
+def worker_name() -> str:
+    """A name for this process that no other has."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
 @contextmanager
 def presence(folder: Path) -> Iterator[str]:
     """A name for this process, that `is_present` knows until the block or the process ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    name = worker_name()
     with FileLock(folder / name):
         try:
             yield name

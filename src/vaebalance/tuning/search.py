@@ -1,6 +1,6 @@
 """Trials until the study has enough: whoever starts, stops, or is killed meanwhile.
 
-A trial is claimed under a lock, by one record on disk, before it runs. A process that finds a trial
+A trial is claimed under a lock, by one record, before it runs. A process that finds a trial
 whose process is gone runs it again under its number and with its values. So the trials of a study
 that was killed and continued are those of one that never was.
 """
@@ -16,7 +16,6 @@ from vaebalance.errors import UserError
 from vaebalance.evaluation.vocabulary import Better
 from vaebalance.training import NonFiniteError
 from vaebalance.tuning.journal import Journal, Trial
-from vaebalance.tuning.presence import is_present, presence
 from vaebalance.tuning.pruning import PrunedError, Reading, is_hopeless
 from vaebalance.tuning.space import Point, Space
 from vaebalance.tuning.suggestions import suggest
@@ -68,9 +67,9 @@ def search(
     Raises:
         UserError: more trials diverged than were asked for.
     """
-    with presence(journal.locks) as worker:
+    with journal.presence() as worker:
         while not is_complete(journal.trials(), plan):
-            trial = claim(journal, plan, worker)
+            trial = journal.patiently(lambda: claim(journal, plan, worker))
             if trial is None:
                 listener.waiting(journal.trials())
                 time.sleep(WAIT_SECONDS)
@@ -115,10 +114,8 @@ def claim(journal: Journal, plan: Plan, worker: str) -> Trial | None:
     """A trial for `worker` to run; None while other processes run all that are left."""
     with journal.lock:
         trials = journal.trials()
-        for trial in trials:
-            if trial.state == "running" and not is_present(journal.locks, trial.worker):
-                journal.take_over(trial, worker)
-                return trial
+        if left := journal.abandoned(trials):
+            return journal.take_over(left[0], worker)
         if sum(trial.state != "diverged" for trial in trials) >= plan.trials:
             return None
         return journal.add(plan.space, _next_point(plan, trials), worker)
@@ -132,11 +129,12 @@ def _next_point(plan: Plan, trials: Sequence[Trial]) -> Point:
 
 
 def _run(journal: Journal, trial: Trial, objective: Callable[[Trial], Outcome]) -> None:
-    try:
-        outcome = objective(trial)
-    except NonFiniteError as error:
-        journal.diverge(trial, str(error).partition(". ")[0])
-    except PrunedError:
-        journal.prune(trial)
-    else:
-        journal.finish(trial, outcome.values, outcome.results, outcome.violation)
+    with journal.attending(trial):
+        try:
+            outcome = objective(trial)
+        except NonFiniteError as error:
+            journal.diverge(trial, str(error).partition(". ")[0])
+        except PrunedError:
+            journal.prune(trial)
+        else:
+            journal.finish(trial, outcome.values, outcome.results, outcome.violation)
