@@ -84,7 +84,8 @@ def _state(records: Records) -> alt.Color:
     return alt.Color("state:N", title=None, scale=scale)
 
 
-def _axis_title(goal: Goal) -> str:
+def axis_title(goal: Goal) -> str:
+    """What is measured, and in which unit."""
     unit = "nats per image" if goal.unit == NATS else goal.unit
     return f"{goal.name}, {unit}" if unit else goal.name
 
@@ -146,7 +147,7 @@ def _history(
         )
     base = alt.Chart(alt.InlineData(values=rows)).encode(x=alt.X("trial:Q", title="trial"))
     near = alt.Scale(zero=False)
-    title = _axis_title(goal)
+    title = axis_title(goal)
     line = base.mark_line(interpolate="step-after", color="#777777").encode(
         y=alt.Y("best:Q", title=title, scale=near)
     )
@@ -190,7 +191,7 @@ def _slice(
         .mark_point(filled=True, opacity=1, size=45)
         .encode(
             x=x,
-            y=alt.Y("value:Q", title=_axis_title(goal), scale=alt.Scale(zero=False)),
+            y=alt.Y("value:Q", title=axis_title(goal), scale=alt.Scale(zero=False)),
             color=_state(rows),
             tooltip=["trial:Q", "knob:N", "value:Q", "state:N"],
         )

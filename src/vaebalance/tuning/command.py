@@ -18,6 +18,7 @@ from vaebalance.objectives import Frontier
 from vaebalance.settings import PARAMS, Settings, load
 from vaebalance.tracking import StudyTracker
 from vaebalance.tracking.store import project_root
+from vaebalance.tuning.charts import axis_title
 from vaebalance.tuning.cli import Choice, Options
 from vaebalance.tuning.decision import chosen, front
 from vaebalance.tuning.frontier import distortion_at_rate_zero
@@ -156,6 +157,8 @@ def begin(settings: Settings, folder: Path) -> Study:
                 zero = distortion_at_rate_zero(settings.likelihood, dataset, settings.seed)
             remember(journal, subject, current_point(settings, space), zero)
     refuse_other_subject(journal, subject)
+    with journal.lock:
+        journal.name_goals([axis_title(goal) for goal in tune.objective.goals])
     plan = Plan(space, tune.sampler, settings.seed, tune.trials, start_of(journal), better)
     return Study(journal, subject, plan)
 

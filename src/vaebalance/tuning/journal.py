@@ -5,7 +5,10 @@ Whoever adds a trial, or takes over one from a process that is gone, holds `Jour
 
 from __future__ import annotations
 
+import io
 import os
+import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +16,14 @@ from typing import Any, Literal
 
 import optuna
 from filelock import FileLock
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
@@ -31,6 +36,7 @@ from vaebalance.tuning.space import Choices, Dimension, Point, Space
 
 FILE = "study.journal"
 LOCKS = "locks"
+ARTIFACTS = "artifacts"
 
 SUBJECT = "subject"
 WORKER = "worker"
@@ -104,6 +110,13 @@ class Journal:
         """Note plain data about the study."""
         self._study.set_user_attr(key, value)
 
+    def name_goals(self, names: Sequence[str]) -> None:
+        """Name the numbers of a trial, as Optuna's own pages show them."""
+        if self._study.metric_names != list(names):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                self._study.set_metric_names(list(names))
+
     def trials(self) -> list[Trial]:
         """All trials by number, without any that another program put into the file."""
         found = self._study.get_trials(deepcopy=False)
@@ -124,6 +137,28 @@ class Journal:
     def take_over(self, trial: Trial, worker: str) -> None:
         """A running trial is run by `worker` from now on."""
         self._set(trial.number, {WORKER: worker})
+
+    def attach(self, trial: Trial, name: str, content: bytes) -> None:
+        """Keep a file with a running trial, once however often it runs; Optuna's pages show it."""
+        (self.folder / ARTIFACTS).mkdir(exist_ok=True)
+        kept = FileSystemArtifactStore(self.folder / ARTIFACTS)
+        found = self._study.get_trials(deepcopy=False)[trial.number]
+        known = get_all_artifact_meta(found, storage=self._storage)
+        for meta in known:
+            if (
+                meta.filename == name
+            ):  # Optuna notes it before it writes it: a kill can come between
+                kept.write(meta.artifact_id, io.BytesIO(content))
+                return
+        with tempfile.TemporaryDirectory() as temporary:
+            path = Path(temporary) / name
+            path.write_bytes(content)
+            upload_artifact(
+                artifact_store=kept,
+                file_path=str(path),
+                study_or_trial=found,
+                storage=self._storage,
+            )
 
     def finish(
         self,

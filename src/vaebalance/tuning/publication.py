@@ -17,6 +17,7 @@ from vaebalance.tuning.journal import Trial
 from vaebalance.tuning.space import Range, Space
 
 TABLE = "trials.csv"
+EDGE = "frontier.csv"
 FIGURES = "figures"
 FIXED = ("distortion", "rate", "negative_elbo", "weighted_loss")
 LAST = ("best_epoch", "epochs", "verdict", "seconds", "threads", "reason")
@@ -30,12 +31,14 @@ def publish(
     objective: AbstractObjective,
     reference: tuple[float, float] | None,
 ) -> None:
-    """Write table and figures into `folder` and log them, and the best numbers, to the study's run.
+    """Write tables and figures into `folder` and log them, and the best numbers, to the study's run.
 
-    Doing it again changes nothing.
+    Doing it again changes nothing. The tables are what dvc.yaml's plot of the study reads.
     """
     write_table(folder / TABLE, trials, space)
-    tracker.log_artifacts(folder / TABLE)
+    write_table(folder / EDGE, front(trials), space)
+    for name in (TABLE, EDGE):
+        tracker.log_artifacts(folder / name)
     done = finished(trials)
     if not done:
         return
