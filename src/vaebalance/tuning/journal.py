@@ -139,16 +139,17 @@ class Journal:
         self._set(trial.number, {WORKER: worker})
 
     def attach(self, trial: Trial, name: str, content: bytes) -> None:
-        """Keep a file with a running trial, once however often it runs; Optuna's pages show it."""
+        """Keep a file with a running trial, as Optuna's artifact; Optuna's pages show it.
+
+        A trial that runs again writes it again: Optuna notes an artifact before it writes it, and
+        a kill may have come between.
+        """
         (self.folder / ARTIFACTS).mkdir(exist_ok=True)
         kept = FileSystemArtifactStore(self.folder / ARTIFACTS)
         found = self._study.get_trials(deepcopy=False)[trial.number]
-        known = get_all_artifact_meta(found, storage=self._storage)
-        for meta in known:
-            if (
-                meta.filename == name
-            ):  # Optuna notes it before it writes it: a kill can come between
-                kept.write(meta.artifact_id, io.BytesIO(content))
+        for known in get_all_artifact_meta(found, storage=self._storage):
+            if known.filename == name:
+                kept.write(known.artifact_id, io.BytesIO(content))
                 return
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary) / name

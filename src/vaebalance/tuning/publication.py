@@ -31,7 +31,7 @@ def publish(
     objective: AbstractObjective,
     reference: tuple[float, float] | None,
 ) -> None:
-    """Write tables and figures into `folder` and log them, and the best numbers, to the study's run.
+    """Write tables and figures into `folder`; log them and the best numbers to the study's run.
 
     Doing it again changes nothing. The tables are what dvc.yaml's plot of the study reads.
     """
