@@ -57,7 +57,7 @@ def made_project(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Pa
     """The project's folder, shared because MLflow's database takes seconds to make."""
     folder = tmp_path_factory.mktemp("project")
     (folder / ".dvc").mkdir()
-    (folder / "dvc.yaml").write_text("stages: {}\n")
+    shutil.copy(ROOT / "dvc.yaml", folder)
     shutil.copytree(prepared, folder / "data" / "prepared")
     return folder
 

@@ -7,9 +7,10 @@ import sys
 
 import optuna
 import pytest
+from optuna.artifacts import get_all_artifact_meta
 
 from vaebalance.errors import UserError
-from vaebalance.tuning.journal import FILE, Journal
+from vaebalance.tuning.journal import ARTIFACTS, FILE, Journal
 from vaebalance.tuning.space import Choices, Range, Space
 
 BETA = "balance.beta"
@@ -136,3 +137,36 @@ def test_a_process_killed_while_it_holds_the_locks_blocks_nobody(journal):
     process.wait()
     with journal.lock.acquire(timeout=5):
         journal.add(SPACE, {BETA: 1.0}, "me")
+
+
+def artifacts_of(journal, number):
+    trial = journal._study.get_trials()[number]
+    return get_all_artifact_meta(trial, storage=journal._storage)
+
+
+def test_a_file_is_kept_with_a_trial_once_however_often_it_runs(journal):
+    """A kill between Optuna's note of an artifact and its file leaves a note without one."""
+    first = journal.add(SPACE, {BETA: 1.0}, "me")
+    journal.attach(first, "picture.png", b"one")
+    (meta,) = artifacts_of(journal, 0)
+    file = journal.folder / ARTIFACTS / meta.artifact_id
+    assert file.read_bytes() == b"one"
+    file.unlink()
+    journal.take_over(first, "you")
+    journal.attach(first, "picture.png", b"two")
+    assert artifacts_of(journal, 0) == [meta]
+    assert file.read_bytes() == b"two"
+    journal.finish(first, [1.0], {})
+    assert "picture.png" not in journal.trials()[0].results
+    second = journal.add(SPACE, {BETA: 2.0}, "me")
+    journal.attach(second, "picture.png", b"three")
+    assert len(list((journal.folder / ARTIFACTS).iterdir())) == 2
+
+
+def test_numbers_are_named_once(journal):
+    journal.name_goals(["nll, nats per image"])
+    written = (journal.folder / FILE).read_bytes()
+    journal.name_goals(["nll, nats per image"])
+    assert (journal.folder / FILE).read_bytes() == written
+    study = optuna.load_study(study_name="s", storage=Journal(journal.folder)._storage)
+    assert study.metric_names == ["nll, nats per image"]
