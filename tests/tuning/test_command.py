@@ -120,7 +120,7 @@ def test_a_study_leaves_trials_table_figures_and_runs(project, whole, capsys):
     names = {"frontier", "history", "slices"}
     assert {path.name for path in figures.iterdir()} == {
         f"{name}{end}" for name in names for end in (".png", ".vl.json")
-    }
+    } | {"all.html"}
     for name in names:
         assert (figures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 

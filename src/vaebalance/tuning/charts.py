@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vaebalance.evaluation.vocabulary import NATS
@@ -48,6 +48,14 @@ def charts(
     if bars:
         found["importance"] = alt.vconcat(*bars)
     return found
+
+
+def together(drawn: Mapping[str, alt.TopLevelMixin]) -> alt.VConcatChart:
+    """The charts below each other, each with a legend of its own."""
+    import altair as alt
+
+    page: alt.VConcatChart = alt.vconcat(*drawn.values()).resolve_scale(color="independent")  # type: ignore[arg-type]
+    return page
 
 
 def _goals(objective: AbstractObjective) -> range:

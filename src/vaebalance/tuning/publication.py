@@ -10,7 +10,7 @@ from typing import Any
 from vaebalance.files import replacing
 from vaebalance.objectives import AbstractObjective
 from vaebalance.tracking import StudyTracker
-from vaebalance.tuning.charts import charts
+from vaebalance.tuning.charts import charts, together
 from vaebalance.tuning.decision import chosen, finished, front, terms
 from vaebalance.tuning.frontier import hypervolume
 from vaebalance.tuning.journal import Trial
@@ -19,6 +19,7 @@ from vaebalance.tuning.space import Range, Space
 TABLE = "trials.csv"
 EDGE = "frontier.csv"
 FIGURES = "figures"
+PAGE = "all.html"
 FIXED = ("distortion", "rate", "negative_elbo", "weighted_loss")
 LAST = ("best_epoch", "epochs", "verdict", "seconds", "threads", "reason")
 
@@ -95,9 +96,14 @@ def _draw(
     objective: AbstractObjective,
     reference: tuple[float, float] | None,
 ) -> None:
-    """Each figure as PNG, and as Vega-Lite for those who want to look closer."""
+    """Each figure as PNG and as Vega-Lite, and all on a page that shows what is pointed at.
+
+    The page needs no network.
+    """
+    drawn = charts(trials, space, objective, reference)
     with replacing(folder) as temporary:
         temporary.mkdir()
-        for name, chart in charts(trials, space, objective, reference).items():
+        together(drawn).save(str(temporary / PAGE), inline=True)
+        for name, chart in drawn.items():
             chart.save(str(temporary / f"{name}.png"), ppi=144)
             (temporary / f"{name}.vl.json").write_text(chart.to_json(), encoding="utf-8")
