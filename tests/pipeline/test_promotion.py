@@ -117,7 +117,7 @@ def test_an_edit_by_hand_is_not_registered_and_what_dvc_has_is_at_once(studied: 
 def test_plots_show_the_study(studied: Project):
     """Only the squares of trials on the Pareto set have a circle."""
     data = json.loads(plots(studied))["data"]
-    ((plot,),) = (found for title, found in data.items() if title.startswith("the study's trials"))
+    (plot,) = data["trials and frontier of the study"]
     points = plot["content"]["data"]["values"]
     found = {
         p["filename"]: {int(q["trial"]) for q in points if q["filename"] == p["filename"]}
