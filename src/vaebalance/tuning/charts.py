@@ -114,9 +114,16 @@ def _plane(
     edge: Records = [
         {"R": trial.results["rate"], "D": trial.results["distortion"]} for trial in front(trials)
     ]
-    title = "distortion and rate of the trials, and what none beats in both"
-    if reference is not None:
-        title += f"; hypervolume below D = {reference[0]:.1f}, R = {reference[1]:g}"
+    below = (
+        []
+        if reference is None
+        else [f"hypervolume below D = {reference[0]:.1f}, R = {reference[1]:g}"]
+    )
+    title = alt.Title(
+        "distortion and rate of the trials, and what none beats in both",
+        subtitle=below,
+        anchor="start",
+    )
     near = alt.Scale(zero=False)
     x = alt.X("R:Q", title="rate R, nats per image", scale=near)
     y = alt.Y("D:Q", title="distortion D, nats per image", scale=near)

@@ -29,7 +29,7 @@ from vaebalance.tuning.knobs import current_point, samples_of, search_space, wit
 from vaebalance.tuning.objective import OnEpoch, tracked_objective
 from vaebalance.tuning.presence import is_present
 from vaebalance.tuning.promotion import choose, edited, explain, write_values
-from vaebalance.tuning.publication import FIGURES, TABLE, publish
+from vaebalance.tuning.publication import publish
 from vaebalance.tuning.screen import Screen, View, describe_goals, make_console, make_table
 from vaebalance.tuning.search import Listener, Plan, is_complete, search
 from vaebalance.tuning.space import Space
@@ -133,7 +133,7 @@ def run_study(settings: Settings, folder: Path, console: Console) -> None:
     choice = "knee" if isinstance(settings.tune.objective, Frontier) else "best"
     _say(
         console,
-        f"Its table and figures: {TABLE}, {FIGURES} in {_short(folder)}. Take over the {choice} "
+        f"Its tables, figures and pictures are in {_short(folder)}. Take over the {choice} "
         f"with `{COMMAND} --promote {choice}`.",
     )
 
