@@ -15,6 +15,7 @@ from urllib.parse import urlparse
 
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
 
 from vaebalance.tuning.cli import Options
 from vaebalance.tuning.command import run
@@ -105,11 +106,19 @@ def pictures(tmp_path_factory):
     return found
 
 
-def wait_for_picture(page, source):
-    """Until an image whose address has `source` in it is there, and is one; its width in pixels."""
-    script = """source => [...document.images].find(i => i.src.includes(source) && i.naturalWidth)
-        ?.naturalWidth"""
-    return page.wait_for_function(script, arg=source).json_value()
+def wait_for_picture(page, width, source=""):
+    """Until an image of that width, whose address has `source` in it, is loaded."""
+    page.wait_for_function(
+        """([width, source]) => [...document.images].some(
+            image => image.src.includes(source) && image.naturalWidth == width)""",
+        arg=[width, source],
+    )
+
+
+def width_of(path):
+    """Of a picture, in pixels."""
+    with Image.open(path) as picture:
+        return picture.width
 
 
 def test_the_dashboard_shows_the_study_its_numbers_by_name_and_pictures(folder, page, pictures):
@@ -128,7 +137,8 @@ def test_the_dashboard_shows_the_study_its_numbers_by_name_and_pictures(folder, 
         page.screenshot(path=pictures / "dashboard.png", full_page=True)
         page.goto(f"{address}/dashboard/studies/0/trials?numbers=1")
         page.get_by_text("reconstructions.png").wait_for()
-        assert wait_for_picture(page, "/artifacts/0/1/") > 300
+        (picture, *_) = (folder / study / "artifacts").iterdir()
+        wait_for_picture(page, width_of(picture), "/artifacts/0/1/")
         page.screenshot(path=pictures / "dashboard_trial.png", full_page=True)
 
 
@@ -154,11 +164,12 @@ def test_mlflow_shows_the_figures_of_the_study_and_the_picture_of_a_trial(folder
         for figure in ("frontier", "history", "slices"):
             visit("seen", f"/artifacts/figures/{figure}.png")
             page.get_by_text(f"figures/{figure}.png").first.wait_for()
-            assert wait_for_picture(page, "") > 600
+            wait_for_picture(page, width_of(folder / f"studies/seen/figures/{figure}.png"))
             page.screenshot(path=pictures / f"mlflow_{figure}.png")
         visit("seen", "/artifacts/figures/all.html")
         page.frame_locator("iframe").locator("svg.marks").wait_for()
         page.screenshot(path=pictures / "mlflow_all.png")
         visit("trial 1", "/artifacts/reconstructions.png")
-        assert wait_for_picture(page, "") > 300
+        (picture, *_) = (folder / "studies/seen/artifacts").iterdir()
+        wait_for_picture(page, width_of(picture))
         page.screenshot(path=pictures / "mlflow_trial.png")
