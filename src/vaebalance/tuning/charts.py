@@ -160,7 +160,10 @@ def _history(
         rows.append(
             {"trial": record["trial"], "value": value, "best": best, "state": record["state"]}
         )
-    base = alt.Chart(alt.InlineData(values=rows)).encode(x=alt.X("trial:Q", title="trial"))
+    whole = alt.Axis(tickMinStep=1)
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        x=alt.X("trial:Q", title="trial", axis=whole)
+    )
     near = alt.Scale(zero=False)
     title = axis_title(goal)
     line = base.mark_line(interpolate="step-after", color="#777777").encode(
