@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,17 @@ from vaebalance.data import Dataset, DataSpec, open_dataset, prepare
 ROOT = Path(__file__).parent.parent
 # Helpers of the tests (odd_pictures): importlib mode puts no folder of tests on the path.
 sys.path.insert(0, str(Path(__file__).parent / "data"))
+
+CHROMIUM = os.environ.get("VAEBALANCE_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 # A busy machine is no error.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -61,3 +73,15 @@ def mnist_root() -> Path:
         if place and (Path(place) / "MNIST" / "raw").is_dir():
             return Path(place)
     pytest.skip("no MNIST: set VAEBALANCE_MNIST to a folder that holds MNIST/raw")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, through playwright."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"no Chromium at {CHROMIUM}; name one in VAEBALANCE_CHROMIUM")
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield found
+        found.close()

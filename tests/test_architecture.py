@@ -35,9 +35,8 @@ evaluation conventions diagnosis
 objectives
 settings
 experiment
-progress tracking porting
+progress tracking porting figures
 tuning
-figures
 report
 dvc_plots comparison
 """.strip().splitlines()

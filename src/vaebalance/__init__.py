@@ -5,8 +5,10 @@
 The tree is the architecture; imports only point down this list:
 
     comparison                 several runs on one page
-    report, figures            the latent-space report
-    tuning, tracking, porting  studies (Optuna), runs (MLflow), weights of other projects
+    report                     the latent-space report
+    tuning                     studies (Optuna)
+    tracking, porting          runs (MLflow), weights of other projects
+    figures                    plain data -> pictures and charts
     experiment                 settings -> learner -> reports
     settings                   params.yaml, checked
     objectives                 what a study asks of a trained model

@@ -85,13 +85,26 @@ def made_project(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Pa
     """The project's folder, shared because MLflow's database takes seconds to make."""
     folder = tmp_path_factory.mktemp("project")
     (folder / ".dvc").mkdir()
-    (folder / "dvc.yaml").write_text("stages: {}\n")
+    shutil.copy(ROOT / "dvc.yaml", folder)
     shutil.copytree(prepared, folder / "data" / "prepared")
     return folder
 
 
+@pytest.fixture(scope="session")
+def write_params(made_project: Path) -> Callable[..., None]:
+    """Writes params.yaml of the project with these values."""
+
+    def write(**values: str) -> None:
+        text = edited((ROOT / PARAMS).read_text("utf-8"), **{**SMALL, **values})
+        (made_project / PARAMS).write_text(text, "utf-8")
+
+    return write
+
+
 @pytest.fixture
-def project(made_project: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(
+    made_project: Path, write_params: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> Project:
     """Puts the process into the project, with these values in params.yaml."""
     monkeypatch.chdir(made_project)
     monkeypatch.delenv("DVC_ROOT", raising=False)
@@ -99,8 +112,7 @@ def project(made_project: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.delenv("VAEBALANCE_STORAGE", raising=False)
 
     def enter(**values: str) -> Path:
-        text = edited((ROOT / PARAMS).read_text("utf-8"), **{**SMALL, **values})
-        (made_project / PARAMS).write_text(text, "utf-8")
+        write_params(**values)
         return made_project
 
     return enter

@@ -8,16 +8,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 from mlflow import MlflowClient
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from vaebalance.data import open_dataset
 from vaebalance.epochs import EpochReport
 from vaebalance.errors import UserError
-from vaebalance.experiment import Training
+from vaebalance.experiment import Training, provenance_of
 from vaebalance.settings import PARAMS, Settings, TrainSettings, load
+from vaebalance.tracking.promotions import read_promotion
 from vaebalance.tuning.cli import Options
 from vaebalance.tuning.command import run
+from vaebalance.tuning.decision import front
 from vaebalance.tuning.file_storage import FILE
 from vaebalance.tuning.frontier import hypervolume
 from vaebalance.tuning.journal import Journal
@@ -109,10 +115,13 @@ def test_a_study_leaves_trials_table_figures_and_runs(project, whole, capsys):
     assert [float(row[BETA]) for row in rows] == [trial.point[BETA] for trial in trials]
     assert [(float(row["negative_elbo"]),) for row in rows] == [trial.values for trial in trials]
     figures = folder / "studies" / "whole" / "figures"
+    with (folder / "studies" / "whole" / "frontier.csv").open(newline="") as file:
+        edge = [int(row["trial"]) for row in csv.DictReader(file)]
+    assert edge == [trial.number for trial in front(trials)]
     names = {"frontier", "history", "slices"}
     assert {path.name for path in figures.iterdir()} == {
         f"{name}{end}" for name in names for end in (".png", ".vl.json")
-    }
+    } | {"all.html"}
     for name in names:
         assert (figures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
@@ -126,7 +135,7 @@ def test_a_study_leaves_trials_table_figures_and_runs(project, whole, capsys):
     assert parent.data.params["train.epochs"] == "3"
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     artifacts = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert artifacts >= {"trials.csv", "figures"}
+    assert artifacts >= {"trials.csv", "frontier.csv", "figures"}
     drawn = {file.path for file in client.list_artifacts(parent.info.run_id, "figures")}
     assert "figures/frontier.vl.json" in drawn
     assert len(nested) == 4
@@ -136,6 +145,31 @@ def test_a_study_leaves_trials_table_figures_and_runs(project, whole, capsys):
         assert logged.data.metrics["final/validation/negative_elbo"] == trial.values[0]
         assert logged.data.metrics["objective/negative_elbo"] == trial.values[0]
         assert len(curve(folder, logged, "train/distortion")) == 3
+
+
+def test_each_trial_has_a_picture_in_both_places_and_named_numbers(project, whole):
+    """As Optuna's dashboard and as MLflow find it."""
+    folder = whole(project)
+    study = optuna.load_study(study_name="whole", storage=optuna_storage(folder, "whole"))
+    assert study.metric_names == ["validation D + R (α = β = 1), nats per image"]
+    kept = FileSystemArtifactStore(folder / "studies" / "whole" / "artifacts")
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    _, nested = runs_of(folder, "whole")
+    pictures = []
+    for trial, logged in zip(study.trials, nested, strict=True):
+        (meta,) = get_all_artifact_meta(trial, storage=study._storage)
+        assert (meta.filename, meta.mimetype) == ("reconstructions.png", "image/png")
+        with kept.open_reader(meta.artifact_id) as file:
+            pictures.append(file.read())
+        found = client.download_artifacts(logged.info.run_id, "reconstructions.png")
+        assert Path(found).read_bytes() == pictures[-1]
+    assert len(set(pictures)) == len(pictures)
+    files = (folder / "studies" / "whole" / "artifacts").iterdir()
+    assert len(list(files)) == len(pictures)
+
+
+def optuna_storage(folder, study):
+    return JournalStorage(JournalFileBackend(str(folder / "studies" / study / FILE)))
 
 
 def test_a_study_that_has_enough_says_so_and_shows_them(project, whole, capsys):
@@ -200,6 +234,13 @@ def test_a_promoted_weight_trains_to_the_trials_number_bit_for_bit(project, whol
     assert f"trial {trial.number}: β = {trial.point[BETA]:g}" in shown
     noted = Journal(folder / "studies" / "whole").notes["promoted"]
     assert (noted["trial"], noted[BETA]) == (trial.number, trial.point[BETA])
+    promotion = read_promotion(folder)
+    assert (promotion.study, promotion.trial) == ("whole", trial.number)
+    assert promotion.values == {"negative_elbo": trial.values[0]}
+    assert promotion.why in shown
+    assert f"trial {trial.number}: β = " in promotion.why
+    prepared = open_dataset(Path("data/prepared"))
+    assert promotion.is_of(provenance_of(load(TrainSettings), prepared, folder))
 
     training = Training(load(TrainSettings), open_dataset(Path("data/prepared")))
     assert [report.epoch for report in training if isinstance(report, EpochReport)] == [1, 2, 3]
@@ -343,6 +384,12 @@ def test_a_frontier_is_found_drawn_and_promoted(project, capsys):
         run(BEST)
     number = min(trials, key=lambda t: t.values[0]).number
     run(Options(list=False, promote=number))
+    assert promoted_values() == trials[number].values
+    run(Options(list=False, promote="knee"))
+    knee = read_promotion(folder).trial
+    assert 0 < trials[knee].results["rate"] < trials[number].results["rate"]
+    assert promoted_values() == trials[knee].values
+    run(Options(list=False, promote=number))
     assert "hypervolume" in capsys.readouterr().out
     assert load(TrainSettings).balance.beta == trials[number].point[BETA]
 
@@ -371,6 +418,13 @@ def test_pruned_trials_are_stopped_and_the_others_are_as_without(project, capsys
     with (folder / "studies" / "pruned" / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["trial"]) for row in rows if row["pruned_at"]] == stopped
+
+
+def promoted_values():
+    """(D, R) of a model that the train stage's code makes from params.yaml as it is now."""
+    training = Training(load(TrainSettings), open_dataset(Path("data/prepared")))
+    list(training)
+    return training.best.validation.distortion, training.best.validation.rate
 
 
 def test_what_could_not_be_written_back_is_refused_before_any_trial(project):

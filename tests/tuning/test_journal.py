@@ -10,10 +10,11 @@ from pathlib import Path
 import optuna
 import pytest
 import toy_study as toy
+from optuna.artifacts import get_all_artifact_meta
 
 from vaebalance.errors import UserError
 from vaebalance.tuning.file_storage import FILE
-from vaebalance.tuning.journal import Journal
+from vaebalance.tuning.journal import ARTIFACTS, Journal
 from vaebalance.tuning.space import Choices, Range, Space
 
 BETA = "balance.beta"
@@ -179,3 +180,36 @@ def test_the_study_of_another_program_is_left_alone(open_study):
     journal._study.add_trial(optuna.create_trial(value=1.0))
     with pytest.raises(UserError, match=r"the study 's' was made by another program; name another"):
         open_study(("lower", "lower"))
+
+
+def artifacts_of(journal, number):
+    trial = journal._study.get_trials()[number]
+    return get_all_artifact_meta(trial, storage=journal._optuna)
+
+
+def test_a_file_is_kept_with_a_trial_once_however_often_it_runs(journal):
+    """A kill between Optuna's note of an artifact and its file leaves a note without one."""
+    first = journal.add(SPACE, {BETA: 1.0}, "me")
+    journal.attach(first, "picture.png", b"one")
+    (meta,) = artifacts_of(journal, 0)
+    file = journal.folder / ARTIFACTS / meta.artifact_id
+    assert file.read_bytes() == b"one"
+    file.unlink()
+    again = journal.take_over(first, "you")
+    journal.attach(again, "picture.png", b"two")
+    assert artifacts_of(journal, 0) == [meta]
+    assert file.read_bytes() == b"two"
+    journal.finish(again, [1.0], {})
+    assert "picture.png" not in journal.trials()[0].results
+    second = journal.add(SPACE, {BETA: 2.0}, "me")
+    journal.attach(second, "picture.png", b"three")
+    assert len(list((journal.folder / ARTIFACTS).iterdir())) == 2
+
+
+def test_numbers_are_named_once(journal):
+    journal.name_goals(["nll, nats per image"])
+    written = (journal.folder / FILE).read_bytes()
+    journal.name_goals(["nll, nats per image"])
+    assert (journal.folder / FILE).read_bytes() == written
+    study = optuna.load_study(study_name="s", storage=Journal(journal.folder)._optuna)
+    assert study.metric_names == ["nll, nats per image"]

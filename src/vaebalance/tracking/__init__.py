@@ -6,14 +6,17 @@
     runs        other pipeline states as plain data
     fetch       a run's files, laid out as its pipeline wrote them
     trials      the finished trials of studies, likewise
+    Promotion   which trial was chosen, and why: a file beside params.yaml
+    register_trained  the model of a promotion that was trained before, into the registry
 
 The files are the truth and the run mirrors them: what the store lacks is filled in whenever a stage
 runs, and a stage that runs again adds nothing. Only this folder knows MLflow, and importing it
 imports neither MLflow nor torch.
 """
 
+from vaebalance.tracking.promotions import Promotion, write_promotion
 from vaebalance.tracking.retrieval import fetch
-from vaebalance.tracking.stages import run
+from vaebalance.tracking.stages import register_trained, run
 from vaebalance.tracking.store import configure
 from vaebalance.tracking.studies import StudyTracker, study
 from vaebalance.tracking.summaries import RunSummary, TrialSummary, runs, trials
@@ -21,14 +24,17 @@ from vaebalance.tracking.tracker import EpochRecord, Tracker
 
 __all__ = [
     "EpochRecord",
+    "Promotion",
     "RunSummary",
     "StudyTracker",
     "Tracker",
     "TrialSummary",
     "configure",
     "fetch",
+    "register_trained",
     "run",
     "runs",
     "study",
     "trials",
+    "write_promotion",
 ]

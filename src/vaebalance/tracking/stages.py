@@ -24,6 +24,8 @@ from vaebalance.provenance import FILE as PROVENANCE
 from vaebalance.provenance import Provenance, read_provenance
 from vaebalance.tracking.packaging import delete_models
 from vaebalance.tracking.points import read_curves, read_metrics
+from vaebalance.tracking.promotions import Promotion, read_promotion
+from vaebalance.tracking.registry import register
 from vaebalance.tracking.store import Store, open_store, project_root
 from vaebalance.tracking.tracker import Tracker, lifecycle
 from vaebalance.verdicts import read_verdicts
@@ -96,16 +98,32 @@ def run(provenance: Provenance, stage: str, folder: Path = Path()) -> Iterator[T
         _mirror(tracker, provenance, through, folder)
 
 
+def register_trained(provenance: Provenance, promotion: Promotion) -> str | None:
+    """Register a model that was trained before it was promoted: no stage need run again then.
+
+    Returns:
+        The model's address in the registry; None: there is no such model yet.
+    """
+    store = open_store()
+    run = _find(store, provenance)
+    return None if run is None else register(store, run.info.run_id, promotion)
+
+
+def _find(store: Store, provenance: Provenance) -> Run | None:
+    found = store.client.search_runs(
+        [store.experiment_id],
+        f"tags.`{FINGERPRINT}` = '{provenance.fingerprint}'",
+        max_results=1,
+        order_by=["attributes.start_time ASC"],
+    )
+    return found[0] if found else None
+
+
 def _find_or_create(store: Store, provenance: Provenance) -> Run:
     with store.lock():
-        found = store.client.search_runs(
-            [store.experiment_id],
-            f"tags.`{FINGERPRINT}` = '{provenance.fingerprint}'",
-            max_results=1,
-            order_by=["attributes.start_time ASC"],
-        )
-        if found:
-            return found[0]
+        found = _find(store, provenance)
+        if found is not None:
+            return found
         return store.client.create_run(
             store.experiment_id,
             run_name=run_name(provenance),
@@ -200,6 +218,9 @@ def _mirror(tracker: Tracker, provenance: Provenance, stages: list[str], folder:
         if present:
             tracker.set_tags({f"stage.{stage}": "done"})
     tracker.log_model(folder / MODEL)
+    promotion = read_promotion(folder)
+    if promotion is not None and promotion.is_of(provenance):
+        register(tracker.store, tracker.run_id, promotion)
 
 
 def _is_on_disk(provenance: Provenance, folder: Path) -> bool:

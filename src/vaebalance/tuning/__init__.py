@@ -20,6 +20,7 @@ decision      which trial, by the objective's rule
 importance    which of several knobs moved the numbers
 screen        the table
 charts        the figures
+pictures      what a trial's model makes of images, in one picture
 publication   trials.csv, the figures, and the study's run in MLflow
 promotion     a trial's values -> params.yaml, and why
 

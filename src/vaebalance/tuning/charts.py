@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vaebalance.evaluation.vocabulary import NATS
@@ -50,6 +50,14 @@ def charts(
     return found
 
 
+def together(drawn: Mapping[str, alt.TopLevelMixin]) -> alt.VConcatChart:
+    """The charts below each other, each with a legend of its own."""
+    import altair as alt
+
+    page: alt.VConcatChart = alt.vconcat(*drawn.values()).resolve_scale(color="independent")  # type: ignore[arg-type]
+    return page
+
+
 def _goals(objective: AbstractObjective) -> range:
     return range(len(objective.goals))
 
@@ -84,7 +92,8 @@ def _state(records: Records) -> alt.Color:
     return alt.Color("state:N", title=None, scale=scale)
 
 
-def _axis_title(goal: Goal) -> str:
+def axis_title(goal: Goal) -> str:
+    """What is measured, and in which unit."""
     unit = "nats per image" if goal.unit == NATS else goal.unit
     return f"{goal.name}, {unit}" if unit else goal.name
 
@@ -105,9 +114,16 @@ def _plane(
     edge: Records = [
         {"R": trial.results["rate"], "D": trial.results["distortion"]} for trial in front(trials)
     ]
-    title = "distortion and rate of the trials, and what none beats in both"
-    if reference is not None:
-        title += f"; hypervolume below D = {reference[0]:.1f}, R = {reference[1]:g}"
+    below = (
+        []
+        if reference is None
+        else [f"hypervolume below D = {reference[0]:.1f}, R = {reference[1]:g}"]
+    )
+    title = alt.Title(
+        "distortion and rate of the trials, and what none beats in both",
+        subtitle=below,
+        anchor="start",
+    )
     near = alt.Scale(zero=False)
     x = alt.X("R:Q", title="rate R, nats per image", scale=near)
     y = alt.Y("D:Q", title="distortion D, nats per image", scale=near)
@@ -144,9 +160,12 @@ def _history(
         rows.append(
             {"trial": record["trial"], "value": value, "best": best, "state": record["state"]}
         )
-    base = alt.Chart(alt.InlineData(values=rows)).encode(x=alt.X("trial:Q", title="trial"))
+    whole = alt.Axis(tickMinStep=1)
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        x=alt.X("trial:Q", title="trial", axis=whole)
+    )
     near = alt.Scale(zero=False)
-    title = _axis_title(goal)
+    title = axis_title(goal)
     line = base.mark_line(interpolate="step-after", color="#777777").encode(
         y=alt.Y("best:Q", title=title, scale=near)
     )
@@ -190,7 +209,7 @@ def _slice(
         .mark_point(filled=True, opacity=1, size=45)
         .encode(
             x=x,
-            y=alt.Y("value:Q", title=_axis_title(goal), scale=alt.Scale(zero=False)),
+            y=alt.Y("value:Q", title=axis_title(goal), scale=alt.Scale(zero=False)),
             color=_state(rows),
             tooltip=["trial:Q", "knob:N", "value:Q", "state:N"],
         )

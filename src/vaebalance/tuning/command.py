@@ -14,20 +14,23 @@ from rich.console import Console
 
 from vaebalance import tracking
 from vaebalance.errors import UserError
+from vaebalance.experiment import provenance_of
 from vaebalance.objectives import Frontier
+from vaebalance.provenance import Provenance
 from vaebalance.settings import PARAMS, Settings, load
-from vaebalance.tracking import StudyTracker
+from vaebalance.tracking import Promotion, StudyTracker, write_promotion
 from vaebalance.tracking.store import project_root
+from vaebalance.tuning.charts import axis_title
 from vaebalance.tuning.cli import Choice, Options
 from vaebalance.tuning.decision import chosen, front
 from vaebalance.tuning.frontier import distortion_at_rate_zero
 from vaebalance.tuning.journal import SUBJECT, Journal, Trial
-from vaebalance.tuning.knobs import current_point, samples_of, search_space
+from vaebalance.tuning.knobs import current_point, samples_of, search_space, with_values
 from vaebalance.tuning.location import database_setting, open_existing_storage, open_storage
 from vaebalance.tuning.objective import OnEpoch, tracked_objective
 from vaebalance.tuning.promotion import choose, edited, explain, write_values
 from vaebalance.tuning.pruning import PrunedError
-from vaebalance.tuning.publication import FIGURES, TABLE, publish
+from vaebalance.tuning.publication import publish
 from vaebalance.tuning.screen import Screen, View, describe_goals, make_console, make_table
 from vaebalance.tuning.search import ENDED, Listener, Plan, is_complete, judge, search
 from vaebalance.tuning.space import Space
@@ -134,7 +137,7 @@ def run_study(settings: Settings, folder: Path, console: Console) -> None:
     choice = "knee" if isinstance(settings.tune.objective, Frontier) else "best"
     _say(
         console,
-        f"Its table and figures: {TABLE}, {FIGURES} in {_short(folder)}. Take over the {choice} "
+        f"Its tables, figures and pictures are in {_short(folder)}. Take over the {choice} "
         f"with `{COMMAND} --promote {choice}`.",
     )
 
@@ -164,6 +167,7 @@ def begin(settings: Settings, folder: Path) -> Study:
 
     journal.patiently(remember_once)
     refuse_other_subject(journal, subject)
+    journal.name_goals([axis_title(goal) for goal in tune.objective.goals])
     plan = Plan(space, tune.sampler, settings.seed, tune.trials, start_of(journal), better)
     return Study(journal, subject, plan)
 
@@ -246,30 +250,43 @@ def _watch(count: int, study: Study, screen: Screen) -> None:
 
 
 def promote(settings: Settings, journal: Journal, choice: Choice, console: Console) -> None:
-    """Write a trial's values into params.yaml and say why and what changed."""
-    space = search_space(settings)
-    refuse_other_subject(journal, describe_subject(settings, open_prepared(settings), space))
+    """Write a trial's values into params.yaml, keep why beside it, and say what changed."""
+    space, dataset = search_space(settings), open_prepared(settings)
+    refuse_other_subject(journal, describe_subject(settings, dataset, space))
     trials, objective = journal.trials(), objective_of(journal)
     trial = choose(trials, choice, objective)
-    _say(console, explain(trial, trials, space, objective, reference_of(journal)))
+    why = explain(trial, trials, space, objective, reference_of(journal))
+    _say(console, why)
     ended = sum(other.state in ENDED for other in trials)
     if ended < settings.tune.trials:
         _say(console, f"note: only {ended} of {settings.tune.trials} trials have ended.")
     diff = write_values(PARAMS, settings, trial.point)
-    journal.note(PROMOTED, _promotion(trial))
+    provenance = provenance_of(with_values(settings, trial.point), dataset, Path())
+    promotion = _promotion(journal, trial, why, provenance)
+    write_promotion(Path(), promotion)
+    journal.note(PROMOTED, {"trial": trial.number, **trial.point, "at": promotion.at})
     _say(console, diff or f"{PARAMS} has these values already.")
     threads = trial.results["threads"]
     with_threads = "" if threads == torch.get_num_threads() else f"OMP_NUM_THREADS={threads} "
-    _say(console, f"Train with it: `{with_threads}dvc repro`.")
+    address = tracking.register_trained(provenance, promotion)
+    registers = ", which registers the model" if address is None else ""
+    _say(console, f"Train with it: `{with_threads}dvc repro`{registers}.")
+    if address is not None:
+        _say(console, f"It was trained before, and is {address} in MLflow's registry.")
 
 
-def _promotion(trial: Trial) -> dict[str, object]:
-    return {
-        "trial": trial.number,
-        **trial.point,
-        "values": trial.values,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+def _promotion(journal: Journal, trial: Trial, why: str, provenance: Provenance) -> Promotion:
+    goals = (goal.key for goal in objective_of(journal).goals)
+    return Promotion(
+        study=journal.name,
+        trial=trial.number,
+        values=dict(zip(goals, trial.values or (), strict=True)),
+        point=trial.point,
+        why=why,
+        at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        params=provenance.params,
+        dataset_digest=str(provenance.dataset["digest"]),
+    )
 
 
 def _publish(tracker: StudyTracker, journal: Journal) -> None:

@@ -5,6 +5,9 @@ Whoever adds a trial, or takes over one from a process that is gone, holds `Jour
 
 from __future__ import annotations
 
+import io
+import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,12 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
+from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -28,6 +33,7 @@ from vaebalance.tuning.pruning import Reading
 from vaebalance.tuning.space import Choices, Dimension, Point, Space
 from vaebalance.tuning.storage import WORKER, Result, Storage
 
+ARTIFACTS = "artifacts"
 SUBJECT = "subject"
 REASON = "reason"
 RUNG = "rung "  # and the epoch: what the objective said then
@@ -126,6 +132,17 @@ class Journal:
         """Note plain data about the study."""
         self.patiently(lambda: self._study.set_user_attr(key, value))
 
+    def name_goals(self, names: Sequence[str]) -> None:
+        """Name the numbers of a trial, as Optuna's own pages show them."""
+
+        def name() -> None:
+            with self.lock, warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                if self._study.metric_names != list(names):
+                    self._study.set_metric_names(list(names))
+
+        self.patiently(name)
+
     def trials(self) -> list[Trial]:
         """All trials by number, without any that another program put there."""
         found = self.patiently(lambda: self._study.get_trials(deepcopy=False))
@@ -162,6 +179,33 @@ class Journal:
         self._set(trial.number, {WORKER: worker})
         self._storage.claimed(self._id(trial.number))
         return replace(trial, worker=worker)
+
+    def attach(self, trial: Trial, name: str, content: bytes) -> None:
+        """Keep a file with a running trial, as Optuna's artifact; Optuna's pages show it.
+
+        A trial that runs again writes it again: Optuna notes an artifact before it writes it, and
+        a kill may have come between. See `_as_owner`.
+        """
+        (self.folder / ARTIFACTS).mkdir(exist_ok=True)
+        kept = FileSystemArtifactStore(self.folder / ARTIFACTS)
+
+        def keep() -> None:
+            found = self._study.get_trials(deepcopy=False)[trial.number]
+            for known in get_all_artifact_meta(found, storage=self._optuna):
+                if known.filename == name:
+                    kept.write(known.artifact_id, io.BytesIO(content))
+                    return
+            with tempfile.TemporaryDirectory() as temporary:
+                path = Path(temporary) / name
+                path.write_bytes(content)
+                upload_artifact(
+                    artifact_store=kept,
+                    file_path=str(path),
+                    study_or_trial=found,
+                    storage=self._optuna,
+                )
+
+        self._as_owner(trial, keep)
 
     def finish(
         self,

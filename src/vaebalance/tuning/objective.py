@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 
 import torch
 
@@ -15,11 +17,12 @@ from vaebalance.experiment import Training, summary
 from vaebalance.model import VAE
 from vaebalance.objectives import Measurement, Trained
 from vaebalance.settings import Settings
-from vaebalance.tracking import StudyTracker
+from vaebalance.tracking import StudyTracker, Tracker
 from vaebalance.tracking.points import flatten
 from vaebalance.training import NonFiniteError
 from vaebalance.tuning.journal import Trial
 from vaebalance.tuning.knobs import with_values
+from vaebalance.tuning.pictures import PICTURE, draw
 from vaebalance.tuning.pruning import PrunedError, Reading, rungs
 from vaebalance.tuning.search import Outcome
 from vaebalance.tuning.space import Point
@@ -129,12 +132,22 @@ def tracked_objective(
             run.log_metrics(final)
             run.log_verdicts(training.verdicts)
             outcome = measured(settings, dataset, training)
+            picture = draw(kept_model(training), dataset, settings.seed)
+            _log_file(run, PICTURE, picture)
             goals = (goal.key for goal in settings.tune.objective.goals)
             run.log_metrics(
                 {f"objective/{key}": v for key, v in zip(goals, outcome.values, strict=True)}
                 | {"objective/violation": outcome.violation}
             )
         seconds = round(time.perf_counter() - started, 3)
-        return Outcome(outcome.values, {**outcome.results, "seconds": seconds}, outcome.violation)
+        results = {**outcome.results, "seconds": seconds}
+        return Outcome(outcome.values, results, outcome.violation, {PICTURE: picture})
 
     return objective
+
+
+def _log_file(run: Tracker, name: str, content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / name
+        path.write_bytes(content)
+        run.log_artifacts(path)

@@ -10,14 +10,16 @@ from typing import Any
 from vaebalance.files import replacing
 from vaebalance.objectives import AbstractObjective
 from vaebalance.tracking import StudyTracker
-from vaebalance.tuning.charts import charts
+from vaebalance.tuning.charts import charts, together
 from vaebalance.tuning.decision import chosen, finished, front, terms
 from vaebalance.tuning.frontier import hypervolume
 from vaebalance.tuning.journal import Trial
 from vaebalance.tuning.space import Range, Space
 
 TABLE = "trials.csv"
+EDGE = "frontier.csv"
 FIGURES = "figures"
+PAGE = "all.html"
 FIXED = ("distortion", "rate", "negative_elbo", "weighted_loss")
 LAST = ("best_epoch", "epochs", "verdict", "seconds", "threads", "reason")
 ENDING = ("violation", "pruned_at")
@@ -31,12 +33,14 @@ def publish(
     objective: AbstractObjective,
     reference: tuple[float, float] | None,
 ) -> None:
-    """Write table and figures into `folder` and log them, and the best numbers, to the study's run.
+    """Write tables and figures into `folder`; log them and the best numbers to the study's run.
 
-    Doing it again changes nothing.
+    Doing it again changes nothing. The tables are what dvc.yaml's plot of the study reads.
     """
     write_table(folder / TABLE, trials, space)
-    tracker.log_artifacts(folder / TABLE)
+    write_table(folder / EDGE, front(trials), space)
+    for name in (TABLE, EDGE):
+        tracker.log_artifacts(folder / name)
     done = finished(trials)
     if not done:
         return
@@ -95,9 +99,14 @@ def _draw(
     objective: AbstractObjective,
     reference: tuple[float, float] | None,
 ) -> None:
-    """Each figure as PNG, and as Vega-Lite for those who want to look closer."""
+    """Each figure as PNG and as Vega-Lite, and all on a page that shows what is pointed at.
+
+    The page needs no network.
+    """
+    drawn = charts(trials, space, objective, reference)
     with replacing(folder) as temporary:
         temporary.mkdir()
-        for name, chart in charts(trials, space, objective, reference).items():
+        together(drawn).save(str(temporary / PAGE), inline=True)
+        for name, chart in drawn.items():
             chart.save(str(temporary / f"{name}.png"), ppi=144)
             (temporary / f"{name}.vl.json").write_text(chart.to_json(), encoding="utf-8")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from vaebalance.errors import UserError
@@ -44,6 +44,7 @@ class Outcome:
     values: tuple[float, ...]
     results: Mapping[str, Any]  # plain data worth keeping
     violation: float | None = None  # ≤ 0 where the objective's target is met
+    files: Mapping[str, bytes] = field(default_factory=dict)  # to be kept with the trial, by name
 
 
 class Listener(Protocol):
@@ -137,4 +138,6 @@ def _run(journal: Journal, trial: Trial, objective: Callable[[Trial], Outcome]) 
         except PrunedError:
             journal.prune(trial)
         else:
+            for name, content in outcome.files.items():
+                journal.attach(trial, name, content)
             journal.finish(trial, outcome.values, outcome.results, outcome.violation)

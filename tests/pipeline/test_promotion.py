@@ -1,0 +1,128 @@
+"""A study, its promotion and the `dvc repro` that follows, with real DVC, Optuna and MLflow.
+
+The tests share a clone and build on each other, in this order.
+"""
+
+import json
+
+import pytest
+from project import Project
+
+TUNE = ("python", "pipelines/tune.py")
+VERSIONS = "SELECT version, run_id FROM model_versions ORDER BY version"
+ALIASES = "SELECT name, alias, version FROM registered_model_aliases"
+SETTINGS = {
+    "objective: {kind: nll} ": "objective: {kind: nll, samples: 8} ",
+    "study: balance ": "study: small ",
+    "trials: 20 ": "trials: 3 ",
+    "sampler: gp ": "sampler: quasi_random ",
+    "device: auto ": "device: cpu ",
+}
+MEASURE = """
+import json
+from pathlib import Path
+from vaebalance.data import open_dataset
+from vaebalance.objectives import Trained
+from vaebalance.saved_model import load_model
+from vaebalance.settings import Settings, load
+settings, dataset = load(Settings), open_dataset(Path("data/prepared"))
+model = load_model(Path("artifacts/model"))
+trained = Trained(model, None, dataset, settings.evaluate, settings.seed)
+print(json.dumps(settings.tune.objective.measure(trained).values))
+"""
+LOAD = """
+import mlflow
+from vaebalance import tracking
+tracking.configure()
+print("model of", mlflow.pyfunc.load_model("models:/vaebalance@promoted").metadata.run_id)
+"""
+
+
+def run_python(project: Project, script: str) -> str:
+    """The last line that a script prints in the clone."""
+    return project.run("env", "PYTHONPATH=src", "python", "-c", script).strip().splitlines()[-1]
+
+
+def trials_of(project: Project) -> dict[int, float]:
+    """Trial -> nll, from the study's table."""
+    import csv
+
+    with (project.root / "studies/small/trials.csv").open(newline="") as file:
+        return {int(row["trial"]): float(row["nll"]) for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def studied(project: Project) -> Project:
+    """The clone with a finished study, and no model yet."""
+    for old, new in SETTINGS.items():
+        project.set(old, new)
+    project.repro("prepare")
+    project.run("env", "PYTHONPATH=src", *TUNE)
+    return project
+
+
+def test_plots_without_a_study_show_the_others(project: Project):
+    """As in a fresh clone, and after another name in tune.study."""
+    shown = json.loads(plots(project))
+    missing = {(e["source"], e["type"]) for e in shown["errors"]}
+    assert ("studies/balance/trials.csv", "FileNotFoundError") in missing
+    project.run("dvc", "status")
+
+
+def plots(project: Project) -> str:
+    """What `dvc plots show --json` prints, without its warnings."""
+    return next(
+        line
+        for line in project.run("dvc", "plots", "show", "--json").splitlines()
+        if line[0] == "{"
+    )
+
+
+def test_the_promoted_trial_is_reached_bit_for_bit_and_registered(studied: Project):
+    number = min(trials_of(studied), key=lambda n: trials_of(studied)[n])
+    output = studied.run("env", "PYTHONPATH=src", *TUNE, "--promote", str(number))
+    assert "Train with it: `dvc repro`, which registers the model." in output
+    assert studied.tracked(VERSIONS) == []
+    assert studied.repro("train") == ["train"]
+    assert json.loads(run_python(studied, MEASURE)) == [trials_of(studied)[number]]
+    ((version, run_id),) = studied.tracked(VERSIONS)
+    assert studied.tracked(ALIASES) == [("vaebalance", "promoted", version)]
+    assert run_python(studied, LOAD) == f"model of {run_id}"
+    tags = dict(studied.tracked("SELECT key, value FROM model_version_tags"))
+    assert (tags["study"], tags["trial"]) == ("small", str(number))
+    assert float(tags["nll"]) == trials_of(studied)[number]
+    assert tags["why"] in output
+
+
+def test_again_there_is_no_second_version(studied: Project):
+    before = studied.tracked(VERSIONS)
+    assert studied.repro("--force", "--single-item", "train") == ["train"]
+    assert studied.tracked(VERSIONS) == before
+
+
+def test_an_edit_by_hand_is_not_registered_and_what_dvc_has_is_at_once(studied: Project):
+    params = studied.root / "params.yaml"
+    promoted = params.read_text(encoding="utf-8")
+    studied.set("latent_size: 8 ", "latent_size: 3 ")
+    assert studied.repro("train") == ["train"]
+    assert len(studied.tracked(VERSIONS)) == 1
+    params.write_text(promoted, encoding="utf-8")
+    record = json.loads((studied.root / "promotion.json").read_text(encoding="utf-8"))
+    output = studied.run("env", "PYTHONPATH=src", *TUNE, "--promote", str(record["trial"]))
+    assert "It was trained before, and is models:/vaebalance@promoted" in output
+    assert studied.repro("train") == []
+    assert len(studied.tracked(VERSIONS)) == 1
+
+
+def test_plots_show_the_study(studied: Project):
+    """Only the squares of trials on the Pareto set have a circle."""
+    data = json.loads(plots(studied))["data"]
+    (plot,) = data["trials and frontier of the study"]
+    points = plot["content"]["data"]["values"]
+    found = {
+        p["filename"]: {int(q["trial"]) for q in points if q["filename"] == p["filename"]}
+        for p in points
+    }
+    assert found["trials.csv"] == set(trials_of(studied))
+    assert set() < found["frontier.csv"] <= found["trials.csv"]
+    assert plot["content"]["encoding"]["x"]["title"] == "rate R, nats per image"

@@ -1,0 +1,129 @@
+"""The promoted model in the registry: once, with the alias, and only what was promoted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import mlflow
+import pytest
+
+from vaebalance import tracking
+from vaebalance.errors import UserError
+from vaebalance.tracking.promotions import FILE, Promotion, read_promotion, write_promotion
+from vaebalance.tracking.store import open_store
+
+ADDRESS = "models:/vaebalance@promoted"
+
+
+def promotion_of(provenance, trial=7, at="2026-01-01T00:00:00.000+00:00"):
+    return Promotion(
+        study="beta on digits",
+        trial=trial,
+        values={"nll": 20.12345678901234},
+        point={"balance.beta": provenance.params["balance"]["beta"]},
+        why=f"trial {trial}: the least of 9",
+        at=at,
+        params=provenance.params,
+        dataset_digest=provenance.dataset["digest"],
+    )
+
+
+def train(project, beta, epochs=1):
+    provenance = project.provenance(beta)
+    with tracking.run(provenance, "train") as tracker:
+        project.write_training(provenance, epochs=epochs)
+    return provenance, tracker.run_id
+
+
+def versions():
+    found = open_store().client.search_model_versions("name = 'vaebalance'")
+    return {int(version.version): version for version in found}
+
+
+def promoted():
+    """The number of the version that the alias is on."""
+    return int(open_store().client.get_model_version_by_alias("vaebalance", "promoted").version)
+
+
+def test_the_promoted_settings_are_registered_once_when_they_are_trained(project):
+    provenance = project.provenance(4.0)
+    write_promotion(project.root, promotion_of(provenance))
+    train(project, 1.0)
+    assert versions() == {}
+    _, run_id = train(project, 4.0)
+    with tracking.run(provenance, "evaluate"):
+        project.write_evaluation()
+    train(project, 4.0)
+    (version,) = versions().values()
+    assert version.run_id == run_id
+    assert version.tags == {
+        "study": "beta on digits",
+        "trial": "7",
+        "why": "trial 7: the least of 9",
+        "nll": "20.12345678901234",
+        "promoted_at": "2026-01-01T00:00:00.000+00:00",
+    }
+    assert version.description == "trial 7: the least of 9"
+    assert promoted() == 1
+    tracking.configure()
+    model = mlflow.pyfunc.load_model(ADDRESS)
+    assert model.metadata.run_id == run_id
+    answer = model.predict({}, params={"call": "sample", "n": 2, "seed": 1})
+    assert len(answer["images"]) == 2
+
+
+def test_nothing_is_registered_without_a_promotion_or_on_other_data(project):
+    provenance, _ = train(project, 1.0)
+    write_promotion(project.root, replace(promotion_of(provenance), dataset_digest="e" * 64))
+    train(project, 1.0)
+    assert open_store().client.search_registered_models() == []
+
+
+def test_what_was_trained_before_is_registered_at_once(project):
+    """DVC takes it from its cache, so that no stage runs again."""
+    provenance, run_id = train(project, 1.0)
+    assert tracking.register_trained(project.provenance(2.0), promotion_of(provenance)) is None
+    for _ in range(2):
+        assert tracking.register_trained(provenance, promotion_of(provenance)) == ADDRESS
+    (version,) = versions().values()
+    assert version.run_id == run_id
+
+
+def test_the_alias_goes_to_the_latest_promotion_and_not_back_to_an_older(project):
+    first, second = train(project, 1.0)[0], train(project, 4.0)[0]
+    older = promotion_of(first, 1, "2026-01-01T00:00:00.000+00:00")
+    newer = promotion_of(second, 2, "2026-02-01T00:00:00.000+00:00")
+    assert tracking.register_trained(first, older) == ADDRESS
+    assert tracking.register_trained(second, newer) == ADDRESS
+    assert promoted() == 2
+    assert tracking.register_trained(first, older) == "models:/vaebalance/1"
+    assert promoted() == 2
+    again = promotion_of(first, 1, "2026-03-01T00:00:00.000+00:00")
+    assert tracking.register_trained(first, again) == ADDRESS
+    assert promoted() == 1
+    assert len(versions()) == 2
+    assert versions()[1].tags["promoted_at"] == again.at
+
+
+def test_another_training_of_the_same_settings_becomes_another_version(project):
+    provenance, _ = train(project, 1.0)
+    write_promotion(project.root, promotion_of(provenance))
+    train(project, 1.0)
+    with tracking.run(provenance, "train"):  # a device that does not repeat itself
+        project.write_training(provenance, epochs=1, scale=2.0)
+    assert sorted(versions()) == [1, 2]
+    assert promoted() == 2
+
+
+def test_the_file_comes_back_as_it_was_written(project):
+    promotion = promotion_of(project.provenance())
+    assert read_promotion(project.root) is None
+    write_promotion(project.root, promotion)
+    assert read_promotion(project.root) == promotion
+
+
+@pytest.mark.parametrize("content", ["{", '{"study": "s"}', "[]"])
+def test_a_damaged_file_is_named_with_its_remedy(project, content):
+    (project.root / FILE).write_text(content)
+    with pytest.raises(UserError, match=r"promotion\.json.*--promote.*or delete it"):
+        read_promotion(project.root)
