@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from vaebalance.data import prepare
@@ -29,6 +31,19 @@ SMALL = {
 }
 
 Project = Callable[..., Path]
+SCRIPTS = ("toy_study.py", "toy_workers.py", "toy_tune.py", "tune.py")
+"""What tests start as processes of their own."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_running() -> Iterator[None]:
+    """A test that fails must not leave a process that keeps a core busy for ever."""
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    for process in set(psutil.Process().children(recursive=True)) - before:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if any(Path(word).name in SCRIPTS for word in process.cmdline()):
+                process.kill()
 
 
 def edited(text: str, space: str | None = None, **values: str) -> str:
