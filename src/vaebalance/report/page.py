@@ -27,14 +27,18 @@ def render(summary: Summary, panels: Sequence[Panel]) -> str:
     from markupsafe import Markup
 
     library, script = vega_bundle(), _text("page.js")
-    return templates().get_template("page.html").render(
-        summary=summary,
-        panels=panels,
-        style=Markup(look()),
-        data=Markup(inline_json(_data(panels))),
-        library=Markup(library),
-        script=Markup(script),
-        policy=content_policy(library, script, compiles=True),
+    return (
+        templates()
+        .get_template("page.html")
+        .render(
+            summary=summary,
+            panels=panels,
+            style=Markup(look()),
+            data=Markup(inline_json(_data(panels))),
+            library=Markup(library),
+            script=Markup(script),
+            policy=content_policy(library, script, compiles=True),
+        )
     )
 
 

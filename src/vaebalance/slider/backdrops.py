@@ -160,7 +160,8 @@ def _drawn(
     spec = finish(layers, datasets, size, live=False, parameters={})
     svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
     shape, origin = SHAPE.search(svg), ORIGIN.search(svg)
-    assert shape is not None and origin is not None  # Vega writes both
+    assert shape is not None  # Vega writes both
+    assert origin is not None
     inside = svg[svg.index(">") + 1 : svg.rindex("</svg>")]
     # Clip paths are numbered: those of several charts must not share a page's names.
     numbers: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What moves from state to state, in pixels of the backdrops: whole tenths, as a page carries them."""
+"""What moves from state to state, in tenths of a pixel of the backdrops, as a page carries it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,13 @@ def motion(states: Sequence[CurveState], landmarks: Sequence[Landmark]) -> Motio
     by_latent = np.stack([s.rate_by_latent[ordered] for s in states])
     bars = backdrops.bars(len(ordered), max(float(by_latent.max()) * MARGIN, 0.1))
     scale = plane.size[0] / (2 * reach)
-    codes = [plane.across(mean[..., 0]), plane.down(mean[..., 1]), *(np.moveaxis(std, -1, 0) * scale)]
+    half_axes = std * scale
+    codes = (
+        plane.across(mean[..., 0]),
+        plane.down(mean[..., 1]),
+        half_axes[..., 0],
+        half_axes[..., 1],
+    )
     return Motion(
         curve,
         plane,
