@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
 Domain = tuple[float, float]
 
-SIZE = (320, 280)  # of the plot, about as wide as a phone: its text keeps its size there
-SQUARE = (300, 300)
+SIZE = (312, 272)  # of a plot: with its axes as wide as a phone, where text keeps its size
+LEFT, TOP, RIGHT, BOTTOM = 50.0, 8.0, 8.0, 42.0  # about it: all charts are of one scale
 MARGIN = 0.06  # of the curve's range, to each side
 LEAST_SPAN = 1.0  # nats that an axis shows at least
 ORIGIN = re.compile(r'transform="translate\(([\d.]+),([\d.]+)\)"')
-SHAPE = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 
 
 @dataclass(frozen=True)
@@ -35,16 +34,15 @@ class Backdrop:
     """A chart's axes, and where on them a value is."""
 
     markup: str
-    """What an SVG of this size holds."""
-    width: float
-    height: float
+    """What an SVG with this view box holds."""
+    view_box: tuple[float, float, float, float]
     left: float
     """Of the plot, whose units are pixels, too."""
     top: float
-    size: tuple[int, int]
-    """Of the plot."""
     x: Domain
     y: Domain
+    size: tuple[int, int] = SIZE
+    """Of the plot."""
 
     def across(self, values: ArrayLike) -> NDArray[np.float64]:
         """Pixels from the plot's left side."""
@@ -103,21 +101,20 @@ def curve(
         ),
         words.mark_text(**name, color=INK).encode(**places, text="name:N"),
     ]
-    return _drawn("curve", layers, datasets, SIZE, x, y)
+    return _drawn("curve", layers, datasets, x, y)
 
 
 def plane(reach: float, titles: Sequence[str | None]) -> Backdrop:
-    """A square about 0.
+    """A plane about 0, of one scale in both directions.
 
     Args:
-        reach: from 0 to each side, prior standard deviations.
+        reach: from 0 upwards, prior standard deviations.
         titles: of the axes; None: positions mean nothing.
     """
-    domain = (-reach, reach)
-    axes = _axis("x", domain, titles[0]) | _axis("y", domain, titles[1])
-    corners: Records = [{"x": -reach, "y": -reach}, {"x": reach, "y": reach}]
-    corner = on("corners").mark_point(opacity=0).encode(**axes)
-    return _drawn("plane", [corner], {"corners": corners}, SQUARE, domain, domain)
+    y = (-reach, reach)
+    x = (-reach * SIZE[0] / SIZE[1], reach * SIZE[0] / SIZE[1])
+    axes = _axis("x", x, titles[0]) | _axis("y", y, titles[1])
+    return _drawn("plane", [_nothing(axes)], {"corners": _corners(x, y)}, x, y)
 
 
 def bars(count: int, top: float) -> Backdrop:
@@ -125,9 +122,17 @@ def bars(count: int, top: float) -> Backdrop:
     x, y = (0.0, float(count)), (0.0, top)
     axes = _axis("x", x, "latents, most rate first", labels=False)
     axes |= _axis("y", y, "nats per image", grid=True)
-    corners: Records = [{"x": 0, "y": 0}, {"x": count, "y": top}]
-    corner = on("corners").mark_point(opacity=0).encode(**axes)
-    return _drawn("bars", [corner], {"corners": corners}, SIZE, x, y)
+    return _drawn("bars", [_nothing(axes)], {"corners": _corners(x, y)}, x, y)
+
+
+def _nothing(axes: dict[str, Any]) -> alt.Chart:
+    """Axes alone: Vega draws them for marks, be they unseen."""
+    unseen: alt.Chart = on("corners").mark_point(opacity=0).encode(**axes)
+    return unseen
+
+
+def _corners(x: Domain, y: Domain) -> Records:
+    return [{"x": x[end], "y": y[end]} for end in (0, 1)]
 
 
 def _domain(values: Sequence[float]) -> Domain:
@@ -148,26 +153,20 @@ def _axis(
 
 
 def _drawn(
-    name: str,
-    layers: Sequence[alt.Chart],
-    datasets: dict[str, Records],
-    size: tuple[int, int],
-    x: Domain,
-    y: Domain,
+    name: str, layers: Sequence[alt.Chart], datasets: dict[str, Records], x: Domain, y: Domain
 ) -> Backdrop:
     import vl_convert
 
-    spec = finish(layers, datasets, size, live=False, parameters={})
+    spec = finish(layers, datasets, SIZE, live=False, parameters={})
     svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
-    shape, origin = SHAPE.search(svg), ORIGIN.search(svg)
-    assert shape is not None  # Vega writes both
-    assert origin is not None
+    origin = ORIGIN.search(svg)
+    assert origin is not None  # the first group is the plot's
     inside = svg[svg.index(">") + 1 : svg.rindex("</svg>")]
     # Clip paths are numbered: those of several charts must not share a page's names.
     numbers: dict[str, str] = {}
     inside = re.sub(
         r"\bclip\d+\b", lambda m: numbers.setdefault(m.group(), f"{name}-{len(numbers)}"), inside
     )
-    width, height = (float(length) for length in shape.groups())
     left, top = (float(length) for length in origin.groups())
-    return Backdrop(inside, width, height, left, top, size, x, y)
+    box = (left - LEFT, top - TOP, LEFT + SIZE[0] + RIGHT, TOP + SIZE[1] + BOTTOM)
+    return Backdrop(inside, box, left, top, x, y)

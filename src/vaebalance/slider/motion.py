@@ -16,7 +16,7 @@ from vaebalance.slider.states import CurveState, latents_by_rate
 TENTHS = 10  # a pixel
 FAR = 3000.0  # pixels: beyond every chart, and within 16 bits of tenths
 PRIOR_REACH = 3.3  # prior standard deviations that are always in view
-MOST_IN_VIEW = 0.995  # share of all states' coordinates within the plane; the rest is cut off
+MOST_IN_VIEW = 0.98  # share of all states' coordinates within the plane; the rest is cut off
 MARGIN = 1.06
 GOLDEN = 0.6180339887498949
 
@@ -52,7 +52,7 @@ def motion(states: Sequence[CurveState], landmarks: Sequence[Landmark]) -> Motio
     plane = backdrops.plane(reach, titles)
     by_latent = np.stack([s.rate_by_latent[ordered] for s in states])
     bars = backdrops.bars(len(ordered), max(float(by_latent.max()) * MARGIN, 0.1))
-    scale = plane.size[0] / (2 * reach)
+    scale = plane.size[1] / (2 * reach)
     half_axes = std * scale
     codes = (
         plane.across(mean[..., 0]),

@@ -20,7 +20,7 @@ from vaebalance.figures.colours import MUTED, label_colour
 from vaebalance.figures.pictures import Atlas, Picture, atlas, embed, sheet
 from vaebalance.files import replacing
 from vaebalance.report.page import content_policy, inline_json, look, templates
-from vaebalance.report.words import number, shortened
+from vaebalance.report.words import number, shortened, weight
 from vaebalance.slider.facts import CurveFacts, landmarks, nearest
 from vaebalance.slider.motion import TENTHS, Motion, motion, packed
 from vaebalance.slider.shown import Shown
@@ -89,7 +89,7 @@ def render(states: Sequence[CurveState], shown: Shown, facts: CurveFacts) -> str
             facts=facts,
             first=first,
             now=readouts[first],
-            ends=(readouts[0].beta, readouts[-1].beta),
+            ends=[weight(float(f"{states[end].beta:.3g}")) for end in (0, -1)],
             logs=[math.log10(state.beta) for state in states],
             step=_step(states),
             buttons=[_button(states, mark.name, nearest(states, mark)) for mark in facts.marks],
