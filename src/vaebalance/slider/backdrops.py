@@ -127,7 +127,7 @@ def bars(count: int, top: float) -> Backdrop:
 
 def _nothing(axes: dict[str, Any]) -> alt.Chart:
     """Axes alone: Vega draws them for marks, be they unseen."""
-    unseen: alt.Chart = on("corners").mark_point(opacity=0).encode(**axes)
+    unseen: alt.Chart = on("corners").mark_point(opacity=0, color=MUTED).encode(**axes)
     return unseen
 
 
