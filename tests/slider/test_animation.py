@@ -48,7 +48,7 @@ def test_each_frame_shows_its_own_numbers_and_pictures(uneven):
 
 
 def test_pictures_are_those_of_the_state(uneven):
-    """An 8×8 picture is enlarged seven times; its greys come back to within the palette's step."""
+    """An 8×8 picture is enlarged seven times; its greys come back but for the palette's step."""
     found = frames_of(animation(uneven.states, uneven.shown, uneven.facts))
     top, left, step = 24 + 70 + 18, 24, 56 + 3
     for frame, state in zip(found[:4], uneven.states, strict=True):
@@ -57,8 +57,8 @@ def test_pictures_are_those_of_the_state(uneven):
             original = frame[top + 3 : top + 56 : 7, start + 3 : start + 56 : 7]
             below = frame[top + step + 3 : top + step + 56 : 7, start + 3 : start + 56 : 7]
             expected = uneven.shown.originals[cell, 0]
-            np.testing.assert_allclose(original.mean(-1), expected, atol=4)
-            np.testing.assert_allclose(below.mean(-1), state.reconstructions[cell, 0], atol=4)
+            np.testing.assert_allclose(original.mean(-1), expected, atol=7)
+            np.testing.assert_allclose(below.mean(-1), state.reconstructions[cell, 0], atol=7)
 
 
 def test_the_marker_moves_with_the_state(uneven):

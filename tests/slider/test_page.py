@@ -93,7 +93,7 @@ def test_it_draws_without_a_network_and_fits(name, device, examples, visit):
     assert heard == [f"asked {example.page.as_uri()}"]
     cells = len(example.shown.names) + len(example.states[0].samples)
     assert page.locator(".cells canvas").count() == cells
-    assert page.locator("img[data-cell]").count() == 0
+    assert page.locator("img[data-cell], #unmoved").count() == 0
     for width in (page.viewport_size["width"], 320):
         page.set_viewport_size({"width": width, "height": 600})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -228,7 +228,7 @@ def test_who_wants_less_motion_gets_no_journey(sixty, visit):
 def test_without_a_script_the_middle_state_is_there(sixty, visit):
     page, heard = visit(sixty.page, java_script_enabled=False)
     assert heard == [f"asked {sixty.page.as_uri()}"]
-    assert page.get_by_text("Without JavaScript").is_visible()
+    assert page.get_by_text("needs JavaScript").is_visible()
     assert not page.locator("#dial").is_visible()
     state = sixty.states[30]
     assert page.locator("[data-now=distortion]").inner_text() == f"{state.distortion:.2f}"
@@ -237,6 +237,19 @@ def test_without_a_script_the_middle_state_is_there(sixty, visit):
     assert page.locator("#codes circle").count() == len(sixty.shown.coded)
     x, y = motion(sixty.states, []).marker[30] / TENTHS
     assert page.locator("#marker").get_attribute("transform") == f"translate({x},{y})"
+
+
+def test_pictures_that_cannot_be_read_leave_the_middle_state(sixty, visit, tmp_path):
+    text = sixty.page.read_text(encoding="utf-8")
+    broken = re.sub(r'("uri":"data:image/png;base64,)[^"]{200}', r"\1", text)
+    assert broken != text
+    path = tmp_path / "curve.html"
+    path.write_text(broken, encoding="utf-8")
+    page, heard = visit(path)
+    page.wait_for_selector("#unmoved:has-text('could not read')")
+    assert [message for message in heard if message.startswith("error")]
+    assert not page.locator("#dial").is_visible()
+    assert page.locator("img[data-cell]").count() == 30
 
 
 def test_it_works_in_a_sandboxed_frame(sixty, visit, tmp_path):

@@ -53,10 +53,10 @@ def test_every_state_shows_the_same_images_and_the_same_codes(models, digits):
     shown, images = shown_images(digits, 0), measured_images(digits, "test", 0)
     chosen = images.at(torch.tensor(shown.positions)).pixels(slice(None), torch.device("cpu"))
     coded = images.at(torch.tensor(shown.coded))
-    for (_, model), state in zip(models.items(), curve_states(models.items(), digits, 0)):
-        assert (
-            state.reconstructions == to_bytes(reconstruct(model, chosen).pictures).numpy()
-        ).all()
+    states = curve_states(models.items(), digits, 0)
+    for model, state in zip(models.values(), states, strict=True):
+        pictures = to_bytes(reconstruct(model, chosen).pictures).numpy()
+        assert (state.reconstructions == pictures).all()
         assert (state.samples == to_bytes(prior_samples(model, PRIOR_SAMPLES, 0)).numpy()).all()
         moments = posterior_moments(model, coded, batch_size=1024)
         np.testing.assert_array_equal(state.mean, moments.mean.numpy())

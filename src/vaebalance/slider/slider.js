@@ -152,11 +152,13 @@
   sprites.src = sheet.uri;
   sprites.decode().then(() => {
     cells = [...document.querySelectorAll("img[data-cell]")].map(canvasFor);
+    document.getElementById("unmoved").remove();
     document.getElementById("dial").hidden = false;
     draw(wanted);
     document.documentElement.classList.add("drawn");
-  }).catch((error) => {
-    said.textContent = "The pictures of this page could not be read: it shows the middle state.";
+  }).catch((error) => { // the page stays as it is without a script
+    document.getElementById("unmoved").textContent =
+      "This is the middle of the curve: the browser could not read the pictures of the other states.";
     console.error(error);
   });
 })();
