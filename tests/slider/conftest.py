@@ -37,7 +37,7 @@ def sixty(models, digits, tmp_path_factory) -> Example:
 @pytest.fixture(scope="session")
 def uneven(models, digits, tmp_path_factory) -> Example:
     """Four states at unequal distances, in no order."""
-    spread = list(zip((10.0, 0.01, 0.0123, 0.9), models.values(), strict=True))
+    spread = list(zip((10.0, 0.01, 0.0123, 8.0), models.values(), strict=True))
     return make_example(spread, digits, FACTS, tmp_path_factory.mktemp("uneven") / "curve.html")
 
 

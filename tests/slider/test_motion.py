@@ -92,10 +92,10 @@ def test_a_curve_that_stays_in_place_has_axes_too():
 
 def test_a_mark_is_at_the_state_of_the_nearest_logarithm(uneven):
     states = uneven.states
-    assert [round(s.beta, 4) for s in states] == [0.01, 0.0123, 0.9, 10.0]
+    assert [round(s.beta, 4) for s in states] == [0.01, 0.0123, 8.0, 10.0]
     assert nearest(states, Mark("low", 0.0112)) == 1  # by log β; by β it is the first
     assert nearest(states, Mark("end", 10.0)) == 3
-    assert nearest(states, Mark("knee", 0.2)) == 2
+    assert nearest(states, Mark("knee", 0.7)) == 2
     found = landmarks(states, CurveFacts("", "", (Mark("knee", 0.7), Mark("β = 1", 1.0))))
     assert found == [Landmark("knee, β = 1", states[2].rate, states[2].distortion)]
 

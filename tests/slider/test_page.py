@@ -133,6 +133,8 @@ def test_keys_go_one_state_at_a_time_whatever_the_distances(uneven, visit):
     for index in (2, 1, 0, 0):
         page.keyboard.press("ArrowLeft")
         check(page, uneven, index)
+    page.keyboard.press("End")
+    check(page, uneven, 3)
 
 
 def test_the_pointer_drags_it(sixty, visit):

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ SHEET_BYTES = 4_000_000  # a third more in the page
 PICTURE_BYTES = 12_000
 MOST_NAMES = 20  # labels in the plane's legend
 NAME_LENGTH = 24
-FINEST = 1000  # steps of the slider, at most
+STEPS = 10_000  # of the slider, which then settles at a state
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def render(states: Sequence[CurveState], shown: Shown, facts: CurveFacts) -> str
             now=readouts[first],
             ends=[weight(float(f"{states[end].beta:.3g}")) for end in (0, -1)],
             logs=[math.log10(state.beta) for state in states],
-            step=_step(states),
+            step=math.log10(states[-1].beta / states[0].beta) / STEPS,
             buttons=[_button(states, mark.name, nearest(states, mark)) for mark in facts.marks],
             originals=_pictures(shown.originals),
             reconstructions=_pictures(states[first].reconstructions),
@@ -159,13 +158,6 @@ def _readout(state: CurveState) -> Readout:
 def _button(states: Sequence[CurveState], name: str, index: int) -> Button:
     low, high = (math.log(states[end].beta) for end in (0, -1))
     return Button(name, index, (math.log(states[index].beta) - low) / (high - low))
-
-
-def _step(states: Sequence[CurveState]) -> float:
-    """Of the slider, in log10 β: the least distance of two states."""
-    logs = [math.log10(state.beta) for state in states]
-    least = min(b - a for a, b in pairwise(logs))
-    return max(least, (logs[-1] - logs[0]) / FINEST)
 
 
 def _legend(shown: Shown) -> list[tuple[str, str]]:
