@@ -38,6 +38,7 @@ experiment
 progress tracking porting figures
 tuning
 report
+slider
 dvc_plots comparison
 """.strip().splitlines()
 LEVEL = {name: level for level, line in enumerate(LAYERS) for name in line.split()}

@@ -11,36 +11,54 @@ import hashlib
 import json
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vaebalance.figures.colours import style_sheet
 from vaebalance.report.blocks import Charts, Panel, Planes
 from vaebalance.report.summary import Summary
 from vaebalance.report.vega import vega_bundle
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 
 def render(summary: Summary, panels: Sequence[Panel]) -> str:
     """The page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     library, script = vega_bundle(), _text("page.js")
-    environment = Environment(
-        loader=FileSystemLoader(str(resources.files(__package__))),
+    return (
+        templates()
+        .get_template("page.html")
+        .render(
+            summary=summary,
+            panels=panels,
+            style=Markup(look()),
+            data=Markup(inline_json(_data(panels))),
+            library=Markup(library),
+            script=Markup(script),
+            policy=content_policy(library, script, compiles=True),
+        )
+    )
+
+
+def templates(*packages: str) -> Environment:
+    """Templates that escape all text: those of the report, and before them the packages' own."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folders = [str(resources.files(package)) for package in (*packages, "vaebalance.report")]
+    return Environment(
+        loader=FileSystemLoader(folders),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(
-        summary=summary,
-        panels=panels,
-        style=Markup(style_sheet() + _text("page.css")),
-        data=Markup(inline_json(_data(panels))),
-        library=Markup(library),
-        script=Markup(script),
-        policy=_policy(library, script),
-    )
+
+
+def look() -> str:
+    """The style sheet of every page: colours, type, tables."""
+    return style_sheet() + _text("page.css")
 
 
 def inline_json(value: Any) -> str:
@@ -72,13 +90,19 @@ def _data(panels: Sequence[Panel]) -> dict[str, Any]:
     return {"charts": charts, "planes": planes}
 
 
-def _policy(*scripts: str) -> str:
-    """Only these scripts run; Vega compiles its expressions, hence unsafe-eval."""
+def content_policy(*scripts: str, compiles: bool) -> str:
+    """Only these scripts run, and nothing is fetched.
+
+    Args:
+        scripts: the content of each script tag.
+        compiles: whether they compile code of their own, as Vega does its expressions.
+    """
     digests = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts)
     sources = " ".join(f"'sha256-{digest}'" for digest in digests)
+    sources += " 'unsafe-eval'" if compiles else ""
     return (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src {sources} 'unsafe-eval'; base-uri 'none'; form-action 'none'"
+        f"script-src {sources}; base-uri 'none'; form-action 'none'"
     )
 
 

@@ -1,0 +1,11 @@
+"""The whole trade-off under one's finger: a page with a slider over β, and an animation of it.
+
+All that is needed is an ordinary VAE at each of some β, however they came about.
+
+shown      which test images and which codes are shown at every β
+states     the models -> what is to be seen at each β, as plain data
+backdrops  axes that stay while what they measure moves
+motion     what moves, in the pixels of those axes
+page       states -> one HTML page that needs no other file and no network
+animation  states -> a GIF for slides
+"""
