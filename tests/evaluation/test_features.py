@@ -10,6 +10,12 @@ from vaebalance.evaluation.images import MeasuredImages, measured_images
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def _nothing_learnt():
+    """A test's own settings, not those of the one before."""
+    features._learnt.cache_clear()
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """Training that is over at once, for what does not depend on it."""
@@ -135,3 +141,23 @@ def test_no_more_images_than_fit_are_held(quick, monkeypatch):
     monkeypatch.setattr(features, "_classify", lambda network, x, y: seen.append((x, y)))
     own_features(noise(40, (1, 8, 8)), torch.arange(40), 0)
     assert (len(seen[0][0]), seen[0][1].tolist()) == (10, list(range(0, 40, 4)))
+
+
+def test_the_same_images_are_learnt_from_once_and_others_anew(quick, monkeypatch):
+    lessons = []
+    real = features._standardise
+    monkeypatch.setattr(
+        features, "_standardise", lambda *some: (lessons.append(1), real(*some))[-1]
+    )
+    stored = torch.randint(256, (40, 1, 8, 8), dtype=torch.uint8)
+    labels = torch.arange(40) % 2
+    first = own_features(MeasuredImages(stored, "none", 0), labels, 5)
+    assert own_features(MeasuredImages(stored.clone(), "none", 0), labels.clone(), 5) is first
+    assert len(lessons) == 1
+    other = stored.clone()
+    other[3, 0, 2, 2] ^= 1
+    own_features(MeasuredImages(other, "none", 0), labels, 5)
+    own_features(MeasuredImages(other, "none", 0), 1 - labels, 5)
+    own_features(MeasuredImages(other, "none", 0), 1 - labels, 6)
+    own_features(MeasuredImages(other, "none", 0), None, 6)
+    assert len(lessons) == 5

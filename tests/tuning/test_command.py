@@ -177,7 +177,7 @@ def test_a_study_that_has_enough_says_so_and_shows_them(project, whole, capsys):
     before = (folder / "studies" / "whole" / FILE).read_bytes()
     run(RUN)
     shown = capsys.readouterr().out
-    assert "the study 'whole' has its 4 finished trials; raise tune.trials for more" in shown
+    assert "the study 'whole' has its 4 trials; raise tune.trials for more" in shown
     assert "★ best" in shown
     assert "4 finished, of 4 wanted; best: trial " in shown
     assert (folder / "studies" / "whole" / FILE).read_bytes() == before

@@ -90,8 +90,8 @@ def test_elsewhere_than_on_a_terminal_there_is_a_line_a_trial():
     assert len(lines) == 5
     first = "trial 0: β = 0.1: D 27.00, R 3.00, negative_elbo 30, the best so far"
     assert lines[0].startswith(first)
-    assert "1 of 5 finished, about" in lines[0]
-    assert lines[2].startswith("trial 2: β = 0.05: diverged (the rate is NaN); 2 of 5 finished")
+    assert "1 of 5 ended, about" in lines[0]
+    assert lines[2].startswith("trial 2: β = 0.05: diverged (the rate is NaN); 2 of 5 ended")
     assert "the best so far" not in lines[3]
     assert lines[4] == "waiting for trial 4, 5, run by another process"
 

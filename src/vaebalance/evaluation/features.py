@@ -8,8 +8,10 @@ distances compare with those of no other space.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -81,8 +83,37 @@ class Standardised(nn.Module):
 def own_features(images: MeasuredImages, labels: Tensor | None, seed: int) -> FeatureSpace:
     """Train the network on `images`, with their labels [N] (−1: none) where two differ.
 
-    On the CPU, whatever the model's device: there the same seed gives the same space.
+    On the CPU, whatever the model's device: there the same seed gives the same space. Asked for the
+    same again, as by each trial of a study, it is not trained again.
     """
+    return _learnt(Lesson(_digest(images, labels, seed), images, labels, seed))
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a network learns from; told apart by its content."""
+
+    digest: str
+    images: MeasuredImages = field(compare=False)
+    labels: Tensor | None = field(compare=False)
+    seed: int = field(compare=False)
+
+
+def _digest(images: MeasuredImages, labels: Tensor | None, seed: int) -> str:
+    """Of all that the network depends on."""
+    found = hashlib.sha256(
+        repr(
+            (seed, images.seed, images.binarisation, images.positions, images.stored.shape)
+        ).encode()
+    )
+    found.update(images.stored.numpy().tobytes())
+    found.update(b"" if labels is None else labels.numpy().tobytes())
+    return found.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _learnt(lesson: Lesson) -> FeatureSpace:
+    images, labels, seed = lesson.images, lesson.labels, lesson.seed
     kept = spread(len(images), LARGEST_TRAINING)
     labels = None if labels is None else labels[kept]
     with forked(derive_seed(seed, "features")):

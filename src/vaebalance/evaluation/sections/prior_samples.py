@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from vaebalance.data import open_dataset
 from vaebalance.evaluation.features import LARGEST_TRAINING, FeatureSpace, own_features
-from vaebalance.evaluation.images import MeasuredImages, measured_images, spread
+from vaebalance.evaluation.images import MeasuredImages, spread
 from vaebalance.evaluation.inception import inception_features
 from vaebalance.evaluation.results import SampleMetrics
 from vaebalance.evaluation.samples import are_draws, decoded_prior_samples, sample_quality
@@ -37,10 +36,11 @@ def measure_samples(
     if count < 2:
         return None, {}
     draws, why = are_draws(model.likelihood, binarised=subject.is_binarised)
-    images = {"test": test.spread(count), "floor": training.spread(count)}
+    held_out = spread(len(training), count)
+    images = {"test": test.spread(count), "floor": training.at(held_out)}
     found: dict[str, SampleMetrics] = {}
     names: dict[str, str] = {}
-    for key, space in _spaces(subject, count):
+    for key, space in _spaces(subject, training, held_out):
         with subject.clock.part(f"samples, {key} features"):
             samples = decoded_prior_samples(
                 model, count, draws=draws, batch_size=spec.batch_size, seed=subject.seed
@@ -56,29 +56,20 @@ def measure_samples(
     return found, {"sample_images": count, "prior_samples": why, "feature_spaces": names}
 
 
-def _spaces(subject: Subject, count: int) -> Iterator[tuple[str, FeatureSpace]]:
+def _spaces(
+    subject: Subject, training: MeasuredImages, held_out: Tensor
+) -> Iterator[tuple[str, FeatureSpace]]:
     """Our own space, and Inception's where its weights are on disk."""
-    dataset = subject.dataset
+    others = torch.ones(len(training), dtype=torch.bool)
+    others[held_out] = False
+    index = others.nonzero()[:, 0]
+    index = index[spread(len(index), LARGEST_TRAINING)]
+    labels = subject.dataset.labels("train")
     with subject.clock.part("feature network"):
-        own = _own_space(dataset.folder, dataset.info.digest, count, subject.seed)
+        own = own_features(
+            training.at(index), None if labels is None else labels[index], subject.seed
+        )
     yield OWN, own
     if subject.spec.inception_weights is not None:
         device = subject.model.prior.mean.device
         yield INCEPTION, inception_features(Path(subject.spec.inception_weights), device)
-
-
-@lru_cache(maxsize=1)
-def _own_space(folder: Path, digest: str, count: int, seed: int) -> FeatureSpace:
-    """The space for the data in `folder`, whose digest this is: a study asks for it at every trial.
-
-    It learns from the training images that `measure_samples` does not hold out.
-    """
-    dataset = open_dataset(folder)
-    assert dataset.info.digest == digest
-    training = measured_images(dataset, "train", seed)
-    others = torch.ones(len(training), dtype=torch.bool)
-    others[spread(len(training), count)] = False
-    index = others.nonzero()[:, 0]
-    index = index[spread(len(index), LARGEST_TRAINING)]
-    labels = dataset.labels("train")
-    return own_features(training.at(index), None if labels is None else labels[index], seed)
