@@ -25,7 +25,7 @@ epochs
 data params_file
 likelihoods networks
 model
-elbo
+elbo conditioning
 balances penalties
 tally
 training

@@ -17,6 +17,7 @@ The tree is the architecture; imports only point down this list:
     checkpoints, saved_model   resuming exactly, and the trained model on disk
     training, tally            the step and the loop, and the sums they keep
     balances, penalties        who sets α and β; rate terms beside the KL
+    conditioning               a VAE that is told β, and folded back into a plain one
     elbo                       distortion, rate, the one loss
     model, networks            the VAE
     likelihoods                what the decoder says about a pixel
