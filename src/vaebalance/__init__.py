@@ -7,10 +7,12 @@ The tree is the architecture; imports only point down this list:
     comparison                 several runs on one page
     report                     the latent-space report
     tuning                     studies (Optuna)
+    curve                      the whole trade-off from one training
     tracking, porting          runs (MLflow), weights of other projects
     figures                    plain data -> pictures and charts
     experiment                 settings -> learner -> reports
     settings                   params.yaml, checked
+    frontier                   what can be had of distortion and rate
     objectives                 what a study asks of a trained model
     evaluation                 what the weights did
     diagnosis                  what is wrong with a training, in words
