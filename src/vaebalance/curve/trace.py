@@ -10,7 +10,7 @@ from vaebalance.curve.curves import AbstractCurve
 from vaebalance.data import Dataset
 from vaebalance.errors import UserError
 from vaebalance.evaluation import EvaluateSpec, elbo_parts
-from vaebalance.evaluation.bounds import importance_weighted_nlls, own_score
+from vaebalance.evaluation.bounds import Score, importance_weighted_nlls, own_score
 from vaebalance.evaluation.calibration import calibrate
 from vaebalance.evaluation.latents import active_units
 from vaebalance.evaluation.reconstructions import reconstruction_quality
@@ -88,12 +88,16 @@ def measure(
     """The row of a plain VAE that belongs to `beta`, whether of a curve or trained alone."""
     subject = Subject(model, dataset, evaluate, seed)
     images = subject.images(split)
-    cost = {"batch_size": evaluate.batch_size, "seed": seed}
-    parts = elbo_parts(model, images, samples=DISTORTION_SAMPLES, **cost)
-    gaussian = calibrate(model, subject.images("validation"), **cost)
-    scores = [own_score, gaussian] if model.likelihood.is_density else [gaussian]
-    nlls = importance_weighted_nlls(model, images, scores, samples=evaluate.nll_samples, **cost)
-    quality = reconstruction_quality(model, images, batch_size=evaluate.batch_size)
+    batch = evaluate.batch_size
+    parts = elbo_parts(
+        model, images, samples=DISTORTION_SAMPLES, batch_size=batch, seed=seed, score=own_score
+    )
+    gaussian = calibrate(model, subject.images("validation"), batch_size=batch, seed=seed)
+    scores: list[Score] = [own_score, gaussian] if model.likelihood.is_density else [gaussian]
+    nlls = importance_weighted_nlls(
+        model, images, scores, samples=evaluate.nll_samples, batch_size=batch, seed=seed
+    )
+    quality = reconstruction_quality(model, images, batch_size=batch)
     active = active_units(subject.moments(images), evaluate.active_threshold)
     spaces, _ = measure_samples(subject, images)
     samples = None if spaces is None else spaces[OWN]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -33,6 +34,9 @@ from vaebalance.model import VAE
 from vaebalance.randomness import derive_seed, forked
 from vaebalance.settings import CurveSettings, CurveSpec
 from vaebalance.training import Images, Learner, NonFiniteError, steps_per_epoch, train_step
+
+FIRST_SHARE = 0.5
+"""Of a sweep's steps, for its least β."""
 
 
 @dataclass(frozen=True)
@@ -161,23 +165,47 @@ def draw_betas(spec: CurveSpec, count: int) -> Tensor:
     return betas.clamp(spec.low, spec.high)
 
 
+class PlainTraining(AbstractCurveTraining):
+    """A plain model at one β, trained like a curve: what a curve is measured against."""
+
+    def __init__(self, settings: CurveSettings, dataset: Dataset, beta: float) -> None:
+        super().__init__(settings, dataset)
+        vae = self._vae.to(self._device).train()
+        self._learner = Learner(vae, self._adam(vae), Fixed(alpha=1.0, beta=beta), {})
+        self._beta = beta
+
+    def _step(self, step: int, x: Tensor) -> ElboTerms:
+        self._set_rate(self._learner.optimizer, step / (self.epochs * self._batches))
+        terms, *_ = train_step(self._learner, x, len(self._images), self._train.gradient_clip)
+        return terms
+
+    def _beta_of(self, epoch: int) -> float | None:
+        return self._beta
+
+    @property
+    def model(self) -> VAE:
+        """The model as it is now."""
+        return self._learner.model.eval()
+
+    @property
+    def curve(self) -> ContinuationCurve:
+        """A curve of one point."""
+        return ContinuationCurve(((self._beta, self.model),))
+
+
 class ContinuationTraining(AbstractCurveTraining):
     """One plain model, warm-started from each β to the next larger; a snapshot at each.
 
-    The steps are shared out evenly over the β. Each share has a cosine of its own, so that each
-    snapshot is a model that has come to rest, not one in the middle of its way.
+    The least β, which begins with random weights, has `FIRST_SHARE` of the steps, the others share
+    the rest evenly. Each has a cosine of its own, so that each snapshot is a model that has come to
+    rest, not one in the middle of its way.
     """
 
     def __init__(self, settings: CurveSettings, dataset: Dataset) -> None:
         super().__init__(settings, dataset)
         curve = settings.curve
         self._betas = log_spaced(curve.low, curve.high, curve.points)
-        self._steps = self.epochs * self._batches
-        if self._steps < curve.points:
-            raise UserError(
-                f"curve.points = {curve.points}: the sweep has {self._steps} steps of training in "
-                "all, fewer than that; lower curve.points, or raise train.epochs or curve.factor."
-            )
+        self._starts = _starts(self.epochs * self._batches, curve.points)
         vae = self._vae.to(self._device).train()
         balance = Fixed(alpha=1.0, beta=self._betas[0])
         self._learner = Learner(vae, self._adam(vae), balance, {})
@@ -185,7 +213,7 @@ class ContinuationTraining(AbstractCurveTraining):
 
     def _step(self, step: int, x: Tensor) -> ElboTerms:
         point = self._point(step)
-        first, last = self._first(point), self._first(point + 1) - 1
+        first, last = self._starts[point], self._starts[point + 1] - 1
         learner = self._learner
         learner.balance = Fixed(alpha=1.0, beta=self._betas[point])
         self._set_rate(learner.optimizer, (step - first) / (last + 1 - first))
@@ -195,11 +223,7 @@ class ContinuationTraining(AbstractCurveTraining):
         return terms
 
     def _point(self, step: int) -> int:
-        return step * len(self._betas) // self._steps
-
-    def _first(self, point: int) -> int:
-        """The first step of a β."""
-        return -(-point * self._steps // len(self._betas))
+        return bisect_right(self._starts, step) - 1
 
     def _beta_of(self, epoch: int) -> float | None:
         return self._betas[self._point(epoch * self._batches - 1)]
@@ -210,6 +234,18 @@ class ContinuationTraining(AbstractCurveTraining):
         if len(self._snapshots) < len(self._betas):
             raise ValueError("the sweep is not over: iterate the training to its end first")
         return ContinuationCurve(tuple(self._snapshots))
+
+
+def _starts(steps: int, points: int) -> list[int]:
+    """The first step of each β of a sweep, and the number of steps."""
+    first = round(FIRST_SHARE * steps)
+    rest = steps - first
+    if first < 1 or rest < points - 1:
+        raise UserError(
+            f"curve.points = {points}: the sweep has {steps} steps of training in all, too few to "
+            "go through them; lower curve.points, or raise train.epochs or curve.factor."
+        )
+    return [0, *(first + rest * point // (points - 1) for point in range(points))]
 
 
 def curve_training(settings: CurveSettings, dataset: Dataset) -> AbstractCurveTraining:
