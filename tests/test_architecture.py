@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from vaebalance.settings import (
+    CurveSettings,
     EvaluateSettings,
     PrepareSettings,
     ReportSettings,
@@ -119,12 +120,17 @@ def test_each_tool_is_touched_in_one_place(library, places):
     assert users == places
 
 
-STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
+STAGES = {
+    name: stage
+    for file in ("dvc.yaml", "curve/dvc.yaml")
+    for name, stage in read_yaml(ROOT / file)["stages"].items()
+}
 VIEWS = {
     "prepare": PrepareSettings,
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
     "report": ReportSettings,
+    "curve": CurveSettings,
 }
 
 

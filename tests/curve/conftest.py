@@ -21,7 +21,7 @@ SMALL = {
         "latent_size": 4,
         "posterior": "gaussian",
     },
-    "train": {"epochs": 6, "device": "cpu"},
+    "train": {"epochs": 25, "learning_rate": 0.003, "device": "cpu"},
     "evaluate": {"nll_samples": 8, "sample_images": 100},
     "curve": {"points": 5},
 }
@@ -70,4 +70,5 @@ def conditioned(digits: Dataset) -> AbstractCurve:
 @pytest.fixture(scope="session")
 def continuation(digits: Dataset) -> AbstractCurve:
     """A sweep through five β."""
-    return trained(make_settings(curve={"method": "continuation"}), digits)
+    settings = make_settings(train={"epochs": 60}, curve={"method": "continuation"})
+    return trained(settings, digits)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from vaebalance.curve.cli import Quantity
 from vaebalance.curve.curves import AbstractCurve
 from vaebalance.curve.trace import CurveRow
 from vaebalance.data import Dataset
@@ -16,7 +16,6 @@ from vaebalance.evaluation.reconstructions import reconstruction_quality
 from vaebalance.frontier import knee
 from vaebalance.model import VAE
 
-Quantity = Literal["rate", "distortion", "rmse", "psnr"]
 UNITS: dict[Quantity, str] = {
     "rate": "nats per image",
     "distortion": "nats per image",
@@ -62,6 +61,15 @@ class Target:
         """The rate falls with β; reconstructions get worse."""
         return self.quantity == "rate"
 
+    def of(self, row: CurveRow) -> float:
+        """What a row has of it."""
+        value: float = getattr(row, self.quantity)
+        return value
+
+    def price_of(self, row: CurveRow) -> float:
+        """The other term of the trade-off."""
+        return row.distortion if self.quantity == "rate" else row.rate
+
     def is_met(self, value: float) -> bool:
         """Whether a model with this value keeps to it."""
         return value <= self.value if self.is_met_by_less else value >= self.value
@@ -81,16 +89,39 @@ class Found:
 
 
 def find(
-    curve: AbstractCurve, target: Target, dataset: Dataset, *, batch_size: int, seed: int
+    curve: AbstractCurve,
+    rows: Sequence[CurveRow],
+    target: Target,
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    seed: int,
 ) -> Found:
     """The β that meets the target on validation images with the least of the other term.
 
-    By bisection of log β, along which all quantities are monotone but for noise; of a continuation
-    by bisection of its own β.
+    The traced rows give a bracket, and bisection of log β in it the rest; of a continuation, which
+    has no models between, the best of its own.
+
+    Args:
+        curve: the models.
+        rows: of the validation split, by ascending β.
+        target: what is asked for.
+        dataset: what the curve was trained on.
+        batch_size: images decoded at once.
+        seed: of all noise, as along the curve.
 
     Raises:
         UserError: every β meets it, or none; says what there is to be had.
     """
+    met = [target.is_met(target.of(row)) for row in rows]
+    if all(met) or not any(met):
+        raise _out_of_range(target, rows, every=all(met))
+    place = min(
+        (i for i, is_met in enumerate(met) if is_met), key=lambda i: target.price_of(rows[i])
+    )
+    beyond = place - 1 if target.is_met_by_high_beta else place + 1
+    if not curve.is_continuous or not 0 <= beyond < len(rows) or met[beyond]:
+        return Found(rows[place].beta, target.of(rows[place]))
     images = measured_images(dataset, "validation", seed)
 
     def measure(beta: float) -> float:
@@ -98,13 +129,8 @@ def find(
             curve.model_at(beta), target.quantity, images, batch_size=batch_size, seed=seed
         )
 
-    values = {beta: measure(beta) for beta in (curve.low, curve.high)}
-    _refuse_out_of_range(target, values)
-    if curve.is_continuous:
-        return _bisect(curve.low, curve.high, target, measure)
-    own = curve.betas(10**9)
-    place = _bisect_index(own, target, measure)
-    return Found(own[place], measure(own[place]))
+    start = Found(rows[place].beta, target.of(rows[place]))
+    return _bisect(start, rows[beyond].beta, target, measure)
 
 
 def measure_quantity(
@@ -118,45 +144,27 @@ def measure_quantity(
     return parts.rate if quantity == "rate" else parts.distortion
 
 
-def _refuse_out_of_range(target: Target, values: dict[float, float]) -> None:
-    met = [target.is_met(value) for value in values.values()]
-    if any(met) and not all(met):
-        return
-    (low, at_low), (high, at_high) = values.items()
+def _out_of_range(target: Target, rows: Sequence[CurveRow], *, every: bool) -> UserError:
+    least, most = (end(rows, key=target.of) for end in (min, max))
     span = (
-        f"from {at_low:.4g} (β = {low:g}) to {at_high:.4g} (β = {high:g}) "
-        f"{UNITS[target.quantity]} on validation images"
+        f"from {target.of(least):.4g} (β = {least.beta:g}) to {target.of(most):.4g} "
+        f"(β = {most.beta:g}) {UNITS[target.quantity]} on validation images"
     )
-    every = "every β of the curve meets it" if all(met) else "no β of the curve meets it"
-    raise UserError(
-        f"target {target}: {every}; there is {target.quantity} {span}. Take a target between, or "
+    words = "every β of the curve meets it" if every else "no β of the curve meets it"
+    return UserError(
+        f"target {target}: {words}; there is {target.quantity} {span}. Take a target between, or "
         "train a curve with a wider curve.low and curve.high."
     )
 
 
-def _bisect(low: float, high: float, target: Target, measure: Callable[[float], float]) -> Found:
-    """Between an end that meets the target and one that does not."""
-    meets, fails = (high, low) if target.is_met_by_high_beta else (low, high)
-    value = measure(meets)
-    while abs(math.log(meets / fails)) > RELATIVE_WIDTH:
-        middle = math.sqrt(meets * fails)
-        found = measure(middle)
-        if target.is_met(found):
-            meets, value = middle, found
-        else:
-            fails = middle
-    return Found(meets, value)
-
-
-def _bisect_index(betas: Sequence[float], target: Target, measure: Callable[[float], float]) -> int:
-    """The place of the β, the last of those that meet the target."""
-    meets, fails = len(betas) - 1, 0
-    if not target.is_met_by_high_beta:
-        meets, fails = fails, meets
-    while abs(meets - fails) > 1:
-        middle = (meets + fails) // 2
-        if target.is_met(measure(betas[middle])):
-            meets = middle
+def _bisect(start: Found, fails: float, target: Target, measure: Callable[[float], float]) -> Found:
+    """From a β that meets the target towards one that does not."""
+    meets = start
+    while abs(math.log(meets.beta / fails)) > RELATIVE_WIDTH:
+        middle = math.sqrt(meets.beta * fails)
+        value = measure(middle)
+        if target.is_met(value):
+            meets = Found(middle, value)
         else:
             fails = middle
     return meets
