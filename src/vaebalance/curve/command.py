@@ -80,8 +80,11 @@ def train(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
         ]
         save(FOLDER, curve, rows, provenance)
         write_json(METRICS, summary(rows))
-        for split in (VALIDATION, TEST):
-            tracking.log_along(tracker, split, [r.numbers() for r in rows if r.split == split])
+        numbers = {
+            split: [row.numbers() for row in rows if row.split == split]
+            for split in (VALIDATION, TEST)
+        }
+        tracking.log_along(tracker, provenance, numbers)
         tracker.log_metrics(_flat(summary(rows)))
         tracker.log_artifacts(FOLDER, "curve")
     test = [row for row in rows if row.split == TEST]
