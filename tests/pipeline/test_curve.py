@@ -5,7 +5,9 @@ import json
 from project import STAGES, Project
 
 CURVE = "curve/dvc.yaml"
-COMMAND = ("python", "pipelines/curve.py")
+# The clone's own code, wherever the installed package points.
+PYTHON = ("env", "PYTHONPATH=src", "python")
+COMMAND = (*PYTHON, "pipelines/curve.py")
 
 
 def test_a_plain_repro_does_not_run_it(project: Project):
@@ -33,7 +35,7 @@ def test_a_weight_that_it_promotes_makes_the_model_stale_but_not_the_curve(proje
 def test_a_distilled_model_serves_the_evaluate_stage(project: Project):
     """With the numbers that the curve has there."""
     project.run(*COMMAND, "--distill", "best", "artifacts/model")
-    project.run("python", "pipelines/evaluate.py")
+    project.run(*PYTHON, "pipelines/evaluate.py")
     best = json.loads((project.root / "metrics/curve.json").read_text())["best"]
     test = json.loads((project.root / "metrics/evaluation.json").read_text())["test"]
     for name in ("distortion", "rate", "rmse", "psnr"):
