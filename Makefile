@@ -1,15 +1,19 @@
-# make repro: the pipeline on the embedded data.  make test: the tests.  Both build .venv first.
+# make repro: the pipeline on the embedded data.  make curve: all β from one training.  make test: the
+# tests.  Each builds .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 PORT ?= 5000
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test lint ui lock venv
+.PHONY: repro curve test lint ui lock venv
 .DEFAULT_GOAL := repro
 
 repro: venv
 	dvc repro
+
+curve: venv
+	dvc repro curve/dvc.yaml
 
 test: venv
 	python -m pytest -n auto --dist loadfile

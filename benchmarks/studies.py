@@ -21,10 +21,10 @@ import optuna
 import trainings
 
 from vaebalance.data import Dataset
+from vaebalance.frontier import distortion_at_rate_zero, hypervolume, knee
 from vaebalance.objectives import AbstractObjective
 from vaebalance.settings import Settings, parse, read_yaml
 from vaebalance.tuning.decision import chosen, terms
-from vaebalance.tuning.frontier import distortion_at_rate_zero, hypervolume, knee
 from vaebalance.tuning.journal import Journal, Trial
 from vaebalance.tuning.knobs import current_point, search_space
 from vaebalance.tuning.objective import ask, measured, train_point

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from vaebalance.settings import (
+    CurveSettings,
     EvaluateSettings,
     PrepareSettings,
     ReportSettings,
@@ -25,18 +26,18 @@ epochs
 data params_file
 likelihoods networks
 model
-elbo
+elbo conditioning
 balances penalties
 tally
 training
 provenance
 checkpoints saved_model
 evaluation conventions diagnosis
-objectives
+objectives frontier
 settings
 experiment
 progress tracking porting figures
-tuning
+tuning curve
 report
 slider
 dvc_plots comparison
@@ -120,12 +121,17 @@ def test_each_tool_is_touched_in_one_place(library, places):
     assert users == places
 
 
-STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
+STAGES = {
+    name: stage
+    for file in ("dvc.yaml", "curve/dvc.yaml")
+    for name, stage in read_yaml(ROOT / file)["stages"].items()
+}
 VIEWS = {
     "prepare": PrepareSettings,
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
     "report": ReportSettings,
+    "curve": CurveSettings,
 }
 
 
@@ -157,7 +163,17 @@ def test_params_yaml_is_the_whole_of_settings():
 def test_every_knob_of_params_yaml_has_a_comment():
     lines = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()
     knobs = [line for line in lines if ":" in line and not line.startswith("#")]
-    sections = {"evaluate", "train", "report", "tune", "model", "data", "likelihood", "balance"}
+    sections = {
+        "evaluate",
+        "train",
+        "report",
+        "tune",
+        "curve",
+        "model",
+        "data",
+        "likelihood",
+        "balance",
+    }
     bare = [line for line in knobs if "#" not in line]
     assert {line.strip().rstrip(":") for line in bare} <= sections | {"architecture"}
 

@@ -72,6 +72,11 @@ def test_the_shipped_file_is_valid_and_makes_working_objects(raw):
         ("tune.space", {"a": {"choices": ["x", "x"]}}, ["at least two different values"]),
         ("tune.space", {"a": {"choices": ["x", "y"], "log": True}}, ["choices stand alone"]),
         ("tune.workers", 0, ["tune.workers = 0"]),
+        ("curve.low", 0, ["curve.low = 0", "greater than 0", "Least β"]),
+        ("curve.low", 10.0, ["curve", "low (10) must be less than high (10)"]),
+        ("curve.method", "conditoned", ["curve.method", "did you mean 'conditioned'"]),
+        ("curve.conditioning.kind", "film", ["curve.conditioning.kind", "did you mean 'film_mlp'"]),
+        ("curve.points", 1, ["curve.points = 1", "greater than or equal to 2"]),
     ],
 )
 def test_a_wrong_value_is_named(raw, path, value, words):

@@ -8,16 +8,19 @@ The tree is the architecture; imports only point down this list:
     slider                     the whole trade-off, from low to high β, on one page
     report                     the latent-space report
     tuning                     studies (Optuna)
+    curve                      the whole trade-off from one training
     tracking, porting          runs (MLflow), weights of other projects
     figures                    plain data -> pictures and charts
     experiment                 settings -> learner -> reports
     settings                   params.yaml, checked
+    frontier                   what can be had of distortion and rate
     objectives                 what a study asks of a trained model
     evaluation                 what the weights did
     diagnosis                  what is wrong with a training, in words
     checkpoints, saved_model   resuming exactly, and the trained model on disk
     training, tally            the step and the loop, and the sums they keep
     balances, penalties        who sets α and β; rate terms beside the KL
+    conditioning               a VAE that is told β, and folded back into a plain one
     elbo                       distortion, rate, the one loss
     model, networks            the VAE
     likelihoods                what the decoder says about a pixel

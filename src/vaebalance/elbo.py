@@ -7,13 +7,25 @@ else anywhere: `reduction="mean"` would divide D by the number of pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
-from vaebalance.model import VAE
+
+class EncoderDecoder(Protocol):
+    """What has terms: a `model.VAE`, or one that is told more than the image."""
+
+    @property
+    def prior(self) -> Independent[Distribution]:
+        """p(z), event [Z]."""
+
+    def encode(self, x: Tensor) -> Independent[Distribution]:
+        """[B, C, H, W] -> q(z|x), event [Z]."""
+
+    def decode(self, z: Tensor) -> Distribution:
+        """[..., B, Z] -> p(x|z), event [C, H, W]."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +101,10 @@ class Weights(NamedTuple):
     """What a balance sets at a step."""
 
     alpha: float | Tensor  # [], ≥ 0
-    beta: float | Tensor  # [] or [Z]; negative where more rate is wanted
+    beta: float | Tensor  # [], [Z], or [B, 1] of each image; negative where more rate is wanted
 
 
-def elbo_terms(model: VAE, x: Tensor) -> ElboTerms:
+def elbo_terms(model: EncoderDecoder, x: Tensor) -> ElboTerms:
     """D and R of a batch x [B, C, H, W] in [0, 1], by one reparametrised sample of q(z|x)."""
     posterior = model.encode(x)
     z = posterior.rsample()
@@ -111,7 +123,10 @@ def rate_by_latent(
 def weighted_terms(terms: ElboTerms, weights: Weights) -> tuple[Tensor, Tensor]:
     """(α·D, β·R) averaged over the batch, each []."""
     weighted_distortion = weights.alpha * terms.distortion.mean()
-    weighted_rate = (weights.beta * terms.rate_by_latent.mean(0)).sum()
+    beta, rates = weights.beta, terms.rate_by_latent
+    if isinstance(beta, Tensor) and beta.ndim == 2:  # of each image
+        return weighted_distortion, (beta * rates).sum(1).mean()
+    weighted_rate = (beta * rates.mean(0)).sum()
     return weighted_distortion, weighted_rate
 
 

@@ -94,7 +94,10 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor) -> Independent[Distribution]:
         """[B, C, H, W] pixels in [0, 1] -> q(z|x), event [Z]."""
-        features = self.encoder(x)
+        return self.posterior(self.encoder(x))
+
+    def posterior(self, features: Tensor) -> Independent[Distribution]:
+        """The encoder's output [B, features] as q(z|x)."""
         if not self.is_variational:
             return _independent(Delta(features))
         mean, log_variance = features.chunk(2, dim=-1)
@@ -104,7 +107,10 @@ class VAE(nn.Module):
     def decode(self, z: Tensor) -> Distribution:
         """[..., Z] -> p(x|z), event [C, H, W]."""
         raw = self.decoder(z.flatten(0, -2))
-        raw = raw.unflatten(0, z.shape[:-1])
+        return self.read(raw.unflatten(0, z.shape[:-1]))
+
+    def read(self, raw: Tensor) -> Distribution:
+        """The decoder's output [..., channels, H, W] as p(x|z)."""
         return self.likelihood.distribution(raw, self.likelihood_parameters)
 
 

@@ -56,11 +56,11 @@ def digest_code(root: Path, dependencies: list[str]) -> str:
     return digest.hexdigest()
 
 
-def stage_dependencies(root: Path, stage: str) -> list[str]:
-    """The `deps` of a stage in dvc.yaml."""
+def stage_dependencies(root: Path, stage: str, file: str = "dvc.yaml") -> list[str]:
+    """The `deps` of a stage in dvc.yaml, or in another `file` of that name below `root`."""
     from ruamel.yaml import YAML
 
-    text = (root / "dvc.yaml").read_text(encoding="utf-8")
+    text = (root / file).read_text(encoding="utf-8")
     dependencies: list[str] = YAML(typ="safe").load(text)["stages"][stage]["deps"]
     return dependencies
 

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from vaebalance.balances import Balance
+from vaebalance.conditioning import Conditioning
 from vaebalance.data import DataSpec
 from vaebalance.errors import UserError
 from vaebalance.evaluation import EvaluateSpec
@@ -124,6 +125,33 @@ class TuneSpec(Spec):
         return objective
 
 
+class CurveSpec(Spec):
+    """The `curve` section."""
+
+    method: Literal["conditioned", "continuation"]
+    """conditioned: one model that is told β; continuation: one plain model swept through β."""
+    conditioning: Conditioning
+    """How a conditioned model is told β."""
+    low: float = Field(gt=0)
+    """Least β, at α = 1."""
+    high: float = Field(gt=0)
+    """Largest β, at α = 1."""
+    tilt: float = Field(ge=0, le=20)
+    """0: log β is drawn uniformly; above: its density falls by exp(-tilt) from low to high."""
+    points: int = Field(ge=2, le=1000)
+    """Numbers of β at which the curve is traced, and through which a continuation is swept."""
+    factor: float = Field(gt=0)
+    """Epochs, as a multiple of train.epochs."""
+    nll_samples: int = Field(ge=1, le=100_000)
+    """K of the importance-weighted nll along the curve."""
+
+    @model_validator(mode="after")
+    def _low_below_high(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low:g}) must be less than high ({self.high:g})")
+        return self
+
+
 class PrepareSettings(Spec):
     """What the prepare stage reads."""
 
@@ -156,6 +184,18 @@ class ReportSettings(Spec):
     report: ReportSpec
 
 
+class CurveSettings(Spec):
+    """What the curve stage reads: not `balance`, since it goes through all of β at α = 1."""
+
+    seed: Seed
+    model: ModelSpec
+    likelihood: Likelihood
+    penalty: Penalty
+    train: TrainSpec
+    evaluate: EvaluateSpec
+    curve: CurveSpec
+
+
 class Settings(Spec):
     """The whole of params.yaml."""
 
@@ -170,6 +210,7 @@ class Settings(Spec):
     evaluate: EvaluateSpec
     report: ReportSpec
     tune: TuneSpec
+    curve: CurveSpec
 
     @model_validator(mode="after")
     def _likelihood_fits_the_pixels(self) -> Self:

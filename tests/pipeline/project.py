@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2]
-CLONED = ["dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "data/raw/README.md"]
+CLONED = [
+    "dvc.yaml",
+    "curve/dvc.yaml",
+    "params.yaml",
+    ".gitignore",
+    ".dvcignore",
+    "data/raw/README.md",
+]
 QUICK = {
     "epochs: 100 ": "epochs: 3 ",
     "max_images: null ": "max_images: 300 ",

@@ -19,13 +19,13 @@ from vaebalance.data import open_dataset
 from vaebalance.epochs import EpochReport
 from vaebalance.errors import UserError
 from vaebalance.experiment import Training, provenance_of
+from vaebalance.frontier import hypervolume
 from vaebalance.settings import PARAMS, Settings, TrainSettings, load
 from vaebalance.tracking.promotions import read_promotion
 from vaebalance.tuning.cli import Options
 from vaebalance.tuning.command import run
 from vaebalance.tuning.decision import front
 from vaebalance.tuning.file_storage import FILE
-from vaebalance.tuning.frontier import hypervolume
 from vaebalance.tuning.journal import Journal
 from vaebalance.tuning.objective import measured
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from vaebalance.tuning.frontier import hypervolume
+from vaebalance.frontier import hypervolume
 from vaebalance.tuning.journal import Trial
 from vaebalance.tuning.pruning import Reading
 from vaebalance.tuning.space import Choices, Range, Space

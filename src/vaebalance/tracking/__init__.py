@@ -3,6 +3,7 @@
     configure   point MLflow at this project's store, with safe defaults
     run         the run of a pipeline state, found by fingerprint, filled from the files on disk
     study       a study's run with one nested run a trial
+    curve       the run of a curve, whose steps are places along it
     runs        other pipeline states as plain data
     fetch       a run's files, laid out as its pipeline wrote them
     trials      the finished trials of studies, likewise
@@ -14,6 +15,7 @@ runs, and a stage that runs again adds nothing. Only this folder knows MLflow, a
 imports neither MLflow nor torch.
 """
 
+from vaebalance.tracking.curves import curve, log_along
 from vaebalance.tracking.promotions import Promotion, write_promotion
 from vaebalance.tracking.retrieval import fetch
 from vaebalance.tracking.stages import register_trained, run
@@ -30,7 +32,9 @@ __all__ = [
     "Tracker",
     "TrialSummary",
     "configure",
+    "curve",
     "fetch",
+    "log_along",
     "register_trained",
     "run",
     "runs",

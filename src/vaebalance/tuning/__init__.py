@@ -15,7 +15,6 @@ pruning       when a trial is beaten early enough to be stopped
 search        trials until the study has enough; resumable, and shared by several processes
 workers       several processes on one study, which the parent shows and stops
 objective     a point -> a trained model's numbers, by `vaebalance.objectives`
-frontier      the Pareto set of distortion and rate, its hypervolume, its knee
 decision      which trial, by the objective's rule
 importance    which of several knobs moved the numbers
 screen        the table

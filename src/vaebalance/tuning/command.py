@@ -15,6 +15,7 @@ from rich.console import Console
 from vaebalance import tracking
 from vaebalance.errors import UserError
 from vaebalance.experiment import provenance_of
+from vaebalance.frontier import distortion_at_rate_zero
 from vaebalance.objectives import Frontier
 from vaebalance.provenance import Provenance
 from vaebalance.settings import PARAMS, Settings, load
@@ -23,7 +24,6 @@ from vaebalance.tracking.store import project_root
 from vaebalance.tuning.charts import axis_title
 from vaebalance.tuning.cli import Choice, Options
 from vaebalance.tuning.decision import chosen, front
-from vaebalance.tuning.frontier import distortion_at_rate_zero
 from vaebalance.tuning.journal import SUBJECT, Journal, Trial
 from vaebalance.tuning.knobs import current_point, samples_of, search_space, with_values
 from vaebalance.tuning.location import database_setting, open_existing_storage, open_storage

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vaebalance.frontier import Terms, knee, pareto
 from vaebalance.objectives import AbstractObjective, Frontier, Nll
-from vaebalance.tuning.frontier import Terms, knee, pareto
 from vaebalance.tuning.journal import Trial
 
 RULES = {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vaebalance.errors import UserError
 from vaebalance.evaluation.vocabulary import NATS
+from vaebalance.frontier import KNEE_RULE, hypervolume
 from vaebalance.objectives import AbstractObjective, Constrained, Frontier, Nll
 from vaebalance.params_file import content, edit_knob, edit_section, rewrite
 from vaebalance.settings import Settings, parse
@@ -22,7 +23,6 @@ from vaebalance.tuning.decision import (
     value_of,
     within_noise,
 )
-from vaebalance.tuning.frontier import KNEE_RULE, hypervolume
 from vaebalance.tuning.journal import Trial
 from vaebalance.tuning.knobs import with_values
 from vaebalance.tuning.space import Point, Range, Space

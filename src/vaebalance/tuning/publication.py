@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from vaebalance.files import replacing
+from vaebalance.frontier import hypervolume
 from vaebalance.objectives import AbstractObjective
 from vaebalance.tracking import StudyTracker
 from vaebalance.tuning.charts import charts, together
 from vaebalance.tuning.decision import chosen, finished, front, terms
-from vaebalance.tuning.frontier import hypervolume
 from vaebalance.tuning.journal import Trial
 from vaebalance.tuning.space import Range, Space
 

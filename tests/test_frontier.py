@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaebalance.data import open_dataset
+from vaebalance.frontier import distortion_at_rate_zero, hypervolume, knee, pareto
 from vaebalance.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, GaussianLearned
-from vaebalance.tuning.frontier import distortion_at_rate_zero, hypervolume, knee, pareto
 
 POINTS = st.lists(st.tuples(st.floats(-10, 10), st.floats(0, 10)), max_size=12)
 
@@ -75,34 +74,32 @@ def test_no_bend_no_knee(points):
     assert knee(points) is None
 
 
-def test_a_decoder_without_a_code(prepared):
+def test_a_decoder_without_a_code(digits):
     """Beside the closed forms: the mean image's cross-entropy, and its squared error."""
-    dataset = open_dataset(prepared)
     train, validation = (
-        dataset.images(split).double().flatten(1).numpy() / 255 for split in ("train", "validation")
+        digits.images(split).double().flatten(1).numpy() / 255 for split in ("train", "validation")
     )
     mean = train.mean(0)
     n = train.shape[1]
     clipped = mean.clip(1e-12, 1 - 1e-12)
     cross_entropy = -(validation * np.log(clipped) + (1 - validation) * np.log1p(-clipped)).sum(1)
-    found = distortion_at_rate_zero(Bernoulli(), dataset, 0)
+    found = distortion_at_rate_zero(Bernoulli(), digits, 0)
     assert found == pytest.approx(cross_entropy.mean(), rel=0.01)
     error = ((validation - mean) ** 2).sum(1).mean()
     sigma = 0.3
     expected = error / (2 * sigma**2) + n / 2 * math.log(2 * math.pi * sigma**2)
-    assert distortion_at_rate_zero(Gaussian(sigma=sigma), dataset, 0) == pytest.approx(
+    assert distortion_at_rate_zero(Gaussian(sigma=sigma), digits, 0) == pytest.approx(
         expected, rel=0.01
     )
-    assert math.isfinite(distortion_at_rate_zero(ContinuousBernoulli(), dataset, 0))
+    assert math.isfinite(distortion_at_rate_zero(ContinuousBernoulli(), digits, 0))
 
 
-def test_a_scale_of_its_own_is_fitted_too(prepared):
+def test_a_scale_of_its_own_is_fitted_too(digits):
     """σ² is the mean squared error to the mean image."""
-    dataset = open_dataset(prepared)
-    train = dataset.images("train").double().flatten(1).numpy() / 255
-    validation = dataset.images("validation").double().flatten(1).numpy() / 255
+    train = digits.images("train").double().flatten(1).numpy() / 255
+    validation = digits.images("validation").double().flatten(1).numpy() / 255
     variance = ((train - train.mean(0)) ** 2).mean()
     error = ((validation - train.mean(0)) ** 2).sum(1).mean()
     expected = error / (2 * variance) + train.shape[1] / 2 * math.log(2 * math.pi * variance)
-    found = distortion_at_rate_zero(GaussianLearned(), dataset, 0)
+    found = distortion_at_rate_zero(GaussianLearned(), digits, 0)
     assert found == pytest.approx(expected, rel=0.03)

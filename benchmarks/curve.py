@@ -1,0 +1,198 @@
+"""The whole trade-off from one training against eight separate ones, side by side.
+
+    python benchmarks/curve.py [--data digits mnist] [--seeds 3] [--methods film_mlp continuation …]
+                               [--epochs E] [--images N] [--longer] [--out benchmarks/results]
+
+digits: 1,251 images of 8×8, the net of params.yaml. mnist: 784-256-256-32 ReLU, dynamic
+binarisation, batch 128 (torchvision's layout in $VAEBALANCE_MNIST or ../shared/data). A separate
+run is a plain VAE at one β, trained as the curve is: Adam, cosine decay, no early stopping. Gap:
+the β-weighted loss of the curve's model over the separate run's, minus one, on test images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import trainings
+
+from vaebalance.curve.curves import AbstractCurve, log_spaced
+from vaebalance.curve.training import FIRST_SHARE, PlainTraining, curve_training
+from vaebalance.data import Dataset
+from vaebalance.evaluation import elbo_parts, importance_weighted_nll, measured_images
+from vaebalance.evaluation.images import MeasuredImages
+from vaebalance.frontier import hypervolume
+from vaebalance.model import VAE
+from vaebalance.settings import CurveSettings, parse, read_yaml
+
+LOW, HIGH, RUNS = 0.01, 10.0, 8
+BETAS = log_spaced(LOW, HIGH, RUNS)
+METHODS: dict[str, dict[str, Any]] = {
+    "film_mlp": {"method": "conditioned", "conditioning": {"kind": "film_mlp"}},
+    "film_mlp, tilt 1": {
+        "method": "conditioned",
+        "conditioning": {"kind": "film_mlp"},
+        "tilt": 1.0,
+    },
+    "concatenation": {"method": "conditioned", "conditioning": {"kind": "concatenation"}},
+    "multi_rate": {"method": "conditioned", "conditioning": {"kind": "multi_rate"}},
+    "continuation": {"method": "continuation"},
+}
+SCALES: dict[str, dict[str, Any]] = {
+    "digits": {"model": {"latent_size": 8}, "train": {"epochs": 100}},
+    "mnist": {
+        "model": {
+            "latent_size": 32,
+            "architecture": {"kind": "mlp", "hidden": [256, 256], "activation": "relu"},
+        },
+        "train": {"epochs": 14, "batch_size": 128},
+    },
+}
+"""MNIST: 14 epochs of 54,000 images in batches of 128 are 5,908 steps."""
+
+
+def settings_of(kind: str, method: dict[str, Any], epochs: int | None, seed: int) -> CurveSettings:
+    """params.yaml with the scale and the method over it."""
+    raw = read_yaml(trainings.ROOT / "params.yaml") | {"seed": seed}
+    for name, section in SCALES[kind].items():
+        raw[name] = raw[name] | section
+    if epochs is not None:
+        raw["train"]["epochs"] = epochs
+    raw["likelihood"] = {"kind": "bernoulli"}
+    raw["curve"] |= {"low": LOW, "high": HIGH, "points": RUNS, "factor": 2.0} | method
+    found = parse(raw)
+    return CurveSettings.model_validate(
+        {name: getattr(found, name) for name in CurveSettings.model_fields}
+    )
+
+
+def separate(settings: CurveSettings, dataset: Dataset, factor: float) -> tuple[list[VAE], float]:
+    """A plain VAE for each β, trained alone for `factor` times the epochs; seconds of all."""
+    curve = settings.curve.replace(factor=factor)
+    started, models = trainings.clock(), []
+    for beta in BETAS:
+        training = PlainTraining(settings.replace(curve=curve), dataset, beta)
+        for _ in training:
+            pass
+        models.append(training.model)
+    return models, trainings.clock() - started
+
+
+def trained(settings: CurveSettings, dataset: Dataset) -> tuple[AbstractCurve, float]:
+    """A curve, and the seconds that it took."""
+    started = trainings.clock()
+    training = curve_training(settings, dataset)
+    for _ in training:
+        pass
+    return training.curve, trainings.clock() - started
+
+
+def terms_of(models: list[VAE], test: MeasuredImages) -> list[tuple[float, float]]:
+    """(D, R) of each."""
+    parts = [elbo_parts(m, test, samples=8, batch_size=4096, seed=0) for m in models]
+    return [(p.distortion, p.rate) for p in parts]
+
+
+def best_nll(models: list[VAE], test: MeasuredImages, samples: int) -> tuple[float, float]:
+    """The least importance-weighted nll, and its β."""
+    cost = {"batch_size": 4096, "seed": 0}
+    found = [importance_weighted_nll(m, test, samples=samples, **cost).mean for m in models]
+    least = min(found)
+    return least, BETAS[found.index(least)]
+
+
+def gaps(terms: list[tuple[float, float]], against: list[tuple[float, float]]) -> list[float]:
+    """At each β, in percent."""
+    return [
+        100 * ((d + beta * r) / (d0 + beta * r0) - 1)
+        for beta, (d, r), (d0, r0) in zip(BETAS, terms, against, strict=True)
+    ]
+
+
+def compare(kind: str, seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for the separate runs and one for each method."""
+    binarisation = "dynamic" if kind == "mnist" else "none"
+    dataset = trainings.data(kind, max_images=options.images, binarisation=binarisation)
+    test = measured_images(dataset, "test", seed=0)
+    base = settings_of(kind, METHODS["continuation"], options.epochs, seed)
+    rows: list[dict[str, Any]] = []
+    references: dict[str, list[tuple[float, float]]] = {}
+    alone = 0.0
+    factors = {"1×": 1.0, **({"2×": 2.0} if options.longer else {})}
+    for name, factor in factors.items():
+        models, seconds = separate(base, dataset, factor)
+        alone = alone or seconds  # of the eight runs of one length
+        references[name] = terms_of(models, test)
+        title = f"{RUNS} separate runs, {name}"
+        rows.append(row_of(title, models, references, alone, seconds, test, options.samples))
+    for name in options.methods:
+        trainings.say(f"{kind}, seed {seed}: {name}")
+        curve, seconds = trained(settings_of(kind, METHODS[name], options.epochs, seed), dataset)
+        models = [curve.model_at(beta) for beta in BETAS]
+        rows.append(row_of(name, models, references, alone, seconds, test, options.samples))
+    return [{"data": kind, "seed": seed} | row for row in rows]
+
+
+def row_of(
+    name: str,
+    models: list[VAE],
+    references: dict[str, list[tuple[float, float]]],
+    alone: float,
+    seconds: float,
+    test: MeasuredImages,
+    samples: int,
+) -> dict[str, Any]:
+    """One way to have the curve, beside the separate runs of one length (and of two)."""
+    terms = terms_of(models, test)
+    first = references["1×"]
+    corner = (1.02 * max(d for d, _ in first), 1.02 * max(r for _, r in first))
+    nll, beta = best_nll(models, test, samples)
+    row: dict[str, Any] = {
+        "what": name,
+        "seconds": seconds,
+        "cost, of one run": RUNS * seconds / alone,
+        "cost, of the eight": seconds / alone,
+        "hypervolume ratio": hypervolume(terms, corner) / hypervolume(first, corner),
+        "best nll": nll,
+        "at β": beta,
+    }
+    for length, reference in references.items():
+        found = gaps(terms, reference)
+        row |= {
+            f"mean gap % to {length}": statistics.mean(found),
+            f"worst gap % to {length}": max(found),
+            f"worst at β, {length}": BETAS[found.index(max(found))],
+        }
+        row |= {f"gaps % to {length}": [round(gap, 2) for gap in found]}
+    if not all(math.isfinite(value) for pair in terms for value in pair):
+        raise ValueError(f"{name}: terms are not finite: {terms}")
+    return row
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", nargs="+", choices=SCALES, default=list(SCALES))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, help="of a separate run, instead of the scale's")
+    parser.add_argument("--images", type=int, help="of the source, at most")
+    parser.add_argument("--samples", type=int, default=64, help="K of the nll")
+    parser.add_argument("--longer", action="store_true", help="also runs of twice the length")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    options = parser.parse_args()
+    rows = []
+    for kind in options.data:
+        for seed in options.seeds:
+            rows += compare(kind, seed, options)
+            trainings.write_rows(rows, options.out / "curve.json")  # what is there, is kept
+    shown = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows]
+    print(trainings.table(shown))
+    print(f"\na sweep spends {FIRST_SHARE:.0%} of its steps at its least β")
+
+
+if __name__ == "__main__":
+    main()

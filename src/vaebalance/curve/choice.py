@@ -1,0 +1,170 @@
+"""Which β to take: the knee, the best nll, or the one that meets a target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from vaebalance.curve.cli import Quantity
+from vaebalance.curve.curves import AbstractCurve
+from vaebalance.curve.trace import CurveRow
+from vaebalance.data import Dataset
+from vaebalance.errors import UserError
+from vaebalance.evaluation import MeasuredImages, elbo_parts, measured_images
+from vaebalance.evaluation.reconstructions import reconstruction_quality
+from vaebalance.frontier import knee
+from vaebalance.model import VAE
+
+UNITS: dict[Quantity, str] = {
+    "rate": "nats per image",
+    "distortion": "nats per image",
+    "rmse": "in pixel values",
+    "psnr": "dB",
+}
+SAMPLES = 16  # draws of q(z|x) for an image's distortion, as along the curve
+RELATIVE_WIDTH = 1e-4
+"""Of β where the bisection ends: far below what a target moves by from seed to seed."""
+
+
+def knee_of(rows: Sequence[CurveRow]) -> CurveRow | None:
+    """The knee of D and R by `frontier.KNEE_RULE`; None: the curve has no bend."""
+    index = knee([(row.distortion, row.rate) for row in rows])
+    return None if index is None else rows[index]
+
+
+def best_of(rows: Sequence[CurveRow]) -> CurveRow:
+    """The least calibrated nll, as a study's objective `nll` would choose."""
+    return min(rows, key=lambda row: row.calibrated_nll)
+
+
+def best_own_of(rows: Sequence[CurveRow]) -> CurveRow | None:
+    """The least nll of the model's own likelihood; None: it is no density."""
+    known = [(row.nll, row) for row in rows if row.nll is not None]
+    return min(known, key=lambda pair: pair[0])[1] if known else None
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a model must keep to: rate, distortion and RMSE at most, PSNR at least."""
+
+    quantity: Quantity
+    value: float
+
+    @property
+    def is_met_by_less(self) -> bool:
+        """Whether smaller is better."""
+        return self.quantity != "psnr"
+
+    @property
+    def is_met_by_high_beta(self) -> bool:
+        """The rate falls with β; reconstructions get worse."""
+        return self.quantity == "rate"
+
+    def of(self, row: CurveRow) -> float:
+        """What a row has of it."""
+        value: float = getattr(row, self.quantity)
+        return value
+
+    def price_of(self, row: CurveRow) -> float:
+        """The other term of the trade-off."""
+        return row.distortion if self.quantity == "rate" else row.rate
+
+    def is_met(self, value: float) -> bool:
+        """Whether a model with this value keeps to it."""
+        return value <= self.value if self.is_met_by_less else value >= self.value
+
+    def __str__(self) -> str:
+        """In words."""
+        sign = "≤" if self.is_met_by_less else "≥"
+        return f"{self.quantity} {sign} {self.value:g} {UNITS[self.quantity]}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The β nearest to a target that keeps to it."""
+
+    beta: float
+    value: float
+
+
+def find(
+    curve: AbstractCurve,
+    rows: Sequence[CurveRow],
+    target: Target,
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    seed: int,
+) -> Found:
+    """The β that meets the target on validation images with the least of the other term.
+
+    The traced rows give a bracket, and bisection of log β in it the rest; of a continuation, which
+    has no models between, the best of its own.
+
+    Args:
+        curve: the models.
+        rows: of the validation split, by ascending β.
+        target: what is asked for.
+        dataset: what the curve was trained on.
+        batch_size: images decoded at once.
+        seed: of all noise, as along the curve.
+
+    Raises:
+        UserError: every β meets it, or none; says what there is to be had.
+    """
+    met = [target.is_met(target.of(row)) for row in rows]
+    if all(met) or not any(met):
+        raise _out_of_range(target, rows, every=all(met))
+    place = min(
+        (i for i, is_met in enumerate(met) if is_met), key=lambda i: target.price_of(rows[i])
+    )
+    beyond = place - 1 if target.is_met_by_high_beta else place + 1
+    if not curve.is_continuous or not 0 <= beyond < len(rows) or met[beyond]:
+        return Found(rows[place].beta, target.of(rows[place]))
+    images = measured_images(dataset, "validation", seed)
+
+    def measure(beta: float) -> float:
+        return measure_quantity(
+            curve.model_at(beta), target.quantity, images, batch_size=batch_size, seed=seed
+        )
+
+    start = Found(rows[place].beta, target.of(rows[place]))
+    return _bisect(start, rows[beyond].beta, target, measure)
+
+
+def measure_quantity(
+    model: VAE, quantity: Quantity, images: MeasuredImages, *, batch_size: int, seed: int
+) -> float:
+    """One number of a model, as `trace` gives it."""
+    if quantity in ("rmse", "psnr"):
+        found = reconstruction_quality(model, images, batch_size=batch_size)
+        return found.rmse if quantity == "rmse" else found.psnr
+    parts = elbo_parts(model, images, samples=SAMPLES, batch_size=batch_size, seed=seed)
+    return parts.rate if quantity == "rate" else parts.distortion
+
+
+def _out_of_range(target: Target, rows: Sequence[CurveRow], *, every: bool) -> UserError:
+    least, most = (end(rows, key=target.of) for end in (min, max))
+    span = (
+        f"from {target.of(least):.4g} (β = {least.beta:g}) to {target.of(most):.4g} "
+        f"(β = {most.beta:g}) {UNITS[target.quantity]} on validation images"
+    )
+    words = "every β of the curve meets it" if every else "no β of the curve meets it"
+    return UserError(
+        f"target {target}: {words}; there is {target.quantity} {span}. Take a target between, or "
+        "train a curve with a wider curve.low and curve.high."
+    )
+
+
+def _bisect(start: Found, fails: float, target: Target, measure: Callable[[float], float]) -> Found:
+    """From a β that meets the target towards one that does not."""
+    meets = start
+    while abs(math.log(meets.beta / fails)) > RELATIVE_WIDTH:
+        middle = math.sqrt(meets.beta * fails)
+        value = measure(middle)
+        if target.is_met(value):
+            meets = Found(middle, value)
+        else:
+            fails = middle
+    return meets

@@ -1,0 +1,94 @@
+"""A curve in words: its table, and what the rules choose."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from vaebalance.curve.choice import best_of, best_own_of, knee_of
+from vaebalance.curve.trace import CurveRow
+from vaebalance.curve.training import AbstractCurveTraining, CurveEpoch
+from vaebalance.frontier import KNEE_RULE
+
+PLAIN_WIDTH = 110
+COLUMNS = {
+    "β": "beta",
+    "D": "distortion",
+    "R": "rate",
+    "D + R": "negative_elbo",
+    "D + βR": "weighted_loss",
+    "nll": "nll",
+    "calibrated nll": "calibrated_nll",
+    "active": "active_units",
+    "RMSE": "rmse",
+    "PSNR dB": "psnr",
+    "Fréchet": "sample_frechet",
+}
+
+
+def make_console() -> Console:
+    """Standard output, as wide as the table when it is no terminal."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console
+
+
+def progress(training: AbstractCurveTraining) -> Iterator[CurveEpoch]:
+    """Show the training's epochs on stderr, and pass them on."""
+    seconds = 0.2 if sys.stderr.isatty() else 10.0  # in a log each showing is a line
+    with tqdm(total=training.epochs, desc="curve", mininterval=seconds, file=sys.stderr) as bar:
+        for report in training:
+            beta = "" if report.beta is None else f" β {report.beta:.3g}"
+            terms = f"D {report.distortion:.2f} R {report.rate:.2f}{beta}"
+            bar.set_postfix_str(terms, refresh=False)
+            bar.update()
+            yield report
+
+
+def make_table(rows: Sequence[CurveRow], title: str) -> Table:
+    """A line for each β; a column that does not apply is left out."""
+    table = Table(title=title)
+    shown = {
+        word: name
+        for word, name in COLUMNS.items()
+        if any(getattr(row, name) is not None for row in rows)
+    }
+    for word in shown:
+        table.add_column(word, justify="right")
+    for row in rows:
+        table.add_row(*(f"{getattr(row, name):.4g}" for name in shown.values()))
+    return table
+
+
+def describe_choices(rows: Sequence[CurveRow]) -> str:
+    """Knee and best nll of the validation split's rows, with what speaks against them."""
+    lines = []
+    knee = knee_of(rows)
+    if knee is None:
+        lines.append("knee: none; D and R have no bend over this range")
+    else:
+        lines.append(
+            f"knee: β = {knee.beta:.4g} (D {knee.distortion:.2f}, R {knee.rate:.2f}): {KNEE_RULE}; "
+            "it moves with the range"
+        )
+    best = best_of(rows)
+    lines.append(
+        f"best: β = {best.beta:.4g}, the least calibrated nll, {best.calibrated_nll:.2f} nats per "
+        "image"
+    )
+    own = best_own_of(rows)
+    if own is not None:
+        lines.append(
+            f"(by the nll of the model's own likelihood: β = {own.beta:.4g}, {own.nll:.2f} nats)"
+        )
+    if best.beta in (rows[0].beta, rows[-1].beta):
+        lines.append(
+            f"warning: best is at the end of the range, so the optimum may lie beyond; widen "
+            f"curve.{'low' if best.beta == rows[0].beta else 'high'}."
+        )
+    return "\n".join(lines)

@@ -1,0 +1,122 @@
+"""The numbers along a curve: each β costs an evaluation, not a training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from vaebalance.curve.curves import AbstractCurve
+from vaebalance.data import Dataset
+from vaebalance.errors import UserError
+from vaebalance.evaluation import EvaluateSpec, elbo_parts
+from vaebalance.evaluation.bounds import Score, importance_weighted_nlls, own_score
+from vaebalance.evaluation.calibration import calibrate
+from vaebalance.evaluation.latents import active_units
+from vaebalance.evaluation.reconstructions import reconstruction_quality
+from vaebalance.evaluation.sections.prior_samples import OWN, measure_samples
+from vaebalance.evaluation.sections.subject import Subject
+from vaebalance.model import VAE
+
+DISTORTION_SAMPLES = 16
+"""Draws of q(z|x) for an image's distortion, as in the evaluate stage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveRow:
+    """One β on one split; nats per image unless a name says otherwise."""
+
+    split: str
+    beta: float  # at α = 1
+    distortion: float  # in the training's own terms, whether or not it is a density
+    rate: float
+    negative_elbo: float
+    weighted_loss: float  # D + β·R
+    nll: float | None  # importance-weighted; None: the likelihood is no density
+    nll_standard_error: float | None
+    calibrated_nll: float  # the same under a Gaussian fitted to validation images
+    calibrated_nll_standard_error: float | None
+    active_units: int
+    rmse: float  # in pixel values
+    psnr: float  # dB
+    sample_frechet: float | None  # of prior samples, in own features; None: switched off
+    sample_precision: float | None
+    sample_recall: float | None
+
+    def numbers(self) -> dict[str, float]:
+        """All that apply, by name."""
+        named = {name: value for name, value in asdict(self).items() if name != "split"}
+        return {name: float(value) for name, value in named.items() if value is not None}
+
+
+def trace(
+    curve: AbstractCurve,
+    betas: Sequence[float],
+    dataset: Dataset,
+    split: str,
+    evaluate: EvaluateSpec,
+    seed: int,
+) -> Iterator[CurveRow]:
+    """The rows of a split, one for each β, all with the same noise.
+
+    Args:
+        curve: the models.
+        betas: where; of a continuation its own.
+        dataset: what the curve was trained on; σ is calibrated on its validation split.
+        split: what is measured.
+        evaluate: how; `nll_samples` is the K of both nlls.
+        seed: of all noise.
+
+    Raises:
+        UserError: there is no model at a β, the split is empty, or a number is not finite.
+    """
+    for beta in betas:
+        row = measure(curve.model_at(beta), beta, dataset, split, evaluate, seed)
+        bad = {name: value for name, value in row.numbers().items() if not math.isfinite(value)}
+        if bad:
+            listed = ", ".join(f"{name} = {value}" for name, value in bad.items())
+            raise UserError(
+                f"the curve at β = {beta:g}, {split} split: {listed}; must be finite. Train again "
+                "with a lower train.learning_rate, or narrow curve.low and curve.high."
+            )
+        yield row
+
+
+def measure(
+    model: VAE, beta: float, dataset: Dataset, split: str, evaluate: EvaluateSpec, seed: int
+) -> CurveRow:
+    """The row of a plain VAE that belongs to `beta`, whether of a curve or trained alone."""
+    subject = Subject(model, dataset, evaluate, seed)
+    images = subject.images(split)
+    batch = evaluate.batch_size
+    parts = elbo_parts(
+        model, images, samples=DISTORTION_SAMPLES, batch_size=batch, seed=seed, score=own_score
+    )
+    gaussian = calibrate(model, subject.images("validation"), batch_size=batch, seed=seed)
+    scores: list[Score] = [own_score, gaussian] if model.likelihood.is_density else [gaussian]
+    nlls = importance_weighted_nlls(
+        model, images, scores, samples=evaluate.nll_samples, batch_size=batch, seed=seed
+    )
+    quality = reconstruction_quality(model, images, batch_size=batch)
+    active = active_units(subject.moments(images), evaluate.active_threshold)
+    spaces, _ = measure_samples(subject, images)
+    samples = None if spaces is None else spaces[OWN]
+    own = nlls[0] if model.likelihood.is_density else None
+    return CurveRow(
+        split=split,
+        beta=beta,
+        distortion=parts.distortion,
+        rate=parts.rate,
+        negative_elbo=parts.negative_elbo,
+        weighted_loss=parts.distortion + beta * parts.rate,
+        nll=None if own is None else own.mean,
+        nll_standard_error=None if own is None else own.standard_error,
+        calibrated_nll=nlls[-1].mean,
+        calibrated_nll_standard_error=nlls[-1].standard_error,
+        active_units=int(active.sum()),
+        rmse=quality.rmse,
+        psnr=quality.psnr,
+        sample_frechet=None if samples is None else samples.frechet,
+        sample_precision=None if samples is None else samples.precision,
+        sample_recall=None if samples is None else samples.recall,
+    )

@@ -1,0 +1,278 @@
+"""The two methods: one conditioned model, or one plain model swept from low to high β.
+
+Both are iterated like `experiment.Training`: a report an epoch, and the caller decides. They train
+at α = 1, since only the ratio of the weights matters, with Adam and a learning rate that falls to 0
+along a cosine. Randomness is derived from (seed, epoch).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from vaebalance.balances import Fixed
+from vaebalance.conditioning import ConditionedVAE
+from vaebalance.curve.curves import (
+    AbstractCurve,
+    ConditionedCurve,
+    ContinuationCurve,
+    log_spaced,
+)
+from vaebalance.data import Dataset
+from vaebalance.devices import choose_device
+from vaebalance.elbo import ElboTerms, Weights, elbo_terms, weighted_loss
+from vaebalance.errors import UserError
+from vaebalance.model import VAE
+from vaebalance.randomness import derive_seed, forked
+from vaebalance.settings import CurveSettings, CurveSpec
+from vaebalance.training import Images, Learner, NonFiniteError, steps_per_epoch, train_step
+
+FIRST_SHARE = 0.5
+"""Of a sweep's steps, for its least β."""
+
+
+@dataclass(frozen=True)
+class CurveEpoch:
+    """An epoch's means over training images, whatever their β; nats per image."""
+
+    epoch: int
+    epochs: int
+    distortion: float
+    rate: float
+    beta: float | None
+    """Of the sweep; None: every image had its own."""
+
+
+class AbstractCurveTraining(ABC):
+    """One training for the whole curve. Iterating it trains."""
+
+    def __init__(self, settings: CurveSettings, dataset: Dataset) -> None:
+        """Begin.
+
+        Raises:
+            UserError: likelihood, penalty and data do not allow it, or a split is empty.
+        """
+        _refuse(settings, dataset)
+        self._train, self._curve, self._seed = settings.train, settings.curve, settings.seed
+        self._images = Images(dataset.images("train"), dataset.info.binarisation)
+        self._device = choose_device(settings.train.device)
+        self._batches = steps_per_epoch(len(self._images), settings.train)
+        self.epochs = max(1, round(settings.curve.factor * settings.train.epochs))
+        with forked(derive_seed(self._seed, "initial weights")):
+            self._vae = VAE(settings.model, settings.likelihood, dataset.info.image_shape)
+
+    def __iter__(self) -> Iterator[CurveEpoch]:
+        """Train, reporting each epoch.
+
+        Raises:
+            NonFiniteError: a term became NaN or infinite.
+        """
+        for epoch in range(1, self.epochs + 1):
+            with forked(derive_seed(self._seed, "curve epoch", epoch)):
+                sums = self._pass(epoch)
+            if not sums.isfinite().all():
+                raise NonFiniteError(
+                    f"the distortion or the rate is NaN or infinite at epoch {epoch}. Lower "
+                    "train.learning_rate, set train.gradient_clip, or narrow curve.low and "
+                    "curve.high."
+                )
+            distortion, rate = (sums / len(self._images)).tolist()
+            yield CurveEpoch(epoch, self.epochs, distortion, rate, self._beta_of(epoch))
+
+    def _pass(self, epoch: int) -> Tensor:
+        """Train on every image once; D and R summed over images: [2], on the CPU."""
+        batches = torch.randperm(len(self._images)).split(self._train.batch_size)
+        sums = torch.zeros(2, device=self._device)
+        for batch, indices in enumerate(batches):
+            x = self._images.pixels(indices, self._device)
+            terms = self._step((epoch - 1) * self._batches + batch, x)
+            sums += torch.stack([terms.distortion.sum(), terms.rate.sum()])
+        return sums.cpu()
+
+    @abstractmethod
+    def _step(self, step: int, x: Tensor) -> ElboTerms:
+        """One update, the `step`-th from 0; the detached terms."""
+
+    @abstractmethod
+    def _beta_of(self, epoch: int) -> float | None:
+        """Where the sweep is at the end of an epoch."""
+
+    @property
+    @abstractmethod
+    def curve(self) -> AbstractCurve:
+        """What was trained."""
+
+    def _adam(self, model: torch.nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adam(
+            model.parameters(), lr=self._train.learning_rate, fused=self._device.type != "mps"
+        )
+
+    def _set_rate(self, optimizer: torch.optim.Optimizer, progress: float) -> None:
+        """The learning rate at this share of a cosine's half wave."""
+        falling = 0.5 * (1 + math.cos(math.pi * progress))
+        optimizer.param_groups[0]["lr"] = self._train.learning_rate * falling
+
+
+class ConditionedTraining(AbstractCurveTraining):
+    """One model that is told β, which is drawn anew for each image of each batch."""
+
+    def __init__(self, settings: CurveSettings, dataset: Dataset) -> None:
+        super().__init__(settings, dataset)
+        curve = settings.curve
+        with forked(derive_seed(self._seed, "initial conditioning")):
+            model = ConditionedVAE(self._vae, curve.conditioning, curve.low, curve.high)
+        self.model = model.to(self._device).train()
+        self._optimizer = self._adam(self.model)
+
+    def _step(self, step: int, x: Tensor) -> ElboTerms:
+        self._set_rate(self._optimizer, step / (self.epochs * self._batches))
+        betas = draw_betas(self._curve, len(x)).to(self._device)
+        terms = elbo_terms(self.model.given(betas), x)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss = weighted_loss(terms, Weights(1.0, betas[:, None]))
+        loss.backward()
+        if self._train.gradient_clip is not None:
+            clip_grad_norm_(self.model.parameters(), self._train.gradient_clip)
+        self._optimizer.step()
+        return terms.detach()
+
+    def _beta_of(self, epoch: int) -> float | None:
+        return None
+
+    @property
+    def curve(self) -> ConditionedCurve:
+        """The model as it is now, on its device."""
+        return ConditionedCurve(self.model.eval())
+
+
+def draw_betas(spec: CurveSpec, count: int) -> Tensor:
+    """[count] from low to high: log-uniform, or with a density that falls as exp(−tilt·u).
+
+    u is the place of log β in its range, from 0 to 1.
+    """
+    u = torch.rand(count)
+    if spec.tilt != 0:
+        u = -torch.log1p(-u * -math.expm1(-spec.tilt)) / spec.tilt
+    betas = spec.low * torch.exp(u * math.log(spec.high / spec.low))
+    return betas.clamp(spec.low, spec.high)
+
+
+class PlainTraining(AbstractCurveTraining):
+    """A plain model at one β, trained like a curve: what a curve is measured against."""
+
+    def __init__(self, settings: CurveSettings, dataset: Dataset, beta: float) -> None:
+        super().__init__(settings, dataset)
+        vae = self._vae.to(self._device).train()
+        self._learner = Learner(vae, self._adam(vae), Fixed(alpha=1.0, beta=beta), {})
+        self._beta = beta
+
+    def _step(self, step: int, x: Tensor) -> ElboTerms:
+        self._set_rate(self._learner.optimizer, step / (self.epochs * self._batches))
+        terms, *_ = train_step(self._learner, x, len(self._images), self._train.gradient_clip)
+        return terms
+
+    def _beta_of(self, epoch: int) -> float | None:
+        return self._beta
+
+    @property
+    def model(self) -> VAE:
+        """The model as it is now."""
+        return self._learner.model.eval()
+
+    @property
+    def curve(self) -> ContinuationCurve:
+        """A curve of one point."""
+        return ContinuationCurve(((self._beta, self.model),))
+
+
+class ContinuationTraining(AbstractCurveTraining):
+    """One plain model, warm-started from each β to the next larger; a snapshot at each.
+
+    The least β, which begins with random weights, has `FIRST_SHARE` of the steps, the others share
+    the rest evenly. Each has a cosine of its own, so that each snapshot is a model that has come to
+    rest, not one in the middle of its way.
+    """
+
+    def __init__(self, settings: CurveSettings, dataset: Dataset) -> None:
+        super().__init__(settings, dataset)
+        curve = settings.curve
+        self._betas = log_spaced(curve.low, curve.high, curve.points)
+        self._starts = _starts(self.epochs * self._batches, curve.points)
+        vae = self._vae.to(self._device).train()
+        balance = Fixed(alpha=1.0, beta=self._betas[0])
+        self._learner = Learner(vae, self._adam(vae), balance, {})
+        self._snapshots: list[tuple[float, VAE]] = []
+
+    def _step(self, step: int, x: Tensor) -> ElboTerms:
+        point = self._point(step)
+        first, last = self._starts[point], self._starts[point + 1] - 1
+        learner = self._learner
+        learner.balance = Fixed(alpha=1.0, beta=self._betas[point])
+        self._set_rate(learner.optimizer, (step - first) / (last + 1 - first))
+        terms, *_ = train_step(learner, x, len(self._images), self._train.gradient_clip)
+        if step == last:
+            self._snapshots.append((self._betas[point], copy.deepcopy(learner.model).eval()))
+        return terms
+
+    def _point(self, step: int) -> int:
+        return bisect_right(self._starts, step) - 1
+
+    def _beta_of(self, epoch: int) -> float | None:
+        return self._betas[self._point(epoch * self._batches - 1)]
+
+    @property
+    def curve(self) -> ContinuationCurve:
+        """All snapshots; only when the training is over."""
+        if len(self._snapshots) < len(self._betas):
+            raise ValueError("the sweep is not over: iterate the training to its end first")
+        return ContinuationCurve(tuple(self._snapshots))
+
+
+def _starts(steps: int, points: int) -> list[int]:
+    """The first step of each β of a sweep, and the number of steps."""
+    first = round(FIRST_SHARE * steps)
+    rest = steps - first
+    if first < 1 or rest < points - 1:
+        raise UserError(
+            f"curve.points = {points}: the sweep has {steps} steps of training in all, too few to "
+            "go through them; lower curve.points, or raise train.epochs or curve.factor."
+        )
+    return [0, *(first + rest * point // (points - 1) for point in range(points))]
+
+
+def curve_training(settings: CurveSettings, dataset: Dataset) -> AbstractCurveTraining:
+    """The training that `curve.method` names.
+
+    Raises:
+        UserError: see `AbstractCurveTraining`.
+    """
+    methods = {"conditioned": ConditionedTraining, "continuation": ContinuationTraining}
+    return methods[settings.curve.method](settings, dataset)
+
+
+def _refuse(settings: CurveSettings, dataset: Dataset) -> None:
+    if settings.model.posterior == "deterministic":
+        raise UserError(
+            "model.posterior = 'deterministic': a plain autoencoder has no rate, so there is no "
+            "trade-off to trace; set it to gaussian."
+        )
+    if settings.penalty.kind != "none":
+        raise UserError(
+            f"penalty.kind = {settings.penalty.kind!r}: a curve is of α·D + β·R alone; set it to "
+            "none."
+        )
+    if misfit := settings.likelihood.misfit(dataset.info.binarisation):
+        raise UserError(f"{misfit}.")
+    for split in ("train", "validation"):
+        if len(dataset.images(split)) == 0:
+            raise UserError(
+                f"the {split} split is empty; raise data.validation_fraction, or bring more images."
+            )

@@ -1,0 +1,181 @@
+"""One training for the whole curve: the same numbers from the same seed, and a trade-off."""
+
+import math
+
+import pytest
+import torch
+
+from vaebalance.curve.training import curve_training, draw_betas
+from vaebalance.elbo import Weights, elbo_terms, weighted_loss
+from vaebalance.errors import UserError
+from vaebalance.evaluation import elbo_parts, measured_images
+from vaebalance.training import NonFiniteError
+
+METHODS = ["conditioned", "continuation"]
+
+
+def weights_of(curve, beta=1.0):
+    return curve.model_at(beta).state_dict()
+
+
+def same(a, b):
+    return all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_seed_gives_the_same_curve(digits, curve_settings, train_curve, method):
+    settings = curve_settings(curve={"method": method, "low": 0.1, "high": 1.0, "points": 2})
+    settings = settings.replace(train=settings.train.replace(epochs=3))
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first = weights_of(train_curve(settings, digits))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    assert same(first, weights_of(train_curve(settings, digits)))
+    assert not same(first, weights_of(train_curve(settings.replace(seed=1), digits)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rate_falls_and_distortion_rises_with_beta(request, digits, method):
+    curve = request.getfixturevalue(method)
+    images = measured_images(digits, "test", 0)
+    parts = [
+        elbo_parts(curve.model_at(beta), images, samples=4, batch_size=1024, seed=0)
+        for beta in curve.betas(3)
+    ]
+    rates, distortions = [p.rate for p in parts], [p.distortion for p in parts]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] > 10 * rates[-1]
+    assert distortions == sorted(distortions)
+
+
+def test_epochs_are_a_multiple_of_trains(digits, curve_settings):
+    few = {"epochs": 6}
+    reports = list(curve_training(curve_settings(train=few, curve={"factor": 0.5}), digits))
+    assert [(r.epoch, r.epochs, r.beta) for r in reports] == [(i, 3, None) for i in (1, 2, 3)]
+    curve = {"factor": 0.5, "method": "continuation", "points": 3}
+    betas = [
+        r.beta
+        for r in curve_training(curve_settings(train=few | {"epochs": 8}, curve=curve), digits)
+    ]
+    assert betas == pytest.approx([0.01, 0.01, math.sqrt(0.1), 10.0])
+
+
+def test_a_report_is_of_the_images_it_saw(digits, curve_settings):
+    """With a step size of nothing the model stays, and D and R are those of its beginning."""
+    settings = curve_settings(train={"epochs": 1, "learning_rate": 1e-30}, curve={"factor": 1.0})
+    training = curve_training(settings, digits)
+    (report,) = training
+    model = training.curve.model_at(1.0)  # FiLM begins as the same at every β
+    images = measured_images(digits, "train", 0)
+    parts = elbo_parts(model, images, samples=8, batch_size=1024, seed=0)
+    assert report.distortion == pytest.approx(parts.distortion, rel=0.01)
+    assert report.rate == pytest.approx(parts.rate, rel=1e-4)
+
+
+def test_a_step_descends_the_loss_with_a_beta_for_each_image(digits, curve_settings):
+    """Plain gradient descent by hand, beside Adam's first step: the sign of the gradient."""
+    settings = curve_settings(train={"epochs": 1, "batch_size": 2000, "gradient_clip": None})
+    training = curve_training(settings.replace(curve=settings.curve.replace(factor=1.0)), digits)
+    before = [p.detach().clone() for p in training.model.parameters()]
+    from vaebalance.data import to_pixels
+    from vaebalance.randomness import derive_seed, forked
+
+    with forked(derive_seed(settings.seed, "curve epoch", 1)):
+        order = torch.randperm(len(digits.images("train")))
+        x = to_pixels(digits.images("train")[order], "none")
+        betas = draw_betas(settings.curve, len(x))
+        terms = elbo_terms(training.model.given(betas), x)
+        weighted_loss(terms, Weights(1.0, betas[:, None])).backward()
+    gradients = [p.grad.clone() for p in training.model.parameters()]
+    list(training)
+    rate = settings.train.learning_rate
+    for old, new, gradient in zip(before, training.model.parameters(), gradients, strict=True):
+        moving = gradient.abs() > 1e-4
+        expected = -rate * gradient.sign()
+        torch.testing.assert_close((new - old)[moving], expected[moving], rtol=1e-2, atol=1e-6)
+
+
+def test_betas_are_log_uniform(curve_settings):
+    spec = curve_settings().curve
+    torch.manual_seed(0)
+    betas = draw_betas(spec, 100_000)
+    assert betas.min() >= spec.low
+    assert betas.max() <= spec.high
+    shares = torch.histc(betas.log10(), 3, -2, 1) / 100_000
+    torch.testing.assert_close(shares, torch.full((3,), 1 / 3), atol=0.01, rtol=0)
+
+
+def test_a_tilt_draws_low_betas_more_often(curve_settings):
+    spec = curve_settings(curve={"tilt": 2.0}).curve
+    torch.manual_seed(0)
+    u = (draw_betas(spec, 200_000).log10() + 2) / 3
+    shares = torch.histc(u, 4, 0, 1) / 200_000
+    whole = 1 - math.exp(-2)
+    expected = [(math.exp(-i / 2) - math.exp(-(i + 1) / 2)) / whole for i in range(4)]
+    torch.testing.assert_close(shares, torch.tensor(expected), atol=0.005, rtol=0)
+
+
+def test_the_learning_rate_falls_along_a_cosine(digits, curve_settings):
+    settings = curve_settings(train={"epochs": 4}, curve={"factor": 1.0})
+    training = curve_training(settings, digits)
+    rates = [training._optimizer.param_groups[0]["lr"] / 0.003 for _ in training]
+    batches = training._batches
+    expected = [
+        0.5 * (1 + math.cos(math.pi * (e * batches - 1) / (4 * batches))) for e in (1, 2, 3, 4)
+    ]
+    assert rates == pytest.approx(expected)
+
+
+def test_a_continuation_warm_starts(digits, curve_settings, train_curve):
+    """What a β begins with is what the one before it ended with."""
+    curve = {"method": "continuation", "points": 2, "factor": 1.0}
+    settings = curve_settings(train={"epochs": 2, "learning_rate": 1e-30}, curve=curve)
+    found = train_curve(settings, digits)
+    assert same(weights_of(found, found.low), weights_of(found, found.high))
+    settings = curve_settings(train={"epochs": 2}, curve=curve)
+    found = train_curve(settings, digits)
+    assert not same(weights_of(found, found.low), weights_of(found, found.high))
+
+
+def test_a_sweep_is_whole_before_it_is_a_curve(digits, curve_settings):
+    training = curve_training(curve_settings(curve={"method": "continuation"}), digits)
+    with pytest.raises(ValueError, match="iterate the training to its end"):
+        _ = training.curve
+
+
+def test_a_continuation_takes_a_likelihood_that_learns_its_scale(
+    digits, curve_settings, train_curve
+):
+    sections = {"likelihood": {"kind": "gaussian_optimal"}, "train": {"epochs": 2}}
+    curve = {"method": "continuation", "points": 2}
+    found = train_curve(curve_settings(curve=curve, **sections), digits)
+    low, high = (found.model_at(beta).likelihood_parameters.variance for beta in (0.01, 10.0))
+    assert low != high
+    with pytest.raises(UserError, match=r"likelihood\.kind = 'gaussian_optimal'"):
+        curve_training(curve_settings(**sections), digits)
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"model": {"posterior": "deterministic"}}, "no trade-off to trace"),
+        ({"penalty": {"kind": "mmd", "weight": 1.0}}, r"penalty\.kind = 'mmd'"),
+        (
+            {"curve": {"method": "continuation", "points": 1000}, "train": {"epochs": 1}},
+            r"curve\.points = 1000: the sweep has \d+ steps",
+        ),
+    ],
+)
+def test_what_has_no_curve_is_refused(digits, curve_settings, sections, words):
+    with pytest.raises(UserError, match=words):
+        curve_training(curve_settings(**sections), digits)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_diverged_training_says_so(digits, curve_settings, method):
+    settings = curve_settings(
+        train={"learning_rate": 1e18, "gradient_clip": None}, curve={"method": method}
+    )
+    with pytest.raises(NonFiniteError, match="NaN or infinite at epoch 1"):
+        list(curve_training(settings, digits))

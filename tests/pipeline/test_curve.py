@@ -1,0 +1,48 @@
+"""The curve's stage: off unless asked for; what it leaves serves the other stages."""
+
+import json
+
+from project import STAGES, Project
+
+CURVE = "curve/dvc.yaml"
+# The clone's own code, wherever the installed package points.
+PYTHON = ("env", "PYTHONPATH=src", "python")
+COMMAND = (*PYTHON, "pipelines/curve.py")
+
+
+def test_a_plain_repro_does_not_run_it(project: Project):
+    project.set("points: 25 ", "points: 4 ")
+    project.set("epochs: 3 ", "epochs: 20 ")
+    assert project.repro() == STAGES
+    assert not (project.root / "artifacts/curve").exists()
+
+
+def test_it_runs_when_asked_for_and_once(project: Project):
+    output = project.run("dvc", "repro", CURVE)
+    assert "Running stage 'curve/dvc.yaml:curve'" in output
+    for name in ("curve.csv", "curve.json", "weights.safetensors"):
+        assert (project.root / "artifacts/curve" / name).stat().st_size > 0
+    assert "didn't change, skipping" in project.run("dvc", "repro", CURVE)
+    assert project.repro() == []
+
+
+def test_a_weight_that_it_promotes_makes_the_model_stale_but_not_the_curve(project: Project):
+    project.run(*COMMAND, "--promote", "0.25")
+    assert "didn't change, skipping" in project.run("dvc", "repro", CURVE)
+    assert project.repro() == ["train", "evaluate", "report"]
+
+
+def test_a_distilled_model_serves_the_evaluate_stage(project: Project):
+    """With the numbers that the curve has there."""
+    project.run(*COMMAND, "--distill", "best", "artifacts/model")
+    project.run(*PYTHON, "pipelines/evaluate.py")
+    best = json.loads((project.root / "metrics/curve.json").read_text())["best"]
+    test = json.loads((project.root / "metrics/evaluation.json").read_text())["test"]
+    for name in ("distortion", "rate", "rmse", "psnr"):
+        assert test[name] == best[name], name
+
+
+def test_its_bytes_repeat(project: Project):
+    before = project.digests("artifacts/curve")
+    project.run("dvc", "repro", "--force", "--single-item", CURVE)
+    assert project.digests("artifacts/curve") == before
