@@ -37,9 +37,10 @@ objectives frontier
 settings
 experiment
 progress tracking porting figures
-tuning curve
+tuning
 report
 slider
+curve
 dvc_plots comparison
 """.strip().splitlines()
 LEVEL = {name: level for level, line in enumerate(LAYERS) for name in line.split()}

@@ -5,10 +5,10 @@
 The tree is the architecture; imports only point down this list:
 
     comparison                 several runs on one page
+    curve                      the whole trade-off from one training
     slider                     the whole trade-off, from low to high β, on one page
     report                     the latent-space report
     tuning                     studies (Optuna)
-    curve                      the whole trade-off from one training
     tracking, porting          runs (MLflow), weights of other projects
     figures                    plain data -> pictures and charts
     experiment                 settings -> learner -> reports

@@ -1,12 +1,14 @@
 """The commands on a project on disk: train once, then answer from what is there."""
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from vaebalance.curve.cli import Options
 from vaebalance.curve.command import run
@@ -78,11 +80,24 @@ def test_mlflow_has_the_curve_as_functions_of_its_place(project):
         found = [metric.value for metric in sorted(history, key=lambda metric: metric.step)]
         assert found == [getattr(row, name) for row in rows]
     kept = {file.path for file in store.client.list_artifacts(tracked.info.run_id, "curve")}
-    names = ("curve.csv", "curve.json", "provenance.json", "weights.safetensors")
-    assert kept == {f"curve/{name}" for name in names}
+    tables = ("curve.csv", "curve.json", "provenance.json", "weights.safetensors")
+    assert kept == {f"curve/{name}" for name in (*tables, "index.html", "curve.gif")}
     assert tracked.data.params["curve.method"] == "conditioned"
     metrics = json.loads(Path("metrics/curve.json").read_text())
     assert tracked.data.metrics["best/nll"] == metrics["best"]["nll"]
+
+
+def test_the_page_has_sixty_states_and_the_named_ones(project):
+    page = Path("artifacts/curve/index.html").read_text("utf-8")
+    data = json.loads(re.search(r'<script[^>]* id="data"[^>]*>(.*?)</script>', page, re.S)[1])
+    assert 58 <= len(data["logs"]) <= 60
+    knee = json.loads(Path("metrics/curve.json").read_text())["knee"]["beta"]
+    for beta in (0.01, 10.0, 1.0, knee):
+        assert min(abs(log - math.log10(beta)) for log in data["logs"]) < 1e-3
+    assert "knee" in page
+    assert "best nll" in page
+    with Image.open("artifacts/curve/curve.gif") as animation:
+        assert animation.n_frames > 60
 
 
 def test_again_the_same_bytes_and_no_other_run(project):

@@ -79,6 +79,9 @@ def train(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
             for row in trace(curve, betas, dataset, split, spec, settings.seed)
         ]
         save(FOLDER, curve, rows, provenance)
+        from vaebalance.curve.show import PAGE, show  # altair and Pillow: for this alone
+
+        show(FOLDER, curve, _validation(rows), dataset, settings.seed)
         write_json(METRICS, summary(rows))
         numbers = {
             split: [row.numbers() for row in rows if row.split == split]
@@ -92,8 +95,8 @@ def train(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
     _say(console, f"chosen on validation images:\n{describe_choices(_validation(rows))}")
     _say(
         console,
-        f"{FOLDER} has the curve. Go on with `{COMMAND} --target-rate X`, `--promote knee|best|"
-        "BETA`, or `--distill knee|best|BETA FOLDER`.",
+        f"{FOLDER / PAGE} has the curve under a slider. Go on with `{COMMAND} --target-rate X`, "
+        "`--promote knee|best|BETA`, or `--distill knee|best|BETA FOLDER`.",
     )
 
 

@@ -1,0 +1,64 @@
+"""The curve's page, with the slider, and its animation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vaebalance.curve.choice import best_of, knee_of
+from vaebalance.curve.curves import AbstractCurve
+from vaebalance.curve.trace import CurveRow
+from vaebalance.data import Dataset
+from vaebalance.slider.animation import write_curve_animation
+from vaebalance.slider.facts import CurveFacts, Mark
+from vaebalance.slider.page import write_curve_page
+from vaebalance.slider.shown import shown_images
+from vaebalance.slider.states import curve_states
+
+PAGE = "index.html"
+ANIMATION = "curve.gif"
+STATES = 60
+"""Of the slider; a continuation has its own."""
+HOW = {
+    True: "One model, conditioned on β and trained once; each position of the slider is that model "
+    "at another β.",
+    False: "One model, trained once from low to high β; each position of the slider is what it was "
+    "at that β.",
+}
+
+
+def show(
+    folder: Path, curve: AbstractCurve, rows: Sequence[CurveRow], dataset: Dataset, seed: int
+) -> None:
+    """Write page and animation into the folder of a saved curve.
+
+    Args:
+        folder: there already.
+        curve: its models.
+        rows: traced on validation images, by which knee and best are chosen.
+        dataset: whose test images are shown.
+        seed: of the run.
+    """
+    marks = _marks(curve, rows)
+    betas = sorted({*curve.betas(STATES - len(marks)), *(mark.beta for mark in marks)})
+    first = curve.model_at(betas[0])
+    states = curve_states(((beta, curve.model_at(beta)) for beta in betas), dataset, seed)
+    facts = CurveFacts(
+        dataset.info.name,
+        HOW[curve.is_continuous],
+        marks,
+        first.likelihood.caution(binarised=dataset.info.binarisation != "none"),
+    )
+    shown = shown_images(dataset, seed)
+    write_curve_page(folder / PAGE, states, shown, facts)
+    write_curve_animation(folder / ANIMATION, states, shown, facts)
+
+
+def _marks(curve: AbstractCurve, rows: Sequence[CurveRow]) -> tuple[Mark, ...]:
+    """The β that have names; of a continuation only where it has models."""
+    knee = knee_of(rows)
+    found = [] if knee is None else [Mark("knee", knee.beta)]
+    found.append(Mark("best nll", best_of(rows).beta))
+    if curve.is_continuous and curve.low <= 1.0 <= curve.high:
+        found.append(Mark("β = 1", 1.0))
+    return tuple(found)
