@@ -52,7 +52,7 @@ def running(journal):
     return [trial for trial in trials if trial.state == "running" and trial not in left]
 
 
-def wait_until(condition, process, seconds=90):
+def wait_until(condition, process, seconds=240):
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.stdout.read()
@@ -91,7 +91,7 @@ def test_kills_of_a_worker_and_of_the_parent_lose_nothing_and_run_nothing_twice(
     (left,) = workers_of(process)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    left.wait(timeout=60)
+    left.wait(timeout=240)
     assert place or running(journal) == []
     before = journal.trials()
     assert [trial.state for trial in before].count("running") == 1
@@ -122,7 +122,7 @@ def test_ctrl_c_stops_all_workers_and_marks_their_runs(project):
     wait_until(lambda: any(trial.state == "finished" for trial in journal.trials()), process)
     children = workers_of(process)
     process.send_signal(signal.SIGINT)
-    shown = process.communicate(timeout=60)[0]
+    shown = process.communicate(timeout=240)[0]
     assert process.returncode == 130, shown
     assert "stopped; no finished trial is lost" in shown
     assert "Traceback" not in shown
