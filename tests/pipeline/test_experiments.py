@@ -52,8 +52,14 @@ def test_every_knob_can_be_set(project: Project):
             else:
                 yield f"{path}{name}", value
 
+    def in_words(value):
+        """As -S reads it, whose keys are without quotes."""
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{key}: {in_words(v)}" for key, v in value.items()) + "}"
+        return json.dumps(value)
+
     raw = YAML(typ="safe").load((project.root / "params.yaml").read_text(encoding="utf-8"))
-    settings = [f"{key}={json.dumps(value)}" for key, value in leaves(raw)]
+    settings = [f"{key}={in_words(value)}" for key, value in leaves(raw)]
     arguments = [part for setting in settings for part in ("-S", setting)]
     project.run("dvc", "exp", "run", "--name", "all", *arguments, "prepare")
     after = YAML(typ="safe").load((project.root / "params.yaml").read_text(encoding="utf-8"))

@@ -23,6 +23,7 @@ def test_a_fresh_clone_runs_every_stage(project: Project):
         "data/prepared/manifest.parquet",
     ):
         assert (project.root / path).stat().st_size > 0, path
+    assert not (project.root / "artifacts/curve").exists()  # whose stage is off unless asked for
     test = json.loads((project.root / "metrics/evaluation.json").read_text())["test"]
     assert test["negative_elbo"] == test["distortion"] + test["rate"]
 

@@ -76,7 +76,7 @@ def test_kills_of_a_worker_and_of_the_parent_lose_nothing_and_run_nothing_twice(
         storage=place or "null",
         trials="5",
         workers="2",
-        epochs="100",
+        epochs="40",
         sampler="quasi_random",
     )
     process = spawn(folder, toy_tune.__file__)
