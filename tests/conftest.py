@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 # Helpers of the tests (odd_pictures): importlib mode puts no folder of tests on the path.
 sys.path.insert(0, str(Path(__file__).parent / "data"))
 
+PATIENCE = 60_000  # ms: a busy machine
 CHROMIUM = os.environ.get("VAEBALANCE_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -80,8 +81,39 @@ def browser() -> Iterator[Any]:
     """A headless Chromium, through playwright."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not Path(CHROMIUM).exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}; name one in VAEBALANCE_CHROMIUM")
+        missing = f"no Chromium at {CHROMIUM}; name one in VAEBALANCE_CHROMIUM"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
     with sync_api.sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         yield found
         found.close()
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., tuple[Any, list[str]]]]:
+    """`visit(path, **options)`: a page, and what it asked for and complained of."""
+    contexts: list[Any] = []
+
+    def go(path: Path, **options: Any) -> tuple[Any, list[str]]:
+        context = browser.new_context(offline=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        heard: list[str] = []
+        page.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: heard.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: heard.append(f"dialog: {dialog.message}"))
+        page.on(
+            "request",
+            lambda request: (
+                None if request.url.startswith("data:") else heard.append(f"asked {request.url}")
+            ),
+        )
+        page.goto(path.as_uri())
+        return page, heard
+
+    yield go
+    for context in contexts:
+        context.close()

@@ -7,46 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from small_runs import HOSTILE
 
-TIMEOUT = 60_000  # ms: a busy machine
 DEVICES = {
     "desktop": {"viewport": {"width": 1280, "height": 900}},
     "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
 }
-
-
-@pytest.fixture
-def visit(browser):
-    """`visit(path, **options)`: a page, and what it asked for and complained of."""
-    contexts = []
-
-    def go(path: Path, **options):
-        context = browser.new_context(offline=True, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(TIMEOUT)
-        heard: list[str] = []
-        page.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: heard.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: heard.append(f"dialog: {dialog.message}"))
-        page.on(
-            "request",
-            lambda request: (
-                None if request.url.startswith("data:") else heard.append(f"asked {request.url}")
-            ),
-        )
-        page.goto(path.as_uri())
-        return page, heard
-
-    yield go
-    for context in contexts:
-        context.close()
 
 
 def colour(page, selector: str, name: str) -> tuple[float, ...]:

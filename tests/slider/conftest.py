@@ -17,8 +17,6 @@ from vaebalance.model import VAE
 from vaebalance.saved_model import load_model
 from vaebalance.slider.facts import CurveFacts, Mark
 
-TIMEOUT = 60_000  # ms: a busy machine
-
 
 @pytest.fixture(scope="session")
 def models(digits) -> dict[float, VAE]:
@@ -70,30 +68,3 @@ def hostile(tmp_path_factory) -> Example:
 def examples(request):
     """`examples(name)`: one of the above."""
     return request.getfixturevalue
-
-
-@pytest.fixture
-def visit(browser):
-    """`visit(path, **options)`: a page, and what it asked for and complained of."""
-    contexts = []
-
-    def go(path: Path, **options):
-        context = browser.new_context(offline=True, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(TIMEOUT)
-        heard: list[str] = []
-        page.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: heard.append(f"error: {error}"))
-        page.on(
-            "request",
-            lambda request: (
-                None if request.url.startswith("data:") else heard.append(f"asked {request.url}")
-            ),
-        )
-        page.goto(path.as_uri())
-        return page, heard
-
-    yield go
-    for context in contexts:
-        context.close()
