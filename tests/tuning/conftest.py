@@ -70,9 +70,10 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def database(server: Server) -> str:
+def database(server: Server) -> Iterator[str]:
     """The URL of an empty database."""
-    return server.make_database()
+    with server.new_database() as url:
+        yield url
 
 
 @pytest.fixture(params=["file", "database"])

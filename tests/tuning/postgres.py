@@ -17,7 +17,7 @@ import pytest
 
 USER, PASSWORD = "vaebalance", "s3cret-word"
 PROGRAMS = ("initdb", "postgres")
-SPEED = ("-c", "fsync=off", "-c", "max_connections=50")
+SPEED = ("-c", "fsync=off")
 
 
 def folder_of_programs() -> Path | None:
@@ -107,11 +107,15 @@ class Server:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(statement)  # type: ignore[call-overload]
 
-    def make_database(self) -> str:
-        """The URL of a new one."""
+    @contextmanager
+    def new_database(self) -> Iterator[str]:
+        """The URL of one that is empty; its connections end with it, whoever holds them."""
         name = f"s{secrets.token_hex(4)}"
         self.execute(f"CREATE DATABASE {name}")
-        return self.url_of(name)
+        try:
+            yield self.url_of(name)
+        finally:
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextmanager
