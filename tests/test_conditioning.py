@@ -36,8 +36,8 @@ def make(conditioning=None, architecture=None, likelihood=None, posterior="gauss
     vae = VAE(spec, likelihood or Bernoulli(), SHAPE)
     model = ConditionedVAE(vae, conditioning or FilmMlp(), LOW, HIGH)
     with torch.no_grad():
-        for module in (*model.encoder_modulators.modules(), *model.decoder_modulators.modules()):
-            for parameter in module.parameters(recurse=False):
+        for modulator in (model.encoder_modulator, model.decoder_modulator):
+            for parameter in modulator.parameters():
                 parameter.add_(0.3 * torch.randn_like(parameter))
     return model
 
@@ -100,6 +100,17 @@ def test_each_image_has_its_own_beta(kind, architecture):
             torch.testing.assert_close(a[i : i + 1], b, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: a.kind)
+def test_neighbours_may_share_a_beta(kind, architecture):
+    model = make(kind, architecture)
+    x, z = torch.rand(8, *SHAPE), torch.randn(3, 8, 3)
+    few = torch.tensor(BETAS)
+    each = few.repeat_interleave(2)
+    for a, b in zip(outputs(model.given(few), x, z), outputs(model.given(each), x, z), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
 def test_film_begins_as_the_plain_vae():
     torch.manual_seed(0)
     vae = VAE(
@@ -113,15 +124,13 @@ def test_film_begins_as_the_plain_vae():
 
 def test_the_gates_are_those_of_the_paper():
     model = make(MultiRate())
-    (encoder,), (decoder,) = (
-        list(m.values()) for m in (model.encoder_modulators, model.decoder_modulators)
-    )
+    encoder, decoder = model.encoder_modulator, model.decoder_modulator
     b = model.standardised(torch.tensor([0.1]))
     w, c = encoder.linear.weight[:, 0], encoder.linear.bias
-    torch.testing.assert_close(encoder(b).scale[0], 1 / (1 + torch.exp(-(w * b + c))))
+    torch.testing.assert_close(encoder(b)[0].scale[0], 1 / (1 + torch.exp(-(w * b + c))))
     w, c = decoder.linear.weight[:, 0], decoder.linear.bias
     expected = torch.clamp(1 - torch.exp(w * b + c), min=0).sqrt()
-    torch.testing.assert_close(decoder(b).scale[0], expected)
+    torch.testing.assert_close(decoder(b)[0].scale[0], expected)
     assert (expected == 0).any()  # closed gates …
     terms = elbo_terms(model.given(torch.tensor([0.1, 1.0])), torch.rand(2, *SHAPE))
     terms.negative_elbo.sum().backward()
@@ -133,7 +142,7 @@ def test_concatenation_is_an_input_more():
     for architecture in ARCHITECTURES:
         model = make(Concatenation(), architecture)
         layer = next(m for m in model.vae.encoder if isinstance(m, nn.Linear | nn.Conv2d))
-        extra = model.encoder_modulators[next(iter(model.encoder_modulators))].linear.weight
+        extra = model.encoder_modulator.linear.weight
         b = model.standardised(torch.tensor([0.1]))
         x = torch.rand(1, *SHAPE)
         if isinstance(layer, nn.Linear):

@@ -32,66 +32,82 @@ Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 class Modulation(NamedTuple):
     """What β does to a layer's output h: scale·h + shift."""
 
-    scale: Tensor | None  # [N, H]; None: 1
-    shift: Tensor | None  # [N, H]; None: 0
+    scale: Tensor | None  # [G, H]; None: 1
+    shift: Tensor | None  # [G, H]; None: 0
 
     def __call__(self, h: Tensor) -> Tensor:
-        """On h [N, H] or [N, H, height, width]."""
+        """On h [N, H] or [N, H, height, width], whose N/G neighbours have one β."""
+        groups = next(len(part) for part in self if part is not None)
         scale, shift = (
-            None if part is None else part[(...,) + (None,) * (h.ndim - 2)] for part in self
+            None if part is None else part[(slice(None), None, ...) + (None,) * (h.ndim - 2)]
+            for part in self
         )
-        if scale is None:
-            return h if shift is None else h + shift
-        return h * scale if shift is None else torch.addcmul(shift, h, scale)
+        changed = h.unflatten(0, (groups, -1))
+        if scale is not None and shift is not None:
+            changed = torch.addcmul(shift, changed, scale)
+        elif scale is not None:
+            changed = changed * scale
+        elif shift is not None:
+            changed = changed + shift
+        return torch.flatten(changed, 0, 1)
 
 
 class AbstractModulator(nn.Module, ABC):
-    """b [N], standardised log β -> the modulation of one layer, row by row."""
+    """b [G], standardised log β -> what it does to the layers of a torso, from the first on."""
 
     @abstractmethod
-    def forward(self, b: Tensor) -> Modulation:
-        """The modulation at each b."""
+    def forward(self, b: Tensor) -> list[Modulation]:
+        """One for each layer that is modulated."""
 
 
 class AbstractConditioning(Spec, ABC):
     """How a torso is told β."""
 
     @abstractmethod
-    def modulators(self, widths: Sequence[int], part: Part) -> list[AbstractModulator | None]:
-        """One for each layer of a torso, whose last one gives features or raw output.
+    def modulated(self, widths: Sequence[int]) -> Sequence[int]:
+        """Of the outputs (units or channels) of each layer, those that it acts on: the first ones.
 
-        Args:
-            widths: outputs (units or channels) of each layer.
-            part: which torso.
+        The last layer gives features or raw output.
         """
+
+    @abstractmethod
+    def modulator(self, widths: Sequence[int], part: Part) -> AbstractModulator:
+        """For the layers that `modulated` gave."""
 
 
 class FilmMlp(AbstractConditioning):
     """h·(1 + γ) + δ at hidden layers, γ and δ from a small MLP of b (FiLM, Perez et al. 2018).
 
-    It begins as the plain VAE: γ = δ = 0.
+    One such MLP for a torso, since with one for each layer a small net's step waits for many small
+    operations. It begins as the plain VAE: γ = δ = 0.
     """
 
     kind: Literal["film_mlp"] = "film_mlp"
     width: int = Field(default=32, ge=1)
     """Hidden units of the small MLP."""
 
-    def modulators(self, widths: Sequence[int], part: Part) -> list[AbstractModulator | None]:
-        """At each layer but the last."""
-        return [*(_FilmMlp(outputs, self.width) for outputs in widths[:-1]), None]
+    def modulated(self, widths: Sequence[int]) -> Sequence[int]:
+        """All but the last."""
+        return widths[:-1]
+
+    def modulator(self, widths: Sequence[int], part: Part) -> AbstractModulator:
+        """The same for both torsos."""
+        return _FilmMlp(widths, self.width)
 
 
 class _FilmMlp(AbstractModulator):
-    def __init__(self, outputs: int, width: int) -> None:
+    def __init__(self, widths: Sequence[int], width: int) -> None:
         super().__init__()
+        self._widths = list(widths)
         self.hidden = nn.Linear(1, width)
-        self.out = nn.Linear(width, 2 * outputs)
+        self.out = nn.Linear(width, 2 * sum(widths))
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, b: Tensor) -> Modulation:
+    def forward(self, b: Tensor) -> list[Modulation]:
         gamma, delta = self.out(nn.functional.silu(self.hidden(b[:, None]))).chunk(2, dim=-1)
-        return Modulation(1 + gamma, delta)
+        parts = zip((1 + gamma).split(self._widths, -1), delta.split(self._widths, -1), strict=True)
+        return [Modulation(scale, shift) for scale, shift in parts]
 
 
 class MultiRate(AbstractConditioning):
@@ -102,24 +118,32 @@ class MultiRate(AbstractConditioning):
 
     kind: Literal["multi_rate"] = "multi_rate"
 
-    def modulators(self, widths: Sequence[int], part: Part) -> list[AbstractModulator | None]:
-        """At each layer but the last."""
-        gate = _EncoderGate if part == "encoder" else _DecoderGate
-        return [*(gate(outputs) for outputs in widths[:-1]), None]
+    def modulated(self, widths: Sequence[int]) -> Sequence[int]:
+        """All but the last."""
+        return widths[:-1]
+
+    def modulator(self, widths: Sequence[int], part: Part) -> AbstractModulator:
+        """Of a kind for each torso."""
+        return _EncoderGates(widths) if part == "encoder" else _DecoderGates(widths)
 
 
-class _EncoderGate(AbstractModulator):
-    def __init__(self, outputs: int) -> None:
+class _EncoderGates(AbstractModulator):
+    def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.linear = nn.Linear(1, outputs)
+        self._widths = list(widths)
+        self.linear = nn.Linear(1, sum(widths))
 
-    def forward(self, b: Tensor) -> Modulation:
-        return Modulation(self.linear(b[:, None]).sigmoid(), None)
+    def forward(self, b: Tensor) -> list[Modulation]:
+        gates = self._gates(self.linear(b[:, None]))
+        return [Modulation(gate, None) for gate in gates.split(self._widths, -1)]
+
+    def _gates(self, a: Tensor) -> Tensor:
+        return a.sigmoid()
 
 
-class _DecoderGate(_EncoderGate):
-    def forward(self, b: Tensor) -> Modulation:
-        return Modulation((1 - self.linear(b[:, None]).exp()).relu().sqrt(), None)
+class _DecoderGates(_EncoderGates):
+    def _gates(self, a: Tensor) -> Tensor:
+        return (1 - a.exp()).relu().sqrt()
 
 
 class Concatenation(AbstractConditioning):
@@ -131,9 +155,13 @@ class Concatenation(AbstractConditioning):
 
     kind: Literal["concatenation"] = "concatenation"
 
-    def modulators(self, widths: Sequence[int], part: Part) -> list[AbstractModulator | None]:
-        """At the first layer."""
-        return [_ExtraInput(widths[0]), *(None for _ in widths[1:])]
+    def modulated(self, widths: Sequence[int]) -> Sequence[int]:
+        """The first."""
+        return widths[:1]
+
+    def modulator(self, widths: Sequence[int], part: Part) -> AbstractModulator:
+        """The same for both torsos."""
+        return _ExtraInput(widths[0])
 
 
 class _ExtraInput(AbstractModulator):
@@ -141,15 +169,18 @@ class _ExtraInput(AbstractModulator):
         super().__init__()
         self.linear = nn.Linear(1, outputs, bias=False)
 
-    def forward(self, b: Tensor) -> Modulation:
-        return Modulation(None, self.linear(b[:, None]))
+    def forward(self, b: Tensor) -> list[Modulation]:
+        return [Modulation(None, self.linear(b[:, None]))]
 
 
 Conditioning = Annotated[FilmMlp | MultiRate | Concatenation, Field(discriminator="kind")]
 
 
 class GivenBeta:
-    """A conditioned VAE at one β for each image of a batch: what `elbo_terms` takes."""
+    """A conditioned VAE at given β: what `elbo_terms` takes.
+
+    There are G β for a batch of B images: B/G neighbours share one.
+    """
 
     def __init__(self, model: ConditionedVAE, betas: Tensor) -> None:
         self._model = model
@@ -163,15 +194,14 @@ class GivenBeta:
     def encode(self, x: Tensor) -> Independent[Distribution]:
         """[B, C, H, W] pixels in [0, 1] -> q(z|x, β), event [Z]."""
         model = self._model
-        return model.vae.posterior(
-            _run(model.vae.encoder, model.encoder_modulators, x, self._b),
-        )
+        modulations = model.encoder_modulator(self._b)
+        return model.vae.posterior(_run(model.vae.encoder, modulations, x))
 
     def decode(self, z: Tensor) -> Distribution:
         """[..., B, Z] -> p(x|z, β), event [C, H, W]."""
         model, batch = self._model, z.shape[:-1]
-        b = self._b.expand(batch).flatten()
-        raw = _run(model.vae.decoder, model.decoder_modulators, z.flatten(0, -2), b)
+        b = self._b.expand(*batch[:-1], -1).flatten()
+        raw = _run(model.vae.decoder, model.decoder_modulator(b), z.flatten(0, -2))
         return model.vae.read(raw.unflatten(0, batch))
 
 
@@ -192,8 +222,8 @@ class ConditionedVAE(nn.Module):
         self.vae = vae
         self.conditioning = conditioning
         self.low, self.high = low, high
-        self.encoder_modulators = _modulators(vae.encoder, conditioning, "encoder")
-        self.decoder_modulators = _modulators(vae.decoder, conditioning, "decoder")
+        self.encoder_modulator = _modulator(vae.encoder, conditioning, "encoder")
+        self.decoder_modulator = _modulator(vae.decoder, conditioning, "decoder")
 
     def standardised(self, betas: Tensor) -> Tensor:
         """The logarithm of β, with mean 0 and variance 1 where β is log-uniform over the range."""
@@ -201,7 +231,7 @@ class ConditionedVAE(nn.Module):
         return (betas.log() - (low + high) / 2) * (math.sqrt(12) / (high - low))
 
     def given(self, betas: Tensor) -> GivenBeta:
-        """At `betas` [B], one for each image."""
+        """At `betas` [G], one for each image of a batch, or for as many neighbours in it."""
         return GivenBeta(self, betas)
 
     @torch.no_grad()
@@ -218,12 +248,13 @@ class ConditionedVAE(nn.Module):
             )
         vae = copy.deepcopy(self.vae)
         b = self.standardised(torch.tensor([beta], device=vae.prior_mean.device))
-        for torso, modulators in (
-            (vae.encoder, self.encoder_modulators),
-            (vae.decoder, self.decoder_modulators),
+        for torso, part, modulator in (
+            (vae.encoder, "encoder", self.encoder_modulator),
+            (vae.decoder, "decoder", self.decoder_modulator),
         ):
-            for name, modulator in modulators.items():
-                _fold(torso.get_submodule(name), modulator(b))
+            # Without strict: those after the last that is modulated stay as they are.
+            for layer, modulation in zip(_layers(torso, part), modulator(b), strict=False):
+                _fold(layer, modulation)
         return vae.eval()
 
 
@@ -242,26 +273,26 @@ def _refuse(vae: VAE) -> None:
         )
 
 
-def _layers(torso: nn.Module, part: Part) -> dict[str, Layer]:
-    """The linear and convolutional layers of a torso by name, in order."""
+def _layers(torso: nn.Module, part: str) -> list[Layer]:
+    """The linear and convolutional layers of a torso, in order."""
     if not isinstance(torso, nn.Sequential):
         raise _unknown(torso, part)
-    found: dict[str, Layer] = {}
-    for name, layer in torso.named_children():
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+    found: list[Layer] = []
+    for layer in torso.children():
+        if isinstance(layer, Layer):
             if layer.bias is None or getattr(layer, "groups", 1) != 1:
                 raise UserError(
                     f"model.architecture: the {part}'s layer {layer} has no bias, or groups, so β "
                     "cannot be folded into it; take another architecture, or curve.method: "
                     "continuation."
                 )
-            found[name] = layer
+            found.append(layer)
         elif layer.state_dict():
             raise _unknown(layer, part)
     return found
 
 
-def _unknown(module: nn.Module, part: Part) -> UserError:
+def _unknown(module: nn.Module, part: str) -> UserError:
     return UserError(
         f"model.architecture: the {part} has a {type(module).__name__}, and only linear and "
         "convolutional layers in a row can be conditioned; take another architecture, or "
@@ -269,37 +300,36 @@ def _unknown(module: nn.Module, part: Part) -> UserError:
     )
 
 
-def _modulators(torso: nn.Module, conditioning: AbstractConditioning, part: Part) -> nn.ModuleDict:
-    """Layer's name -> its modulator, where it has one."""
-    layers = _layers(torso, part)
-    widths = [_outputs(layer) for layer in layers.values()]
-    made = conditioning.modulators(widths, part)
-    if not any(made):
+def _modulator(
+    torso: nn.Module, conditioning: AbstractConditioning, part: Part
+) -> AbstractModulator:
+    """What tells a torso β."""
+    widths = conditioning.modulated([_outputs(layer) for layer in _layers(torso, part)])
+    if not widths:
         raise UserError(
             f"model.architecture: the {part} has no hidden layer that curve.conditioning could "
             "act on; give it one (hidden: [256], say), or take {kind: concatenation}."
         )
-    pairs = zip(layers, made, strict=True)
-    return nn.ModuleDict({name: module for name, module in pairs if module is not None})
+    return conditioning.modulator(widths, part)
 
 
 def _outputs(layer: Layer) -> int:
     return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
 
 
-def _run(torso: nn.Module, modulators: nn.ModuleDict, h: Tensor, b: Tensor) -> Tensor:
-    """The torso on h [N, ...], its layers modulated by b [N]."""
-    for name, layer in torso.named_children():
+def _run(torso: nn.Module, modulations: Sequence[Modulation], h: Tensor) -> Tensor:
+    """The torso on h [N, ...], its first layers modulated."""
+    left = iter(modulations)
+    for layer in torso.children():
         h = layer(h)
-        if name in modulators:
-            h = modulators[name](b)(h)
+        if isinstance(layer, Layer) and (modulation := next(left, None)) is not None:
+            h = modulation(h)
     return h
 
 
-def _fold(layer: nn.Module, modulation: Modulation) -> None:
+def _fold(layer: Layer, modulation: Modulation) -> None:
     """Put a modulation [1, H] into a layer's own weight and bias."""
-    assert isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)  # see `_layers`
-    assert layer.bias is not None
+    assert layer.bias is not None  # see `_layers`
     scale, shift = modulation
     if scale is not None:
         shape = [1] * layer.weight.ndim

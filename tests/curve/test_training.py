@@ -73,10 +73,17 @@ def test_a_report_is_of_the_images_it_saw(digits, curve_settings):
     assert report.rate == pytest.approx(parts.rate, rel=1e-4)
 
 
-def test_a_step_descends_the_loss_with_a_beta_for_each_image(digits, curve_settings):
+@pytest.mark.parametrize("group", [1, 3, 1_000_003])
+def test_a_step_descends_the_loss_with_a_beta_for_each_group(digits, curve_settings, group):
     """Plain gradient descent by hand, beside Adam's first step: the sign of the gradient."""
-    settings = curve_settings(train={"epochs": 1, "batch_size": 2000, "gradient_clip": None})
-    training = curve_training(settings.replace(curve=settings.curve.replace(factor=1.0)), digits)
+    settings = curve_settings(
+        train={"epochs": 1, "batch_size": 2000, "gradient_clip": None},
+        curve={"factor": 1.0, "group": group},
+    )
+    training = curve_training(settings, digits)
+    images = len(digits.images("train"))
+    shared = 3 if group == 3 else 1  # a group that does not divide the batch is made smaller
+    assert images % 3 == 0
     before = [p.detach().clone() for p in training.model.parameters()]
     from vaebalance.data import to_pixels
     from vaebalance.randomness import derive_seed, forked
@@ -84,9 +91,10 @@ def test_a_step_descends_the_loss_with_a_beta_for_each_image(digits, curve_setti
     with forked(derive_seed(settings.seed, "curve epoch", 1)):
         order = torch.randperm(len(digits.images("train")))
         x = to_pixels(digits.images("train")[order], "none")
-        betas = draw_betas(settings.curve, len(x))
+        betas = draw_betas(settings.curve, images // shared)
         terms = elbo_terms(training.model.given(betas), x)
-        weighted_loss(terms, Weights(1.0, betas[:, None])).backward()
+        each = betas.repeat_interleave(shared)
+        weighted_loss(terms, Weights(1.0, each[:, None])).backward()
     gradients = [p.grad.clone() for p in training.model.parameters()]
     list(training)
     rate = settings.train.learning_rate
@@ -104,6 +112,17 @@ def test_betas_are_log_uniform(curve_settings):
     assert betas.max() <= spec.high
     shares = torch.histc(betas.log10(), 3, -2, 1) / 100_000
     torch.testing.assert_close(shares, torch.full((3,), 1 / 3), atol=0.01, rtol=0)
+
+
+def test_few_betas_are_spread_over_the_whole_range(curve_settings):
+    """One in each of equal parts, in which it is uniform."""
+    spec = curve_settings().curve
+    torch.manual_seed(0)
+    draws = torch.stack([(draw_betas(spec, 4).log10() + 2) / 3 for _ in range(2000)])
+    assert ((draws * 4).floor().clamp(max=3) == torch.arange(4)).float().mean() > 0.999
+    within = draws * 4 - torch.arange(4)
+    torch.testing.assert_close(within.mean(0), torch.full((4,), 0.5), atol=0.03, rtol=0)
+    torch.testing.assert_close(within.var(0), torch.full((4,), 1 / 12), atol=0.01, rtol=0)
 
 
 def test_a_tilt_draws_low_betas_more_often(curve_settings):

@@ -122,7 +122,7 @@ class AbstractCurveTraining(ABC):
 
 
 class ConditionedTraining(AbstractCurveTraining):
-    """One model that is told β, which is drawn anew for each image of each batch."""
+    """One model that is told β, which is drawn anew for each group of images of each batch."""
 
     def __init__(self, settings: CurveSettings, dataset: Dataset) -> None:
         super().__init__(settings, dataset)
@@ -134,10 +134,11 @@ class ConditionedTraining(AbstractCurveTraining):
 
     def _step(self, step: int, x: Tensor) -> ElboTerms:
         self._set_rate(self._optimizer, step / (self.epochs * self._batches))
-        betas = draw_betas(self._curve, len(x)).to(self._device)
+        group = math.gcd(self._curve.group, len(x))  # an epoch's last batch may be an odd one
+        betas = draw_betas(self._curve, len(x) // group).to(self._device)
         terms = elbo_terms(self.model.given(betas), x)
         self._optimizer.zero_grad(set_to_none=True)
-        loss = weighted_loss(terms, Weights(1.0, betas[:, None]))
+        loss = weighted_loss(terms, Weights(1.0, betas.repeat_interleave(group)[:, None]))
         loss.backward()
         if self._train.gradient_clip is not None:
             clip_grad_norm_(self.model.parameters(), self._train.gradient_clip)
@@ -156,9 +157,10 @@ class ConditionedTraining(AbstractCurveTraining):
 def draw_betas(spec: CurveSpec, count: int) -> Tensor:
     """[count] from low to high: log-uniform, or with a density that falls as exp(−tilt·u).
 
-    u is the place of log β in its range, from 0 to 1.
+    u is the place of log β in its range, from 0 to 1. It is stratified: one in each of `count`
+    equal parts of that range, so that every batch has all of it.
     """
-    u = torch.rand(count)
+    u = (torch.arange(count) + torch.rand(count)) / count
     if spec.tilt != 0:
         u = -torch.log1p(-u * -math.expm1(-spec.tilt)) / spec.tilt
     betas = spec.low * torch.exp(u * math.log(spec.high / spec.low))
