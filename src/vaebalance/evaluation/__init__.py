@@ -18,7 +18,7 @@
     results          what was found, as plain data, and its files
     stage            `evaluate`: all of it
 
-pandas, scikit-learn, torchvision and torchmetrics are imported where they are used.
+pandas, scikit-learn and torchvision are imported where they are used.
 """
 
 from vaebalance.evaluation.bounds import elbo_parts, importance_weighted_nll
