@@ -2,15 +2,16 @@
 
 import json
 
-from project import STAGES, Project, stages_run
+from project import Project, stages_run
 
 
 def test_two_experiments_and_their_table(project: Project):
     """The second needs no new preparation."""
-    first = project.run("dvc", "exp", "run", "--name", "four", "-S", "balance.beta=4")
-    assert stages_run(first) == STAGES
-    second = project.run("dvc", "exp", "run", "--name", "half", "-S", "balance.beta=0.5")
-    assert stages_run(second) == STAGES[1:]
+    command = ("dvc", "exp", "run", "--name")
+    first = project.run(*command, "four", "-S", "balance.beta=4", "evaluate")
+    assert stages_run(first) == ["prepare", "train", "evaluate"]
+    second = project.run(*command, "half", "-S", "balance.beta=0.5", "evaluate")
+    assert stages_run(second) == ["train", "evaluate"]
     table = json.loads(project.run("dvc", "exp", "show", "--json"))
     names = {e["name"] for row in table for e in (row.get("experiments") or [])}
     assert {"four", "half"} <= names
@@ -21,7 +22,8 @@ def test_two_experiments_and_their_table(project: Project):
 
 def test_a_copy_runs_its_own_code_and_logs_into_the_same_store(project: Project):
     runs = project.count("runs")
-    output = project.run("dvc", "exp", "run", "--temp", "--name", "copy", "-S", "balance.beta=2")
+    command = ("dvc", "exp", "run", "--temp", "--name", "copy")
+    output = project.run(*command, "-S", "balance.beta=2", "train")
     assert "train" in stages_run(output)
     assert project.count("runs") == runs + 1
     tags = project.tracked("SELECT value FROM tags WHERE key = 'DVC_EXP_NAME'")
@@ -33,7 +35,7 @@ def test_the_committed_code_of_a_copy_is_what_runs(project: Project):
     """Imports come from the copy's src, not from wherever the package is installed."""
     elbo = project.root / "src" / "vaebalance" / "elbo.py"
     elbo.write_text(elbo.read_text(encoding="utf-8") + '\nprint("code of", __file__)\n')
-    output = project.run("dvc", "exp", "run", "--temp", "-S", "balance.beta=3")
+    output = project.run("dvc", "exp", "run", "--temp", "-S", "balance.beta=3", "train")
     assert "/.dvc/tmp/exps/" in output.partition("code of")[2].splitlines()[0]
     project.run("git", "checkout", "--quiet", "src")
 
