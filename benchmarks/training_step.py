@@ -83,6 +83,7 @@ def our_epoch(model: VAE, images: torch.Tensor, batch_size: int) -> Callable[[],
         patience=None,
         checkpoint_every=1,
         device="cpu",
+        precision="fp32",
     )
     stored = Images(images, "none")
     few = Images(images[:100], "none")

@@ -27,6 +27,7 @@ data params_file
 likelihoods networks
 model
 elbo conditioning
+arithmetic
 balances penalties
 tally
 training

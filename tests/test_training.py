@@ -41,6 +41,7 @@ SPEC = TrainSpec(
     patience=None,
     checkpoint_every=1,
     device="cpu",
+    precision="fp32",
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from vaebalance.arithmetic import make_terms, name_of
 from vaebalance.balances import RunFacts
 from vaebalance.checkpoints import (
     Checkpoint,
@@ -57,7 +58,8 @@ def start_learner(settings: TrainSettings, dataset: Dataset) -> Learner:
     )
     start = settings.balance.initial_state(run_facts(settings, dataset))
     state = {name: value.to(device) for name, value in start.items()}
-    return Learner(model, optimizer, settings.balance, state, settings.penalty)
+    terms = make_terms(settings.train.precision, model, settings.train.batch_size)
+    return Learner(model, optimizer, settings.balance, state, settings.penalty, terms)
 
 
 def _refuse_misfits(settings: TrainSettings, binarisation: str) -> None:
@@ -256,6 +258,7 @@ def summary(training: Training) -> dict[str, Any]:
         "best_epoch": best.epoch,
         "epochs": training.history[-1].epoch,
         "stopped_early": training.stopped_early,
+        "precision": name_of(training.learner.terms),
         "verdict": names(training.verdicts),
         "parameters": sum(math.prod(p.shape) for p in training.learner.model.parameters()),
         "train": best.train.metrics(),
@@ -278,7 +281,7 @@ def describe(training: Training) -> str:
     lines = [
         f"{ended} after {last.epoch} epochs; best epoch {best.epoch}: validation "
         f"D {v.distortion:.2f}, R {v.rate:.2f}, negative ELBO {v.negative_elbo:.2f} nats per image "
-        f"(trained with α = {v.alpha:g}, β = {v.beta:g})"
+        f"(trained with α = {v.alpha:g}, β = {v.beta:g}, in {name_of(training.learner.terms)})"
     ]
     lines += [f"verdict: {verdict}" for verdict in training.verdicts] or [f"verdict: {HEALTHY}"]
     caution = training.learner.model.likelihood.caution(binarised=training.is_binarised)

@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from vaebalance.arithmetic import Precision, Terms
 from vaebalance.balances import AbstractBalance, State
 from vaebalance.data import to_pixels
 from vaebalance.elbo import ElboTerms, Weights, elbo_terms, weighted_loss, weighted_terms
@@ -55,6 +56,8 @@ class TrainSpec(Spec):
     """Epochs between checkpoints, from which a killed training resumes exactly."""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """auto: cuda, else mps, else cpu."""
+    precision: Precision
+    """Of the networks' products in training; auto: bf16 where hardware has it and it pays."""
 
 
 class NonFiniteError(UserError):
@@ -63,13 +66,15 @@ class NonFiniteError(UserError):
 
 @dataclass
 class Learner:
-    """What learns, and exactly what a checkpoint holds."""
+    """What learns, and exactly what a checkpoint holds (but for `terms`, which has no state)."""
 
     model: VAE
     optimizer: torch.optim.Optimizer
     balance: AbstractBalance
     balance_state: State
     penalty: AbstractPenalty = field(default_factory=NoPenalty)
+    terms: Terms = elbo_terms
+    """How those of a training batch are computed: see `arithmetic`."""
 
     @property
     def device(self) -> torch.device:
@@ -100,7 +105,7 @@ def train_step(
     Returns:
         The detached terms, the weights that were used, and the penalty's components.
     """
-    terms = elbo_terms(learner.model, x)
+    terms = learner.terms(learner.model, x)
     measured = terms.detach()
     weights = learner.balance.weights(learner.balance_state, measured)
     components = penalty_components(learner, terms, images)

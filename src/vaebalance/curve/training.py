@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from vaebalance.arithmetic import make_terms
 from vaebalance.balances import Fixed
 from vaebalance.conditioning import ConditionedVAE
 from vaebalance.curve.curves import (
@@ -28,7 +29,7 @@ from vaebalance.curve.curves import (
 )
 from vaebalance.data import Dataset
 from vaebalance.devices import choose_device
-from vaebalance.elbo import ElboTerms, Weights, elbo_terms, weighted_loss
+from vaebalance.elbo import ElboTerms, Weights, weighted_loss
 from vaebalance.errors import UserError
 from vaebalance.model import VAE
 from vaebalance.randomness import derive_seed, forked
@@ -68,6 +69,8 @@ class AbstractCurveTraining(ABC):
         self.epochs = max(1, round(settings.curve.factor * settings.train.epochs))
         with forked(derive_seed(self._seed, "initial weights")):
             self._vae = VAE(settings.model, settings.likelihood, dataset.info.image_shape)
+        self._vae.to(self._device)
+        self._terms = make_terms(settings.train.precision, self._vae, settings.train.batch_size)
 
     def __iter__(self) -> Iterator[CurveEpoch]:
         """Train, reporting each epoch.
@@ -136,7 +139,7 @@ class ConditionedTraining(AbstractCurveTraining):
         self._set_rate(self._optimizer, step / (self.epochs * self._batches))
         group = math.gcd(self._curve.group, len(x))  # an epoch's last batch may be an odd one
         betas = draw_betas(self._curve, len(x) // group).to(self._device)
-        terms = elbo_terms(self.model.given(betas), x)
+        terms = self._terms(self.model.given(betas), x)
         self._optimizer.zero_grad(set_to_none=True)
         loss = weighted_loss(terms, Weights(1.0, betas.repeat_interleave(group)[:, None]))
         loss.backward()
@@ -172,8 +175,9 @@ class PlainTraining(AbstractCurveTraining):
 
     def __init__(self, settings: CurveSettings, dataset: Dataset, beta: float) -> None:
         super().__init__(settings, dataset)
-        vae = self._vae.to(self._device).train()
-        self._learner = Learner(vae, self._adam(vae), Fixed(alpha=1.0, beta=beta), {})
+        vae = self._vae.train()
+        balance = Fixed(alpha=1.0, beta=beta)
+        self._learner = Learner(vae, self._adam(vae), balance, {}, terms=self._terms)
         self._beta = beta
 
     def _step(self, step: int, x: Tensor) -> ElboTerms:
@@ -208,9 +212,9 @@ class ContinuationTraining(AbstractCurveTraining):
         curve = settings.curve
         self._betas = log_spaced(curve.low, curve.high, curve.points)
         self._starts = _starts(self.epochs * self._batches, curve.points)
-        vae = self._vae.to(self._device).train()
+        vae = self._vae.train()
         balance = Fixed(alpha=1.0, beta=self._betas[0])
-        self._learner = Learner(vae, self._adam(vae), balance, {})
+        self._learner = Learner(vae, self._adam(vae), balance, {}, terms=self._terms)
         self._snapshots: list[tuple[float, VAE]] = []
 
     def _step(self, step: int, x: Tensor) -> ElboTerms:

@@ -1,0 +1,89 @@
+"""How the terms of a training batch are computed: in which precision, compiled or not.
+
+bf16 is for the networks' matrix products and convolutions alone: what they put out is read as
+float32, so that log-probabilities, rates, sums and the optimizer's weights stay float32. Measuring
+(validation, evaluation) is float32 and not compiled, whatever the training is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vaebalance.elbo import ElboTerms, EncoderDecoder, elbo_terms
+from vaebalance.model import VAE
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+Terms = Callable[[EncoderDecoder, Tensor], ElboTerms]
+"""As `elbo_terms`."""
+
+BF16_WORK = 40_000_000
+"""Multiplications of a step's forward pass from which bf16 pays: a smaller step waits for its
+operations to be called, and bf16 calls more of them (benchmarks/training_step.py)."""
+
+
+def uses_bf16(wanted: Precision, device: torch.device, work: int) -> bool:
+    """Whether the networks multiply in bf16.
+
+    Args:
+        wanted: `train.precision`.
+        device: of the training.
+        work: multiplications of a step's forward pass.
+    """
+    if wanted != "auto":
+        return wanted == "bf16"
+    return work >= BF16_WORK and has_bf16(device)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 in hardware, not by way of float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    return False
+
+
+def bf16_terms(model: EncoderDecoder, x: Tensor) -> ElboTerms:
+    """`elbo_terms` with the networks in bf16."""
+    with torch.autocast(x.device.type, torch.bfloat16):
+        return elbo_terms(model, x)
+
+
+def make_terms(wanted: Precision, model: VAE, batch_size: int) -> Terms:
+    """The computation that `train.precision` asks for, or that pays for such batches."""
+    work = batch_size * multiplications(model)
+    return bf16_terms if uses_bf16(wanted, model.prior_mean.device, work) else elbo_terms
+
+
+def name_of(terms: Terms) -> str:
+    """Of the precision that the networks multiply in."""
+    return "bf16" if terms is bf16_terms else "fp32"
+
+
+@torch.no_grad()
+def multiplications(model: VAE) -> int:
+    """Of weights with what they act on, for one image through encoder and decoder."""
+    counts: list[int] = []
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        # A strided convolution's weights act once at each place of its smaller side.
+        places = min(inputs[0].shape[2:].numel(), output.shape[2:].numel())
+        counts.append(places * sum(p.numel() for p in layer.parameters(recurse=False)))
+
+    handles = [
+        module.register_forward_hook(count)
+        for module in model.modules()
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+    ]
+    try:
+        image = torch.zeros(1, *model.image_shape, device=model.prior_mean.device)
+        model.decode(model.encode(image).mean)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sum(counts)
