@@ -1,12 +1,17 @@
 """The whole trade-off from one training against eight separate ones, side by side.
 
-    python benchmarks/curve.py [--data digits mnist] [--seeds 3] [--methods film_mlp continuation …]
-                               [--epochs E] [--images N] [--longer] [--out benchmarks/results]
+    python benchmarks/curve.py [--data digits mnist …] [--seeds 0 1 2]
+                               [--methods film_mlp continuation …] [--epochs E] [--images N]
+                               [--longer] [--budget] [--out benchmarks/results/curve.json]
 
 digits: 1,251 images of 8×8, the net of params.yaml. mnist: 784-256-256-32 ReLU, dynamic
-binarisation, batch 128 (torchvision's layout in $VAEBALANCE_MNIST or ../shared/data). A separate
-run is a plain VAE at one β, trained as the curve is: Adam, cosine decay, no early stopping. Gap:
-the β-weighted loss of the curve's model over the separate run's, minus one, on test images.
+binarisation, batch 128 (torchvision's layout in $VAEBALANCE_MNIST or ../shared/data). conv: the
+same images, fewer of them, conv 16-32-128. sprites: 3,686 drawn
+sprites of 32×32, the same net, 10 latents.
+A separate run is a plain VAE at one β, trained as the curve is: Adam, cosine decay, no early
+stopping. Gap: the β-weighted loss of the curve's model over the separate run's, minus one, on test
+images. Costs are in seconds of the processor, one thread, since wall time tells what else the
+machine does.
 """
 
 from __future__ import annotations
@@ -14,9 +19,11 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+import time
 from pathlib import Path
 from typing import Any
 
+import torch
 import trainings
 
 from vaebalance.curve.curves import AbstractCurve, log_spaced
@@ -41,6 +48,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "multi_rate": {"method": "conditioned", "conditioning": {"kind": "multi_rate"}},
     "continuation": {"method": "continuation"},
 }
+SMALL_CONV = {"kind": "conv", "channels": [16, 32], "hidden": [128]}
 SCALES: dict[str, dict[str, Any]] = {
     "digits": {"model": {"latent_size": 8}, "train": {"epochs": 100}},
     "mnist": {
@@ -50,8 +58,25 @@ SCALES: dict[str, dict[str, Any]] = {
         },
         "train": {"epochs": 14, "batch_size": 128},
     },
+    "conv": {
+        "model": {"latent_size": 32, "architecture": SMALL_CONV},
+        "train": {"epochs": 10, "batch_size": 128},
+    },
+    "sprites": {
+        "model": {"latent_size": 10, "architecture": SMALL_CONV},
+        "train": {"epochs": 30, "batch_size": 64},
+    },
 }
 """MNIST: 14 epochs of 54,000 images in batches of 128 are 5,908 steps."""
+DATA: dict[str, dict[str, Any]] = {
+    "digits": {},
+    "mnist": {"max_images": None, "binarisation": "dynamic"},
+    "conv": {"max_images": 12_000, "binarisation": "dynamic"},
+    "sprites": {"source": {"kind": "sprites", "size": 32}},
+}
+"""How the data differ from those of params.yaml."""
+BUDGET = 2.5 / RUNS
+"""Of a separate run's length, where all of them together may cost as much as a curve."""
 
 
 def settings_of(kind: str, method: dict[str, Any], epochs: int | None, seed: int) -> CurveSettings:
@@ -72,22 +97,22 @@ def settings_of(kind: str, method: dict[str, Any], epochs: int | None, seed: int
 def separate(settings: CurveSettings, dataset: Dataset, factor: float) -> tuple[list[VAE], float]:
     """A plain VAE for each β, trained alone for `factor` times the epochs; seconds of all."""
     curve = settings.curve.replace(factor=factor)
-    started, models = trainings.clock(), []
+    started, models = time.process_time(), []
     for beta in BETAS:
         training = PlainTraining(settings.replace(curve=curve), dataset, beta)
         for _ in training:
             pass
         models.append(training.model)
-    return models, trainings.clock() - started
+    return models, time.process_time() - started
 
 
 def trained(settings: CurveSettings, dataset: Dataset) -> tuple[AbstractCurve, float]:
     """A curve, and the seconds that it took."""
-    started = trainings.clock()
+    started = time.process_time()
     training = curve_training(settings, dataset)
     for _ in training:
         pass
-    return training.curve, trainings.clock() - started
+    return training.curve, time.process_time() - started
 
 
 def terms_of(models: list[VAE], test: MeasuredImages) -> list[tuple[float, float]]:
@@ -114,14 +139,16 @@ def gaps(terms: list[tuple[float, float]], against: list[tuple[float, float]]) -
 
 def compare(kind: str, seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for the separate runs and one for each method."""
-    binarisation = "dynamic" if kind == "mnist" else "none"
-    dataset = trainings.data(kind, max_images=options.images, binarisation=binarisation)
+    changes = DATA[kind] | ({} if options.images is None else {"max_images": options.images})
+    dataset = trainings.data("mnist" if kind == "conv" else kind, **changes)
     test = measured_images(dataset, "test", seed=0)
     base = settings_of(kind, METHODS["continuation"], options.epochs, seed)
     rows: list[dict[str, Any]] = []
     references: dict[str, list[tuple[float, float]]] = {}
     alone = 0.0
-    factors = {"1×": 1.0, **({"2×": 2.0} if options.longer else {})}
+    factors = {"1×": 1.0}
+    factors |= {"2×": 2.0} if options.longer else {}
+    factors |= {"same budget": BUDGET} if options.budget else {}
     for name, factor in factors.items():
         models, seconds = separate(base, dataset, factor)
         alone = alone or seconds  # of the eight runs of one length
@@ -182,13 +209,17 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="of the source, at most")
     parser.add_argument("--samples", type=int, default=64, help="K of the nll")
     parser.add_argument("--longer", action="store_true", help="also runs of twice the length")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument(
+        "--budget", action="store_true", help="also runs that together cost as much as a curve"
+    )
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/curve.json"))
     options = parser.parse_args()
+    torch.set_num_threads(1)
     rows = []
     for kind in options.data:
         for seed in options.seeds:
             rows += compare(kind, seed, options)
-            trainings.write_rows(rows, options.out / "curve.json")  # what is there, is kept
+            trainings.write_rows(rows, options.out)  # what is there, is kept
     shown = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows]
     print(trainings.table(shown))
     print(f"\na sweep spends {FIRST_SHARE:.0%} of its steps at its least β")

@@ -1,0 +1,87 @@
+"""What conditioning costs: a step of a conditioned model against one of the plain model.
+
+    python benchmarks/conditioning_step.py [--rounds 40]
+
+One process, one thread, taking turns: medians of the ratio, round by round paired, and the
+parameters that FiLM adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from typing import Any
+
+import torch
+import trainings
+
+import curve
+from vaebalance.curve.training import AbstractCurveTraining, PlainTraining, curve_training
+from vaebalance.data import Dataset
+
+STEPS = 5  # a round
+GROUPS = (1, 8)
+
+
+def contestants(kind: str, dataset: Dataset) -> dict[str, AbstractCurveTraining]:
+    """The plain model, and conditioned ones by images that share a β."""
+    plain = curve.settings_of(kind, curve.METHODS["continuation"], None, seed=0)
+    found: dict[str, AbstractCurveTraining] = {"plain": PlainTraining(plain, dataset, beta=1.0)}
+    for group in GROUPS:
+        method = curve.METHODS["film_mlp"] | {"group": group}
+        settings = curve.settings_of(kind, method, None, seed=0)
+        found[f"film_mlp, group {group}"] = curve_training(settings, dataset)
+    return found
+
+
+def seconds(training: AbstractCurveTraining, x: torch.Tensor) -> float:
+    """Of a step."""
+    started = time.perf_counter()
+    for step in range(STEPS):
+        training._step(step, x)
+    return (time.perf_counter() - started) / STEPS
+
+
+def measure(kind: str, rounds: int) -> list[dict[str, Any]]:
+    """A row for each contestant."""
+    few = {"max_images": 1000} if kind in ("mnist", "conv") else {}
+    dataset = trainings.data("mnist" if kind == "conv" else kind, **(curve.DATA[kind] | few))
+    trainings_ = contestants(kind, dataset)
+    batch = curve.settings_of(kind, {}, None, seed=0).train.batch_size
+    x = dataset.images("train")[:batch].float() / 255
+    times: dict[str, list[float]] = {name: [] for name in trainings_}
+    for _ in range(rounds + 1):
+        for name, training in trainings_.items():
+            times[name].append(seconds(training, x))
+    plain = times["plain"][1:]  # one warms up
+    parameters = {
+        name: sum(p.numel() for p in training.model.parameters())
+        for name, training in trainings_.items()
+    }
+    return [
+        {
+            "data": kind,
+            "what": name,
+            "ms a step": 1000 * statistics.median(own[1:]),
+            "of the plain one's": statistics.median(
+                a / b for a, b in zip(own[1:], plain, strict=True)
+            ),
+            "parameters": parameters[name],
+            "added %": 100 * (parameters[name] / parameters["plain"] - 1),
+        }
+        for name, own in times.items()
+    ]
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=40)
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(1)
+    print(trainings.table([row for kind in curve.SCALES for row in measure(kind, rounds)]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The β that a curve recommends against that of 25 separate runs: nll and sample quality at both.
+
+    python benchmarks/curve_choice.py [--data digits conv …] [--seeds 0 1 2] [--samples 64]
+
+Data, nets and lengths are those of benchmarks/curve.py. Each way chooses the least calibrated nll
+on validation images; what it chose is measured on test images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import trainings
+
+import curve as curves
+from vaebalance.curve.choice import best_of
+from vaebalance.curve.curves import log_spaced
+from vaebalance.curve.trace import CurveRow, measure
+from vaebalance.curve.training import PlainTraining, curve_training
+from vaebalance.data import Dataset
+from vaebalance.model import VAE
+from vaebalance.settings import CurveSettings
+
+POINTS = 25
+BETAS = log_spaced(curves.LOW, curves.HIGH, POINTS)
+Models = dict[float, VAE]
+
+
+def grid(settings: CurveSettings, dataset: Dataset) -> Models:
+    """A plain VAE for each β, of one length each."""
+    spec = settings.curve.replace(factor=1.0)
+    found = {}
+    for beta in BETAS:
+        training = PlainTraining(settings.replace(curve=spec), dataset, beta)
+        for _ in training:
+            pass
+        found[beta] = training.model
+    return found
+
+
+def along(settings: CurveSettings, dataset: Dataset) -> Models:
+    """The curve's models at the same β."""
+    training = curve_training(settings, dataset)
+    for _ in training:
+        pass
+    return {beta: training.curve.model_at(beta) for beta in BETAS}
+
+
+def chosen(
+    models: Models, dataset: Dataset, settings: CurveSettings, samples: int
+) -> tuple[CurveRow, CurveRow]:
+    """What is chosen on validation images, and it measured on test images."""
+    cheap = settings.evaluate.replace(nll_samples=samples, sample_images=0)
+    whole = settings.evaluate.replace(nll_samples=samples)
+    rows = [measure(m, b, dataset, "validation", cheap, 0) for b, m in models.items()]
+    best = best_of(rows)
+    return best, measure(models[best.beta], best.beta, dataset, "test", whole, 0)
+
+
+def compare(kind: str, seed: int, samples: int) -> list[dict[str, Any]]:
+    """A row for the grid, for each method, and for the grid's model at each method's β."""
+    dataset = trainings.data("mnist" if kind == "conv" else kind, **curves.DATA[kind])
+    rows: list[dict[str, Any]] = []
+    alone: Models = {}
+    for what in (f"{POINTS} separate runs", "film_mlp", "continuation"):
+        method = curves.METHODS.get(what, curves.METHODS["continuation"])
+        method = method | ({"points": POINTS} if what == "continuation" else {})
+        settings = curves.settings_of(kind, method, None, seed)
+        trainings.say(f"{kind}, seed {seed}: {what}")
+        started = time.process_time()
+        models = along(settings, dataset) if what in curves.METHODS else grid(settings, dataset)
+        seconds = time.process_time() - started
+        alone = alone or models
+        validation, test = chosen(models, dataset, settings, samples)
+        same = measure(alone[test.beta], test.beta, dataset, "test", settings.evaluate, 0)
+        rows.append(
+            {
+                "data": kind,
+                "seed": seed,
+                "what": what,
+                "CPU s": seconds,
+                "β": test.beta,
+                "validation calibrated nll": validation.calibrated_nll,
+                "test nll": test.nll,
+                "test calibrated nll": test.calibrated_nll,
+                "its standard error": test.calibrated_nll_standard_error,
+                "Fréchet": test.sample_frechet,
+                "precision": test.sample_precision,
+                "recall": test.sample_recall,
+                "separate run at this β: nll": same.nll,
+                "its Fréchet": same.sample_frechet,
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", nargs="+", choices=curves.SCALES, default=["digits", "conv"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--samples", type=int, default=64, help="K of the nll")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/curve_choice.json"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for kind in options.data:
+        for seed in options.seeds:
+            rows += compare(kind, seed, options.samples)
+            trainings.write_rows(rows, options.out)
+    print(trainings.table(rows))
+
+
+if __name__ == "__main__":
+    main()
