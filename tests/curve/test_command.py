@@ -10,9 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from vaebalance.curve import command
 from vaebalance.curve.cli import Options
 from vaebalance.curve.command import run
 from vaebalance.curve.saved import load_curve, read_rows
+from vaebalance.curve.training import AbstractCurveTraining
 from vaebalance.data import prepare
 from vaebalance.errors import UserError
 from vaebalance.saved_model import load_model
@@ -106,6 +108,35 @@ def test_again_the_same_bytes_and_no_other_run(project):
     assert {path.name: path.read_bytes() for path in Path("artifacts/curve").iterdir()} == before
     store, (tracked,) = curve_runs()
     assert len(store.client.get_metric_history(tracked.info.run_id, "test/rate")) == 7
+
+
+def test_a_killed_training_is_finished_by_the_same_command(project, monkeypatch):
+    """And leaves the bytes of one that was never killed, and no checkpoint."""
+    before = {path.name: path.read_bytes() for path in Path("artifacts/curve").iterdir()}
+    seen = []
+
+    def killed_at_30(training):
+        for report in training:
+            seen.append(report.epoch)
+            if len(seen) == 30:
+                raise KeyboardInterrupt
+            yield report
+
+    monkeypatch.setattr(command, "progress", killed_at_30)
+    with pytest.raises(KeyboardInterrupt):
+        run(Options())
+    (kept,) = Path("checkpoints").iterdir()
+    trained = []
+    real = AbstractCurveTraining._pass
+    monkeypatch.setattr(
+        AbstractCurveTraining, "_pass", lambda self, n: trained.append(n) or real(self, n)
+    )
+    monkeypatch.setattr(command, "progress", iter)
+    run(Options())
+    assert trained == list(range(31, 81))
+    assert {path.name: path.read_bytes() for path in Path("artifacts/curve").iterdir()} == before
+    assert not kept.exists()
+    assert curve_runs()[1][0].info.status == "FINISHED"
 
 
 def test_a_target_is_answered(project, capsys):

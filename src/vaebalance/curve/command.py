@@ -36,6 +36,7 @@ from vaebalance.tracking.points import flatten
 PREPARED = Path("data/prepared")
 FOLDER = Path("artifacts/curve")
 METRICS = Path("metrics/curve.json")
+CHECKPOINTS = Path("checkpoints")
 STAGE = "curve/dvc.yaml"
 VALIDATION, TEST = "validation", "test"
 NO_EFFECT = ("train.checkpoint_every", "train.device", "train.patience", "evaluate.")
@@ -65,11 +66,16 @@ def run(options: Options) -> None:
 
 
 def train(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
-    """Train the curve, trace it on validation and test images, write, tell MLflow, and print."""
+    """Train the curve, trace it on validation and test images, write, tell MLflow, and print.
+
+    A training of the same fingerprint that was killed goes on from its last checkpoint.
+    """
     provenance = provenance_of(settings, dataset)
+    checkpoint = CHECKPOINTS / f"curve-{provenance.fingerprint[:16]}.pt"
     spec = settings.evaluate.replace(nll_samples=settings.curve.nll_samples)
     with tracking.curve(provenance) as tracker:
         training = curve_training(settings, dataset)
+        training.resume(checkpoint, provenance.fingerprint)
         for _ in progress(training):
             pass
         curve = training.curve
@@ -91,6 +97,7 @@ def train(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
         tracking.log_along(tracker, provenance, numbers)
         tracker.log_metrics(_flat(summary(rows)))
         tracker.log_artifacts(FOLDER, "curve")
+    checkpoint.unlink()
     test = [row for row in rows if row.split == TEST]
     console.print(make_table(test, f"{len(dataset.images(TEST)):,} test images, nats per image"))
     say(console, f"chosen on validation images:\n{describe_choices(validation_rows(rows))}")
