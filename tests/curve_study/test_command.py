@@ -17,6 +17,7 @@ from vaebalance.curve_study.command import run
 from vaebalance.data import prepare
 from vaebalance.errors import UserError
 from vaebalance.settings import PARAMS, Settings, load
+from vaebalance.tracking.promotions import read_promotion
 from vaebalance.tuning.cli import Options
 
 ROOT = Path(__file__).parents[2]
@@ -160,6 +161,9 @@ def test_promoting_writes_the_weight_and_nothing_else(project, no_training):
     after = load(Settings)
     assert (after.balance.alpha, after.balance.beta) == (1.0, best().beta)
     assert after == before.replace(balance=after.balance)
+    record = read_promotion(project)
+    assert (record.curve.rule, record.curve.beta) == ("nll", best().beta)
+    assert record.values == {"curve/calibrated_nll": best().calibrated_nll}
 
 
 def test_a_trial_cannot_be_promoted(project):

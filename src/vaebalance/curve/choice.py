@@ -50,7 +50,7 @@ class Chosen:
 
     beta: float  # at α = 1
     rule: str
-    """Which one chose it: knee, best, by hand, or the kind of a study's objective."""
+    """Which one chose it: knee, best, by hand, or a study's objective."""
     why: str
     """In a sentence, with the numbers of the curve's own model there."""
     values: Mapping[str, float]

@@ -23,10 +23,9 @@ from vaebalance.files import write_json
 from vaebalance.provenance import FILE as PROVENANCE
 from vaebalance.provenance import (
     Provenance,
-    digest_code,
     make_provenance,
     read_provenance,
-    stage_dependencies,
+    stage_provenance,
     write_provenance,
 )
 from vaebalance.saved_model import save_model
@@ -60,7 +59,8 @@ def run(options: Options) -> None:
     if options.target is not None:
         say_target(curve, rows, Target(*options.target), settings, dataset, console)
     elif options.promote is not None:
-        say(console, promote(choose(curve, validation_rows(rows), options.promote)))
+        chosen = choose(curve, validation_rows(rows), options.promote)
+        say(console, promote(chosen, read_provenance(FOLDER), dataset))
     elif options.distill is not None:
         distill(curve, rows, *options.distill, console)
 
@@ -110,8 +110,8 @@ def train(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
 
 def provenance_of(settings: CurveSettings, dataset: Dataset) -> Provenance:
     """Fingerprint of a curve."""
-    code = digest_code(Path(), stage_dependencies(Path(), "curve", STAGE))
-    return make_provenance(settings.model_dump(mode="json"), dataset.info.to_json(), code)
+    params = settings.model_dump(mode="json")
+    return stage_provenance(params, dataset.info.to_json(), Path(), "curve", STAGE)
 
 
 def summary(rows: Sequence[CurveRow]) -> dict[str, dict[str, float]]:
@@ -148,7 +148,10 @@ def say_target(
 def distill(
     curve: AbstractCurve, rows: Sequence[CurveRow], choice: Choice, folder: Path, console: Console
 ) -> None:
-    """Write the model at a β into `folder`, as the train stage would, with where it comes from."""
+    """Write the model at a β into `folder`, as the train stage would, with where it comes from.
+
+    It registers nothing in MLflow: the registry has models of runs, and this one has none.
+    """
     beta = choose(curve, validation_rows(rows), choice).beta
     model = curve.model_at(beta)
     save_model(folder, model, model.state_dict())

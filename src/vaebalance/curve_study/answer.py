@@ -133,7 +133,8 @@ def _best_row(objective: AbstractObjective, rows: Sequence[CurveRow]) -> Chosen:
     value, best = min(known, key=lambda pair: goal.loss(pair[0]))
     end = "least" if goal.better == "lower" else "largest"
     why = f"the {end} {goal.name}, {value:.4f}{_unit(goal)}{_edge(best, rows)}"
-    return chosen_row(best, objective.kind, why, {column: value})
+    rule = objective.name if isinstance(objective, Metric) else objective.kind
+    return chosen_row(best, rule, why, {column: value})
 
 
 def _column(objective: AbstractObjective) -> str:

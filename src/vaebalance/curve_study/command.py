@@ -17,6 +17,7 @@ from vaebalance.curve_study.question import OTHERWISE, Question, question_of
 from vaebalance.data import Dataset
 from vaebalance.errors import UserError
 from vaebalance.objectives import Frontier
+from vaebalance.provenance import read_provenance
 from vaebalance.settings import CurveSettings, Settings, load
 from vaebalance.tuning.cli import BEST, KNEE, Choice, Options
 from vaebalance.tuning.subject import open_prepared
@@ -46,11 +47,13 @@ def run(options: Options) -> None:
     asked = asked_rows(rows, question)
     if options.promote is None:
         say_answer(question, curve, asked, dataset, settings, curve_settings, console)
-    elif options.promote == KNEE:
-        curves.say(console, promote(choose_knee(asked)))
     else:
-        found = answer(question, curve, asked, dataset, curve_settings)
-        curves.say(console, promote(found))
+        found = (
+            choose_knee(asked)
+            if options.promote == KNEE
+            else answer(question, curve, asked, dataset, curve_settings)
+        )
+        curves.say(console, promote(found, read_provenance(curves.FOLDER), dataset))
 
 
 def train_if_absent(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
