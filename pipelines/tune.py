@@ -1,6 +1,7 @@
 """The study (no DVC stage): params.yaml + data/prepared -> studies/<name>, nested MLflow runs.
 
-`--promote best` writes the values it found into params.yaml.
+`--promote best` writes the values it found into params.yaml. With `tune.method: curve` one training
+of a curve answers instead -> artifacts/curve.
 """
 
 from vaebalance.errors import run_stage
@@ -8,11 +9,16 @@ from vaebalance.tuning.cli import parse_options
 
 
 def main() -> None:
-    """Run the study, list it, or promote one of its trials."""
+    """Run the study, list it, or promote one of its trials; or answer from a curve."""
     options = parse_options()
-    from vaebalance.tuning import command  # torch and Optuna: --help need not wait for them
+    # torch and Optuna: --help need not wait for them
+    from vaebalance.settings import Settings, load
 
-    command.run(options)
+    if load(Settings).tune.method == "curve":
+        from vaebalance.curve_study.command import run
+    else:
+        from vaebalance.tuning.command import run
+    run(options)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ tuning
 report
 slider
 curve
+curve_study
 dvc_plots comparison
 """.strip().splitlines()
 LEVEL = {name: level for level, line in enumerate(LAYERS) for name in line.split()}

@@ -45,18 +45,35 @@ def restore_learner(learner: Learner, state: dict[str, Any]) -> None:
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint`, all or nothing."""
-    content = {
-        "fingerprint": checkpoint.fingerprint,
+    state = {
         "learner": checkpoint.learner,
         "best_weights": checkpoint.best_weights,
         "history": [asdict(report) for report in checkpoint.history],
     }
+    write_state(path, checkpoint.fingerprint, state)
+
+
+def write_state(path: Path, fingerprint: str, state: dict[str, Any]) -> None:
+    """Write tensors and plain data of the training that `fingerprint` names, all or nothing."""
     with replacing(path) as temporary:
-        torch.save(content, temporary)
+        torch.save({"fingerprint": fingerprint, **state}, temporary)
 
 
 def load_checkpoint(path: Path, fingerprint: str, device: torch.device) -> Checkpoint | None:
     """The checkpoint at `path`, or None when there is none of this training.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    content = read_state(path, fingerprint, device)
+    if content is None:
+        return None
+    history = [EpochReport.from_dict(values) for values in content["history"]]
+    return Checkpoint(fingerprint, content["learner"], content["best_weights"], history)
+
+
+def read_state(path: Path, fingerprint: str, device: torch.device) -> dict[str, Any] | None:
+    """What `write_state` wrote, tensors on `device`; None when there is none of this training.
 
     Raises:
         UserError: the file cannot be read.
@@ -66,15 +83,12 @@ def load_checkpoint(path: Path, fingerprint: str, device: torch.device) -> Check
     try:
         if not zipfile.is_zipfile(path):
             raise RuntimeError("it is no torch archive")
-        content = torch.load(path, map_location=device, weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, pickle.UnpicklingError) as error:
         raise UserError(
             f"{path}: not a readable checkpoint ({error}); delete it to train from the start."
         ) from error
-    if content["fingerprint"] != fingerprint:
-        return None
-    history = [EpochReport.from_dict(values) for values in content["history"]]
-    return Checkpoint(fingerprint, content["learner"], content["best_weights"], history)
+    return content if content["fingerprint"] == fingerprint else None
 
 
 def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:

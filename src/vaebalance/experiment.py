@@ -29,13 +29,7 @@ from vaebalance.errors import UserError
 from vaebalance.files import replacing, write_json
 from vaebalance.likelihoods import Gaussian
 from vaebalance.model import VAE
-from vaebalance.provenance import (
-    Provenance,
-    digest_code,
-    make_provenance,
-    stage_dependencies,
-    write_provenance,
-)
+from vaebalance.provenance import Provenance, stage_provenance, write_provenance
 from vaebalance.randomness import derive_seed, forked
 from vaebalance.saved_model import save_model
 from vaebalance.selection import Candidate, best_epoch
@@ -212,8 +206,8 @@ def _images(dataset: Dataset, split: str) -> Images:
 
 def provenance_of(settings: TrainSettings, dataset: Dataset, root: Path) -> Provenance:
     """Fingerprint of a training of `settings` on `dataset` by the code below `root`."""
-    code = digest_code(root, stage_dependencies(root, "train"))
-    return make_provenance(settings.model_dump(mode="json"), dataset.info.to_json(), code)
+    params = settings.model_dump(mode="json")
+    return stage_provenance(params, dataset.info.to_json(), root, "train")
 
 
 def save(training: Training, provenance: Provenance, artifacts: Path, metrics: Path) -> None:

@@ -39,6 +39,19 @@ def make_provenance(
     return Provenance(fingerprint, _plain(params), _plain(dataset), code_digest)
 
 
+def stage_provenance(
+    params: dict[str, Any],
+    dataset: dict[str, Any],
+    root: Path,
+    stage: str,
+    file: str = "dvc.yaml",
+) -> Provenance:
+    """Fingerprint settings and data with the code below `root` that a stage depends on."""
+    return make_provenance(
+        params, dataset, digest_code(root, stage_dependencies(root, stage, file))
+    )
+
+
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     """As it comes back from a file: tuples are lists."""
     plain: dict[str, Any] = json.loads(json.dumps(values))

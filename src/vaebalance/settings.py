@@ -87,6 +87,8 @@ class Span(Spec):
 class TuneSpec(Spec):
     """The `tune` section."""
 
+    method: Literal["trials", "curve"]
+    """trials: a study, a training for each; curve: the answer from one training at all weights."""
     study: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,80}$")
     """Name of letters, digits, dot, dash, underscore; the same name continues the same study."""
     storage: str | None

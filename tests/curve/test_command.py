@@ -10,13 +10,18 @@ import pytest
 import torch
 from PIL import Image
 
+from vaebalance import experiment
+from vaebalance.curve import command
 from vaebalance.curve.cli import Options
 from vaebalance.curve.command import run
 from vaebalance.curve.saved import load_curve, read_rows
-from vaebalance.data import prepare
+from vaebalance.curve.training import AbstractCurveTraining
+from vaebalance.data import open_dataset, prepare
 from vaebalance.errors import UserError
+from vaebalance.provenance import read_provenance
 from vaebalance.saved_model import load_model
-from vaebalance.settings import PARAMS, Settings, load
+from vaebalance.settings import PARAMS, Settings, TrainSettings, load
+from vaebalance.tracking.promotions import CurveOrigin, read_promotion
 from vaebalance.tracking.store import open_store
 
 ROOT = Path(__file__).parents[2]
@@ -108,6 +113,35 @@ def test_again_the_same_bytes_and_no_other_run(project):
     assert len(store.client.get_metric_history(tracked.info.run_id, "test/rate")) == 7
 
 
+def test_a_killed_training_is_finished_by_the_same_command(project, monkeypatch):
+    """And leaves the bytes of one that was never killed, and no checkpoint."""
+    before = {path.name: path.read_bytes() for path in Path("artifacts/curve").iterdir()}
+    seen = []
+
+    def killed_at_30(training):
+        for report in training:
+            seen.append(report.epoch)
+            if len(seen) == 30:
+                raise KeyboardInterrupt
+            yield report
+
+    monkeypatch.setattr(command, "progress", killed_at_30)
+    with pytest.raises(KeyboardInterrupt):
+        run(Options())
+    (kept,) = Path("checkpoints").iterdir()
+    trained = []
+    real = AbstractCurveTraining._pass
+    monkeypatch.setattr(
+        AbstractCurveTraining, "_pass", lambda self, n: trained.append(n) or real(self, n)
+    )
+    monkeypatch.setattr(command, "progress", iter)
+    run(Options())
+    assert trained == list(range(31, 81))
+    assert {path.name: path.read_bytes() for path in Path("artifacts/curve").iterdir()} == before
+    assert not kept.exists()
+    assert curve_runs()[1][0].info.status == "FINISHED"
+
+
 def test_a_target_is_answered(project, capsys):
     rows = [row for row in read_rows(Path("artifacts/curve")) if row.split == "validation"]
     wanted = (rows[1].rate + rows[2].rate) / 2
@@ -129,6 +163,27 @@ def test_promoting_writes_the_weights_and_nothing_else(project, choice):
     assert (after.balance.alpha, after.balance.beta) == (1.0, expected)
     assert after == before.replace(balance=after.balance)
     run(Options(target=("rate", rows[2].rate)))  # the curve does not depend on the balance
+
+
+def test_promoting_leaves_a_record_of_where_it_comes_from(project, capsys):
+    run(Options(promote="knee"))
+    record = read_promotion(project)
+    made = read_provenance(Path("artifacts/curve"))
+    knee = json.loads(Path("metrics/curve.json").read_text())["knee"]["beta"]
+    assert record.curve == CurveOrigin(made.fingerprint, "conditioned", "knee", knee)
+    assert (record.study, record.trial) == (None, None)
+    assert record.point == {"balance.alpha": 1.0, "balance.beta": knee}
+    row = next(row for row in read_rows(Path("artifacts/curve")) if row.beta == knee)
+    assert record.values == {"curve/distortion": row.distortion, "curve/rate": row.rate}
+    settings, dataset = load(TrainSettings), open_dataset(Path("data/prepared"))
+    assert record.is_of(experiment.provenance_of(settings, dataset, Path()))
+    said = capsys.readouterr().out
+    assert record.why in said
+    assert "Train with it: `dvc repro`, which registers the model." in said
+    run(Options(promote=0.25))
+    assert read_promotion(project).curve.rule == "by hand"
+    other = settings.replace(seed=1)
+    assert not record.is_of(experiment.provenance_of(other, dataset, Path()))
 
 
 def test_promoting_takes_the_place_of_another_balance(project):

@@ -198,3 +198,64 @@ def test_a_diverged_training_says_so(digits, curve_settings, method):
     )
     with pytest.raises(NonFiniteError, match="NaN or infinite at epoch 1"):
         list(curve_training(settings, digits))
+
+
+RESUMED = {
+    "conditioned": {"curve": {"method": "conditioned", "factor": 1.0}},
+    "continuation": {
+        "curve": {"method": "continuation", "factor": 1.0, "points": 4},
+        "likelihood": {"kind": "gaussian_optimal"},  # with a buffer of its own
+    },
+}
+
+
+def models_of(curve):
+    """What is on disk of it."""
+    if hasattr(curve, "model"):
+        return curve.model.state_dict()
+    return {f"{b}/{n}": v for b, vae in curve.snapshots for n, v in vae.state_dict().items()}
+
+
+def stopped_after(settings, dataset, epoch, path, fingerprint="f"):
+    """A training that was killed in the epoch after this one."""
+    training = curve_training(settings, dataset)
+    training.resume(path, fingerprint)
+    for report in training:
+        if report.epoch == epoch:
+            break
+    return training
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("stop", [1, 7, 8])
+def test_a_killed_training_goes_on_as_if_never_killed(
+    digits, curve_settings, tmp_path, monkeypatch, method, stop
+):
+    """At an epoch with a checkpoint, one without, and the last; the sweep in the midst of a β."""
+    settings = curve_settings(train={"epochs": 8, "checkpoint_every": 3}, **RESUMED[method])
+    whole = curve_training(settings, digits)
+    reports = list(whole)
+    path = tmp_path / "c.pt"
+    stopped_after(settings, digits, stop, path)
+    again = curve_training(settings, digits)
+    trained = []
+    monkeypatch.setattr(again, "_pass", lambda n, p=again._pass: trained.append(n) or p(n))
+    again.resume(path, "f")
+    assert list(again) == reports
+    kept = {1: 0, 7: 6, 8: 8}[stop]
+    assert trained == list(range(kept + 1, 9))
+    before, after = models_of(whole.curve), models_of(again.curve)
+    assert before.keys() == after.keys()
+    assert same(before, after)
+
+
+def test_a_checkpoint_of_another_training_is_left_alone(digits, curve_settings, tmp_path):
+    settings = curve_settings(train={"epochs": 2}, curve={"factor": 1.0})
+    path = tmp_path / "c.pt"
+    stopped_after(settings, digits, 1, path, fingerprint="other")
+    other = curve_training(settings, digits)
+    other.resume(path, "f")
+    assert other.history == []
+    path.write_bytes(b"x")
+    with pytest.raises(UserError, match=r"c\.pt: not a readable checkpoint"):
+        other.resume(path, "f")

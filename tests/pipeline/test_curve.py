@@ -7,6 +7,8 @@ from project import Project
 CURVE = "curve/dvc.yaml"
 # The clone's own code, wherever the installed package points.
 PYTHON = ("env", "PYTHONPATH=src", "python")
+VERSIONS = "SELECT version, run_id FROM model_versions"
+ALIASES = "SELECT name, alias, version FROM registered_model_aliases"
 COMMAND = (*PYTHON, "pipelines/curve.py")
 
 
@@ -24,7 +26,15 @@ def test_it_runs_when_asked_for_and_once(project: Project):
 def test_a_weight_that_it_promotes_is_trained_with_and_leaves_the_curve(project: Project):
     project.run(*COMMAND, "--promote", "0.25")
     assert "didn't change, skipping" in project.run("dvc", "repro", CURVE)
+    assert project.tracked(VERSIONS) == []
     assert project.repro("train") == ["train"]
+    ((version, run_id),) = project.tracked(VERSIONS)
+    assert project.tracked(ALIASES) == [("vaebalance", "promoted", version)]
+    tags = dict(project.tracked("SELECT key, value FROM model_version_tags"))
+    made = json.loads((project.root / "artifacts/curve/provenance.json").read_text())
+    assert (tags["curve"], tags["beta"]) == (made["fingerprint"], "0.25")
+    run_tags = "SELECT run_uuid FROM tags WHERE key = 'vaebalance.promoted_from'"
+    assert project.tracked(run_tags) == [(run_id,)]
 
 
 def test_a_distilled_model_serves_the_evaluate_stage(project: Project):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import mlflow
@@ -9,7 +10,13 @@ import pytest
 
 from vaebalance import tracking
 from vaebalance.errors import UserError
-from vaebalance.tracking.promotions import FILE, Promotion, read_promotion, write_promotion
+from vaebalance.tracking.promotions import (
+    FILE,
+    CurveOrigin,
+    Promotion,
+    read_promotion,
+    write_promotion,
+)
 from vaebalance.tracking.store import open_store
 
 ADDRESS = "models:/vaebalance@promoted"
@@ -25,6 +32,18 @@ def promotion_of(provenance, trial=7, at="2026-01-01T00:00:00.000+00:00"):
         at=at,
         params=provenance.params,
         dataset_digest=provenance.dataset["digest"],
+    )
+
+
+def curve_promotion_of(provenance, at):
+    beta = provenance.params["balance"]["beta"]
+    return replace(
+        promotion_of(provenance, at=at),
+        study=None,
+        trial=None,
+        curve=CurveOrigin("f" * 64, "conditioned", "knee", beta),
+        values={"curve/rate": 8.5},
+        why="the knee",
     )
 
 
@@ -115,14 +134,52 @@ def test_another_training_of_the_same_settings_becomes_another_version(project):
     assert promoted() == 2
 
 
-def test_the_file_comes_back_as_it_was_written(project):
+def test_a_place_on_a_curve_takes_the_place_of_a_trial_and_back(project):
+    """Of the same model: it says of one of them only that it comes from there."""
+    provenance, run_id = train(project, 4.0)
+    tracking.register_trained(provenance, promotion_of(provenance))
+    run = open_store().client.get_run(run_id)
+    assert run.data.tags["vaebalance.promoted_from"] == "study beta on digits, trial 7"
+    later = "2026-02-01T00:00:00.000+00:00"
+    write_promotion(project.root, curve_promotion_of(provenance, later))
+    train(project, 4.0)
+    (version,) = versions().values()
+    assert version.tags == {
+        "curve": "f" * 64,
+        "method": "conditioned",
+        "rule": "knee",
+        "beta": "4.0",
+        "curve/rate": "8.5",
+        "nll": "20.12345678901234",
+        "why": "the knee",
+        "promoted_at": later,
+    }
+    assert version.description == "the knee"
+    run = open_store().client.get_run(run_id)
+    assert run.data.tags["vaebalance.promoted_from"].startswith(f"curve {'f' * 64}, method cond")
+    again = promotion_of(provenance, at="2026-03-01T00:00:00.000+00:00")
+    assert tracking.register_trained(provenance, again) == ADDRESS
+    (version,) = versions().values()
+    assert set(version.tags) == {"study", "trial", "why", "nll", "promoted_at"}
+
+
+@pytest.mark.parametrize("of_curve", [False, True])
+def test_the_file_comes_back_as_it_was_written(project, of_curve):
     promotion = promotion_of(project.provenance())
+    if of_curve:
+        promotion = curve_promotion_of(project.provenance(), promotion.at)
     assert read_promotion(project.root) is None
     write_promotion(project.root, promotion)
     assert read_promotion(project.root) == promotion
+    kept = json.loads((project.root / FILE).read_text())
+    assert ("curve" in kept, "study" in kept, "trial" in kept) == (
+        of_curve,
+        not of_curve,
+        not of_curve,
+    )
 
 
-@pytest.mark.parametrize("content", ["{", '{"study": "s"}', "[]"])
+@pytest.mark.parametrize("content", ["{", '{"study": "s"}', "[]", '{"curve": "c"}'])
 def test_a_damaged_file_is_named_with_its_remedy(project, content):
     (project.root / FILE).write_text(content)
     with pytest.raises(UserError, match=r"promotion\.json.*--promote.*or delete it"):

@@ -7,6 +7,7 @@ curves        what they leave: β -> an ordinary VAE
 trace         the numbers along the curve
 choice        knee, best nll, and the β of a target by bisection
 saved         a curve on disk
+promotion     a chosen β -> params.yaml, and why
 show          its page, with the slider, and its animation
 screen        the table and the choices in words
 """

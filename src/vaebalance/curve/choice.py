@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from vaebalance.curve.cli import Quantity
+from vaebalance.curve.cli import BEST, KNEE, Choice, Quantity
 from vaebalance.curve.curves import AbstractCurve
 from vaebalance.curve.trace import CurveRow
 from vaebalance.data import Dataset
 from vaebalance.errors import UserError
 from vaebalance.evaluation import MeasuredImages, elbo_parts, measured_images
 from vaebalance.evaluation.reconstructions import reconstruction_quality
-from vaebalance.frontier import knee
+from vaebalance.frontier import KNEE_RULE, knee
 from vaebalance.model import VAE
 
 UNITS: dict[Quantity, str] = {
@@ -42,6 +42,67 @@ def best_own_of(rows: Sequence[CurveRow]) -> CurveRow | None:
     """The least nll of the model's own likelihood; None: it is no density."""
     known = [(row.nll, row) for row in rows if row.nll is not None]
     return min(known, key=lambda pair: pair[0])[1] if known else None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A place on a curve, and why."""
+
+    beta: float  # at α = 1
+    rule: str
+    """Which one chose it: knee, best, by hand, or a study's objective."""
+    why: str
+    """In a sentence, with the numbers of the curve's own model there."""
+    values: Mapping[str, float]
+    """The numbers by which it was chosen, of validation images."""
+
+
+def choose(curve: AbstractCurve, rows: Sequence[CurveRow], choice: Choice) -> Chosen:
+    """The β that `choice` means.
+
+    Args:
+        curve: the models.
+        rows: of the validation split, by ascending β.
+        choice: knee, best, or a β.
+
+    Raises:
+        UserError: there is no knee, or the curve does not reach that β.
+    """
+    if choice == KNEE:
+        return choose_knee(rows)
+    if choice == BEST:
+        best = best_of(rows)
+        why = f"the least calibrated nll, {best.calibrated_nll:.2f} nats per image"
+        return chosen_row(best, BEST, why, {"calibrated_nll": best.calibrated_nll})
+    beta = float(choice)
+    if not curve.low <= beta <= curve.high:
+        raise UserError(
+            f"β = {beta:g}: this curve is of β from {curve.low:g} to {curve.high:g}; stay within, "
+            "or train one with another curve.low or curve.high."
+        )
+    return Chosen(beta, "by hand", f"β = {beta:.6g} (at α = 1), given by hand", {})
+
+
+def choose_knee(rows: Sequence[CurveRow]) -> Chosen:
+    """The knee.
+
+    Raises:
+        UserError: there is none.
+    """
+    row = knee_of(rows)
+    if row is None:
+        raise UserError(
+            "knee: D and R have no bend over this curve's range; give best or a β, or train "
+            "one with a wider curve.low and curve.high."
+        )
+    values = {"distortion": row.distortion, "rate": row.rate}
+    return chosen_row(row, KNEE, f"the knee: {KNEE_RULE}; it moves with the range", values)
+
+
+def chosen_row(row: CurveRow, rule: str, why: str, values: Mapping[str, float]) -> Chosen:
+    """One of the traced β."""
+    terms = f"D {row.distortion:.2f}, R {row.rate:.2f}"
+    return Chosen(row.beta, rule, f"β = {row.beta:.6g} (at α = 1; {terms}), {why}", values)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Both are iterated like `experiment.Training`: a report an epoch, and the caller decides. They train
 at α = 1, since only the ratio of the weights matters, with Adam and a learning rate that falls to 0
-along a cosine. Randomness is derived from (seed, epoch).
+along a cosine. Randomness is derived from (seed, epoch), so that one that resumes at an epoch's end
+goes on as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +23,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from vaebalance.arithmetic import make_terms
 from vaebalance.balances import Fixed
+from vaebalance.checkpoints import learner_state, read_state, restore_learner, write_state
 from vaebalance.conditioning import ConditionedVAE
 from vaebalance.curve.curves import (
     AbstractCurve,
@@ -53,7 +57,7 @@ class CurveEpoch:
 
 
 class AbstractCurveTraining(ABC):
-    """One training for the whole curve. Iterating it trains."""
+    """One training for the whole curve. Iterating it trains; see also `resume`."""
 
     def __init__(self, settings: CurveSettings, dataset: Dataset) -> None:
         """Begin.
@@ -67,18 +71,36 @@ class AbstractCurveTraining(ABC):
         self._device = choose_device(settings.train.device)
         self._batches = steps_per_epoch(len(self._images), settings.train)
         self.epochs = max(1, round(settings.curve.factor * settings.train.epochs))
+        self.history: list[CurveEpoch] = []
+        self._kept: tuple[Path, str] | None = None
         with forked(derive_seed(self._seed, "initial weights")):
             self._vae = VAE(settings.model, settings.likelihood, dataset.info.image_shape)
         self._vae.to(self._device)
         self._terms = make_terms(settings.train.precision, self._vae, settings.train.batch_size)
 
+    def resume(self, path: Path, fingerprint: str) -> None:
+        """Go on from the checkpoint at `path`, if it is of this training, and keep one there.
+
+        It is written every `train.checkpoint_every` epochs, and at the end. A sweep's has all its
+        snapshots so far.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        self._kept = path, fingerprint
+        found = read_state(path, fingerprint, self._device)
+        if found is not None:
+            self.history = [CurveEpoch(**values) for values in found["history"]]
+            self._restore(found["training"])
+
     def __iter__(self) -> Iterator[CurveEpoch]:
-        """Train, reporting each epoch.
+        """Reports, those before a resume first, then a new one for each epoch as it is trained.
 
         Raises:
             NonFiniteError: a term became NaN or infinite.
         """
-        for epoch in range(1, self.epochs + 1):
+        yield from tuple(self.history)
+        for epoch in range(len(self.history) + 1, self.epochs + 1):
             with forked(derive_seed(self._seed, "curve epoch", epoch)):
                 sums = self._pass(epoch)
             if not sums.isfinite().all():
@@ -88,7 +110,16 @@ class AbstractCurveTraining(ABC):
                     "curve.high."
                 )
             distortion, rate = (sums / len(self._images)).tolist()
-            yield CurveEpoch(epoch, self.epochs, distortion, rate, self._beta_of(epoch))
+            report = CurveEpoch(epoch, self.epochs, distortion, rate, self._beta_of(epoch))
+            self._take(report)
+            yield report
+
+    def _take(self, report: CurveEpoch) -> None:
+        self.history.append(report)
+        finished = report.epoch == self.epochs
+        if self._kept and (finished or report.epoch % self._train.checkpoint_every == 0):
+            history = [asdict(known) for known in self.history]
+            write_state(*self._kept, {"training": self._state(), "history": history})
 
     def _pass(self, epoch: int) -> Tensor:
         """Train on every image once; D and R summed over images: [2], on the CPU."""
@@ -107,6 +138,14 @@ class AbstractCurveTraining(ABC):
     @abstractmethod
     def _beta_of(self, epoch: int) -> float | None:
         """Where the sweep is at the end of an epoch."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, Any]:
+        """Everything that training changes."""
+
+    @abstractmethod
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Put such a state into a training of the same settings."""
 
     @property
     @abstractmethod
@@ -151,6 +190,13 @@ class ConditionedTraining(AbstractCurveTraining):
     def _beta_of(self, epoch: int) -> float | None:
         return None
 
+    def _state(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+
     @property
     def curve(self) -> ConditionedCurve:
         """The model as it is now, on its device."""
@@ -187,6 +233,12 @@ class PlainTraining(AbstractCurveTraining):
 
     def _beta_of(self, epoch: int) -> float | None:
         return self._beta
+
+    def _state(self) -> dict[str, Any]:
+        return learner_state(self._learner)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        restore_learner(self._learner, state)
 
     @property
     def model(self) -> VAE:
@@ -233,6 +285,19 @@ class ContinuationTraining(AbstractCurveTraining):
 
     def _beta_of(self, epoch: int) -> float | None:
         return self._betas[self._point(epoch * self._batches - 1)]
+
+    def _state(self) -> dict[str, Any]:
+        snapshots = [vae.state_dict() for _, vae in self._snapshots]
+        return {"learner": learner_state(self._learner), "snapshots": snapshots}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        restore_learner(self._learner, state["learner"])
+        self._snapshots = []
+        # Without strict: the larger β are still to come.
+        for beta, weights in zip(self._betas, state["snapshots"], strict=False):
+            vae = copy.deepcopy(self._learner.model)
+            vae.load_state_dict(weights)
+            self._snapshots.append((beta, vae.eval()))
 
     @property
     def curve(self) -> ContinuationCurve:

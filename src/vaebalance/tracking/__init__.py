@@ -7,7 +7,7 @@
     runs        other pipeline states as plain data
     fetch       a run's files, laid out as its pipeline wrote them
     trials      the finished trials of studies, likewise
-    Promotion   which trial was chosen, and why: a file beside params.yaml
+    Promotion   which trial or place on a curve was chosen, and why: a file beside params.yaml
     register_trained  the model of a promotion that was trained before, into the registry
 
 The files are the truth and the run mirrors them: what the store lacks is filled in whenever a stage
@@ -16,7 +16,7 @@ imports neither MLflow nor torch.
 """
 
 from vaebalance.tracking.curves import curve, log_along
-from vaebalance.tracking.promotions import Promotion, write_promotion
+from vaebalance.tracking.promotions import CurveOrigin, Promotion, write_promotion
 from vaebalance.tracking.retrieval import fetch
 from vaebalance.tracking.stages import register_trained, run
 from vaebalance.tracking.store import configure
@@ -25,6 +25,7 @@ from vaebalance.tracking.summaries import RunSummary, TrialSummary, runs, trials
 from vaebalance.tracking.tracker import EpochRecord, Tracker
 
 __all__ = [
+    "CurveOrigin",
     "EpochRecord",
     "Promotion",
     "RunSummary",

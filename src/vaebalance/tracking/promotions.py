@@ -1,4 +1,4 @@
-"""promotion.json: which trial's values stand in params.yaml, and why.
+"""promotion.json: which trial's values, or which place on a curve, stand in params.yaml, and why.
 
 It lies beside params.yaml and is committed with it, so that git history says of each choice where
 it came from, and a clone or a copy of the project registers the same model.
@@ -20,17 +20,40 @@ FILE = "promotion.json"
 
 
 @dataclass(frozen=True)
-class Promotion:
-    """A trial that was chosen."""
+class CurveOrigin:
+    """A place on a curve."""
 
-    study: str
-    trial: int
-    values: Mapping[str, float]  # the objective's numbers, by name
-    point: Mapping[str, Any]  # the searched knobs
+    fingerprint: str  # of the curve, and of its run: the tag vaebalance.curve
+    method: str
+    rule: str  # by which the place was chosen
+    beta: float  # at α = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """What was chosen: a study's trial, or a place on a curve."""
+
+    study: str | None = None
+    trial: int | None = None
+    curve: CurveOrigin | None = None
+    values: Mapping[str, float]  # the numbers by which it was chosen, by name
+    point: Mapping[str, Any]  # the knobs that were written
     why: str
     at: str  # UTC, ISO 8601
     params: Mapping[str, Any]  # what the train stage then reads
     dataset_digest: str
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Where it comes from, as tags."""
+        if self.curve is None:
+            return {"study": str(self.study), "trial": str(self.trial)}
+        return {
+            "curve": self.curve.fingerprint,
+            "method": self.curve.method,
+            "rule": self.curve.rule,
+            "beta": repr(self.curve.beta),
+        }
 
     def is_of(self, provenance: Provenance) -> bool:
         """Whether a model has these settings and data: after a later edit by hand, it has not."""
@@ -41,7 +64,8 @@ class Promotion:
 
 def write_promotion(folder: Path, promotion: Promotion) -> None:
     """Write promotion.json into `folder`, all or nothing."""
-    write_json(folder / FILE, asdict(promotion))
+    values = asdict(promotion)
+    write_json(folder / FILE, {name: v for name, v in values.items() if v is not None})
 
 
 def read_promotion(folder: Path) -> Promotion | None:
@@ -54,9 +78,12 @@ def read_promotion(folder: Path) -> Promotion | None:
     if not path.exists():
         return None
     try:
-        return Promotion(**json.loads(path.read_text(encoding="utf-8")))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        curve = CurveOrigin(**values["curve"]) if "curve" in values else None
+        return Promotion(**{**values, "curve": curve})
     except (ValueError, TypeError) as error:
         raise UserError(
-            f"{path}: not readable as a promotion ({error}); write it anew with `python "
-            "pipelines/tune.py --promote`, or delete it: then no model is registered as promoted."
+            f"{path}: not readable as a promotion ({error}); write it anew with `--promote` of "
+            "pipelines/tune.py or pipelines/curve.py, or delete it: then no model is registered as "
+            "promoted."
         ) from error

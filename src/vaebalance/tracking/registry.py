@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 
 ALIAS = "promoted"
 PROMOTED_AT = "promoted_at"
+PROMOTED_FROM = "vaebalance.promoted_from"  # of the run
+ORIGINS = ("study", "trial", "curve", "method", "rule", "beta")
+CURVE_VALUES = "curve/"
+"""What a later promotion of the same model, from elsewhere, takes away."""
 VERSIONS = "mlflow.modelVersions"  # MLflow's own tag
 DESCRIPTION = (
-    "Models that `python pipelines/tune.py --promote` chose; the alias is on the one chosen last."
+    "Models that `--promote` of pipelines/tune.py or pipelines/curve.py chose; the alias is on the "
+    "one chosen last."
 )
 
 
@@ -34,7 +39,7 @@ def register(store: Store, run_id: str, promotion: Promotion) -> str | None:
         if not models:
             return None
         version = _find_or_create(store, run_id, models[0])
-        _describe(store, version, promotion)
+        _describe(store, run_id, version, promotion)
         if _take_alias(store, version, promotion):
             return f"models:/{version.name}@{ALIAS}"
         return f"models:/{version.name}/{version.version}"
@@ -60,17 +65,21 @@ def _reference(version: ModelVersion) -> str:
     return json.dumps([{"name": version.name, "version": version.version}])
 
 
-def _describe(store: Store, version: ModelVersion, promotion: Promotion) -> None:
-    """Say which trial it is and why it was chosen, unless a later promotion has."""
+def _describe(store: Store, run_id: str, version: ModelVersion, promotion: Promotion) -> None:
+    """Say where it comes from and why it was chosen, unless a later promotion has."""
     if version.tags.get(PROMOTED_AT, "") >= promotion.at:
         return
     tags = {
-        "study": promotion.study,
-        "trial": str(promotion.trial),
+        **promotion.origin,
         "why": promotion.why,
         **{name: repr(value) for name, value in promotion.values.items()},
         PROMOTED_AT: promotion.at,  # last: a killed process leaves none, and all is said again
     }
+    for key in version.tags:
+        if key not in tags and (key in ORIGINS or key.startswith(CURVE_VALUES)):
+            store.client.delete_model_version_tag(version.name, version.version, key)
+    origin = ", ".join(f"{key} {value}" for key, value in promotion.origin.items())
+    store.client.set_tag(run_id, PROMOTED_FROM, origin)
     store.client.update_model_version(version.name, version.version, promotion.why)
     for key, value in tags.items():
         store.client.set_model_version_tag(version.name, version.version, key, value)

@@ -26,7 +26,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     parser = argparse.ArgumentParser(
         prog="python pipelines/tune.py",
         description="Search the knobs that section `tune` of params.yaml names. The same command "
-        "continues the study, also after Ctrl-C or a kill; started twice, both share the work.",
+        "continues the study, also after Ctrl-C or a kill; started twice, both share the work. "
+        "With tune.method: curve, one training of a curve answers instead.",
     )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--list", action="store_true", help="show the study's trials, run none")
@@ -35,7 +36,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         type=_choice,
         metavar="best|knee|N",
         help="write the values of the best trial, of the frontier's knee, or of trial N, into "
-        "params.yaml; run none",
+        "params.yaml; run none. (A curve has no trials, but best and knee.)",
     )
     found = parser.parse_args(arguments)
     return Options(list=found.list, promote=found.promote)
