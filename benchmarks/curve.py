@@ -39,11 +39,6 @@ LOW, HIGH, RUNS = 0.01, 10.0, 8
 BETAS = log_spaced(LOW, HIGH, RUNS)
 METHODS: dict[str, dict[str, Any]] = {
     "film_mlp": {"method": "conditioned", "conditioning": {"kind": "film_mlp"}},
-    "film_mlp, tilt 1": {
-        "method": "conditioned",
-        "conditioning": {"kind": "film_mlp"},
-        "tilt": 1.0,
-    },
     "concatenation": {"method": "conditioned", "conditioning": {"kind": "concatenation"}},
     "multi_rate": {"method": "conditioned", "conditioning": {"kind": "multi_rate"}},
     "continuation": {"method": "continuation"},

@@ -39,6 +39,13 @@ def test_the_loss_is_alpha_d_plus_beta_r(alpha, beta, seed):
     assert loss.item() == pytest.approx(alpha * mean_distortion + beta * mean_rate, rel=1e-9)
 
 
+def test_both_weights_may_differ_by_image():
+    terms = ElboTerms(torch.tensor([5.0, 7.0]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    weights = Weights(torch.tensor([1.0, 2.0]), torch.tensor([[10.0], [100.0]]))
+    expected = ((5.0 + 10.0 * 3.0) + (2.0 * 7.0 + 100.0 * 7.0)) / 2
+    assert weighted_loss(terms, weights).item() == pytest.approx(expected)
+
+
 def test_beta_may_differ_by_latent():
     terms = ElboTerms(torch.zeros(2), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
     loss = weighted_loss(terms, Weights(1.0, torch.tensor([1.0, 10.0])))

@@ -100,7 +100,7 @@ class ElboTerms:
 class Weights(NamedTuple):
     """What a balance sets at a step."""
 
-    alpha: float | Tensor  # [], ≥ 0
+    alpha: float | Tensor  # [], or [B] of each image; ≥ 0
     beta: float | Tensor  # [], [Z], or [B, 1] of each image; negative where more rate is wanted
 
 
@@ -122,8 +122,11 @@ def rate_by_latent(
 
 def weighted_terms(terms: ElboTerms, weights: Weights) -> tuple[Tensor, Tensor]:
     """(α·D, β·R) averaged over the batch, each []."""
-    weighted_distortion = weights.alpha * terms.distortion.mean()
-    beta, rates = weights.beta, terms.rate_by_latent
+    alpha, beta, rates = weights.alpha, weights.beta, terms.rate_by_latent
+    if isinstance(alpha, Tensor) and alpha.ndim == 1:  # of each image
+        weighted_distortion = (alpha * terms.distortion).mean()
+    else:
+        weighted_distortion = alpha * terms.distortion.mean()
     if isinstance(beta, Tensor) and beta.ndim == 2:  # of each image
         return weighted_distortion, (beta * rates).sum(1).mean()
     weighted_rate = (beta * rates.mean(0)).sum()

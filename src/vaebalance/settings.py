@@ -138,8 +138,6 @@ class CurveSpec(Spec):
     """Least β, at α = 1."""
     high: float = Field(gt=0)
     """Largest β, at α = 1."""
-    tilt: float = Field(ge=0, le=20)
-    """0: log β is drawn uniformly; above: its density falls by exp(-tilt) from low to high."""
     group: int = Field(ge=1)
     """Images of a batch that share a β: fewer small operations; 1: each has its own."""
     points: int = Field(ge=2, le=1000)

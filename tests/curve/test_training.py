@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from vaebalance.curve.training import curve_training, draw_betas
-from vaebalance.elbo import Weights, elbo_terms, weighted_loss
+from vaebalance.curve.training import curve_training, draw_betas, shared_weights
+from vaebalance.elbo import elbo_terms
 from vaebalance.errors import UserError
 from vaebalance.evaluation import elbo_parts, measured_images
 from vaebalance.training import NonFiniteError
@@ -94,7 +94,8 @@ def test_a_step_descends_the_loss_with_a_beta_for_each_group(digits, curve_setti
         betas = draw_betas(settings.curve, images // shared)
         terms = elbo_terms(training.model.given(betas), x)
         each = betas.repeat_interleave(shared)
-        weighted_loss(terms, Weights(1.0, each[:, None])).backward()
+        alpha = (1 + each) ** -0.7
+        (alpha * (terms.distortion + each * terms.rate)).mean().backward()
     gradients = [p.grad.clone() for p in training.model.parameters()]
     list(training)
     rate = settings.train.learning_rate
@@ -104,35 +105,44 @@ def test_a_step_descends_the_loss_with_a_beta_for_each_group(digits, curve_setti
         torch.testing.assert_close((new - old)[moving], expected[moving], rtol=1e-2, atol=1e-6)
 
 
-def test_betas_are_log_uniform(curve_settings):
+def place_of(betas):
+    """Of log β in its range, from 0 to 1, made even again: the inverse of how it is drawn."""
+    place = (betas.double().log10() + 2) / 3
+    u = torch.linspace(0, 1, 100_001, dtype=torch.float64)
+    bent = 0.5 * u + 0.5 * torch.sin(torch.pi * u / 2) ** 2
+    return u[torch.searchsorted(bent, place).clamp(max=100_000)]
+
+
+def test_betas_are_drawn_over_the_whole_range_the_ends_twice_as_often(curve_settings):
     spec = curve_settings().curve
     torch.manual_seed(0)
     betas = draw_betas(spec, 100_000)
     assert betas.min() >= spec.low
     assert betas.max() <= spec.high
-    shares = torch.histc(betas.log10(), 3, -2, 1) / 100_000
-    torch.testing.assert_close(shares, torch.full((3,), 1 / 3), atol=0.01, rtol=0)
+    density = torch.histc(betas.log10(), 100, -2, 1) / 1000  # 1: as often as if even
+    expected = [2.0, 1 / (0.5 + math.pi / 4), 2.0]
+    torch.testing.assert_close(density[[0, 49, 99]], torch.tensor(expected), atol=0.1, rtol=0)
+    shares = torch.histc(place_of(betas), 10, 0, 1) / 100_000
+    torch.testing.assert_close(shares, torch.full((10,), 0.1).double(), atol=1e-3, rtol=0)
 
 
 def test_few_betas_are_spread_over_the_whole_range(curve_settings):
     """One in each of equal parts, in which it is uniform."""
     spec = curve_settings().curve
     torch.manual_seed(0)
-    draws = torch.stack([(draw_betas(spec, 4).log10() + 2) / 3 for _ in range(2000)])
+    draws = torch.stack([place_of(draw_betas(spec, 4)) for _ in range(2000)])
     assert ((draws * 4).floor().clamp(max=3) == torch.arange(4)).float().mean() > 0.999
     within = draws * 4 - torch.arange(4)
-    torch.testing.assert_close(within.mean(0), torch.full((4,), 0.5), atol=0.03, rtol=0)
-    torch.testing.assert_close(within.var(0), torch.full((4,), 1 / 12), atol=0.01, rtol=0)
+    half, twelfth = (torch.full((4,), value).double() for value in (0.5, 1 / 12))
+    torch.testing.assert_close(within.mean(0), half, atol=0.03, rtol=0)
+    torch.testing.assert_close(within.var(0), twelfth, atol=0.01, rtol=0)
 
 
-def test_a_tilt_draws_low_betas_more_often(curve_settings):
-    spec = curve_settings(curve={"tilt": 2.0}).curve
-    torch.manual_seed(0)
-    u = (draw_betas(spec, 200_000).log10() + 2) / 3
-    shares = torch.histc(u, 4, 0, 1) / 200_000
-    whole = 1 - math.exp(-2)
-    expected = [(math.exp(-i / 2) - math.exp(-(i + 1) / 2)) / whole for i in range(4)]
-    torch.testing.assert_close(shares, torch.tensor(expected), atol=0.005, rtol=0)
+def test_images_share_weights_by_the_ratio_that_they_were_given():
+    betas = torch.tensor([0.01, 1.0, 10.0])
+    alpha, beta = shared_weights(betas)
+    torch.testing.assert_close(beta[:, 0] / alpha, betas)
+    torch.testing.assert_close(alpha, torch.tensor([1.01, 2.0, 11.0]) ** -0.7)
 
 
 def test_the_learning_rate_falls_along_a_cosine(digits, curve_settings):
