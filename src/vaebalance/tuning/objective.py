@@ -128,8 +128,7 @@ def tracked_objective(
 
             training = train_point(settings, dataset, trial.point, report_epoch)
             final = flatten({"final": summary(training)}, "/")
-            del final["final/stopped_early"], final["final/verdict"]  # no numbers
-            run.log_metrics(final)
+            run.log_metrics({name: v for name, v in final.items() if type(v) in (int, float)})
             run.log_verdicts(training.verdicts)
             outcome = measured(settings, dataset, training)
             picture = draw(kept_model(training), dataset, settings.seed)
