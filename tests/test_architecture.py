@@ -41,6 +41,7 @@ tuning
 report
 slider
 curve
+trade_off
 dvc_plots comparison
 """.strip().splitlines()
 LEVEL = {name: level for level, line in enumerate(LAYERS) for name in line.split()}
