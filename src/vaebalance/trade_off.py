@@ -127,7 +127,7 @@ def _applet(inputs: Inputs, saved: SavedCurve, room: int) -> Applet | None:
     """The slider, at this run's β where it has that; None: it does not fit."""
     own, first, facts = _own_beta(inputs), len(saved.states) // 2, saved.facts
     if is_within(saved.states, own):
-        mark = Mark("this run's β", own)
+        mark = Mark("run's β", own)
         first = nearest(saved.states, mark)
         facts = replace(facts, marks=(*facts.marks, mark))
     markup = body(
@@ -156,7 +156,7 @@ def _said_of_run(inputs: Inputs, states: Sequence[CurveState]) -> str:
         low, high = (weight(float(f"{states[end].beta:.3g}")) for end in (0, -1))
         place = f"This run's {of} of {weight(own)} is beyond it: it goes from {low} to {high}."
     else:
-        place = f"It begins at this run's {of} of {weight(own)}."
+        place = f"It begins at the position nearest to this run's {of}, {weight(own)}."
     return (
         f"{place} This run itself, a model trained with its own weights alone, has D {distortion} "
         f"and R {rate} on these test images."

@@ -16,7 +16,7 @@ def test_it_runs_when_asked_for_and_once(project: Project):
     project.run("dvc", "repro", "prepare")
     output = project.run("dvc", "repro", CURVE)
     assert "Running stage 'curve/dvc.yaml:curve'" in output
-    for name in ("curve.csv", "curve.json", "weights.safetensors"):
+    for name in ("curve.csv", "curve.json", "slider.npz", "weights.safetensors"):
         assert (project.root / "artifacts/curve" / name).stat().st_size > 0
     assert "didn't change, skipping" in project.run("dvc", "repro", CURVE)
 
@@ -25,6 +25,9 @@ def test_a_weight_that_it_promotes_is_trained_with_and_leaves_the_curve(project:
     project.run(*COMMAND, "--promote", "0.25")
     assert "didn't change, skipping" in project.run("dvc", "repro", CURVE)
     assert project.repro() == ["train", "evaluate", "report"]
+    page = (project.root / "artifacts/report/index.html").read_text(encoding="utf-8")
+    assert 'id="slider"' in page
+    assert "run&#39;s β" in page
 
 
 def test_a_distilled_model_serves_the_evaluate_stage(project: Project):
