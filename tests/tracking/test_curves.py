@@ -83,7 +83,7 @@ def test_a_file_that_the_store_does_not_give_is_named(project, tmp_path, monkeyp
         raise OSError("the disk is gone")
 
     monkeypatch.setattr("vaebalance.tracking.retrieval._copy", fails)
-    with pytest.raises(UserError, match=r"slider\.npz of .* the disk is gone.*dvc repro"):
+    with pytest.raises(UserError, match=r"slider\.npz of .*the disk is gone.*dvc repro"):
         tracking.fetch_curve(run_id, "slider.npz", tmp_path)
 
 
