@@ -166,7 +166,7 @@ def test_the_page_stays_small_whatever_the_pictures(runs, curve, tmp_path, monke
         assert sizes[-1] < largest
         assert 'id="slider"' in page.read_text(encoding="utf-8")
     assert sizes[0] > sizes[1]
-    full = trade_off(inputs, large)(1_050_000)
+    full = trade_off(inputs, large)(1_000_000)
     assert "no room" in full.reading
     assert full.blocks == ()
 
