@@ -1,5 +1,5 @@
 "use strict";
-// When the page has nothing more urgent to do: a report has charts to draw.
+// When the page has nothing more urgent to do (a report has charts to draw), but soon.
 (window.requestIdleCallback ?? setTimeout)(() => {
   const data = JSON.parse(document.getElementById("slider-data").textContent);
   const { logs, readouts, active, tenths, sheet } = data;
@@ -161,4 +161,4 @@
       "This is one place on the curve: the browser could not read the pictures of the other states.";
     console.error(error);
   });
-});
+}, { timeout: 2000 });
