@@ -368,6 +368,17 @@ def test_the_report_opens_fast_with_a_slider(with_slider, visit):
     assert page.evaluate(script) < 2000
 
 
+def test_the_slider_starts_in_a_page_that_is_never_idle(with_slider, visit):
+    """MLflow's, at times."""
+    page, heard = visit(with_slider)
+    page.add_init_script(
+        "window.requestIdleCallback = (act, options) => options && setTimeout(act, options.timeout)"
+    )
+    page.reload()
+    page.wait_for_selector(".slider.drawn")
+    assert heard == [f"asked {with_slider.as_uri()}"] * 2
+
+
 def test_the_slider_is_still_on_paper_and_without_a_script(with_slider, curve, visit):
     page, _ = visit(with_slider)
     page.wait_for_selector(".slider.drawn")

@@ -161,4 +161,4 @@
       "This is one place on the curve: the browser could not read the pictures of the other states.";
     console.error(error);
   });
-}, { timeout: 2000 });
+}, { timeout: 500 });
