@@ -14,6 +14,7 @@ repro: venv
 
 curve: venv
 	dvc repro curve/dvc.yaml
+	@if [ -e artifacts/report ]; then dvc repro --force --single-item report; fi  # with the slider
 
 test: venv
 	python -m pytest -n auto --dist loadfile

@@ -36,7 +36,7 @@ BETAS = (0.01, 0.1, 1.0, 10.0)
 CHROMIUM = os.environ.get("VAEBALANCE_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 SWEEP = """async (sweeps) => {
   const slider = document.getElementById("beta");
-  const { logs } = JSON.parse(document.getElementById("data").textContent);
+  const { logs } = JSON.parse(document.getElementById("slider-data").textContent);
   const frame = () => new Promise((done) => requestAnimationFrame(done));
   const later = () => new Promise((done) => {
     const { port1, port2 } = new MessageChannel();
@@ -99,7 +99,7 @@ def sweep(page: Path, sweeps: int) -> tuple[list[float], list[float]]:
         )
         opened = browser.new_page(viewport={"width": 1280, "height": 900})
         opened.goto(page.as_uri())
-        opened.wait_for_selector("html.drawn")
+        opened.wait_for_selector(".slider.drawn")
         found = opened.evaluate(SWEEP, sweeps)
         browser.close()
     return found["redraws"], found["frames"]

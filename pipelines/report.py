@@ -9,19 +9,22 @@ from vaebalance.report.build import build
 from vaebalance.report.inputs import read_inputs
 from vaebalance.report.siblings import siblings
 from vaebalance.settings import ReportSettings, load
+from vaebalance.trade_off import known_curve, trade_off
 
 REPORT = Path("artifacts/report")
 
 
 def main() -> None:
-    """Write the report, beside what MLflow knows of other runs, and say where it is."""
+    """Write the report, beside what MLflow knows of other runs and a curve, and say where it is."""
     settings = load(ReportSettings)
     inputs = read_inputs(Path())
     with tracking.run(inputs.provenance, "report") as tracker:
         digest = inputs.dataset.info.digest
         others = siblings(inputs.provenance, tracking.runs(digest), tracking.trials(digest))
         inputs = replace(inputs, siblings=others)
-        page = build(inputs, settings.report, settings.seed, REPORT)
+        curve = known_curve(inputs.provenance, tracking.curves(digest), tracking.fetch_curve)
+        slider = trade_off(inputs, curve)
+        page = build(inputs, settings.report, settings.seed, REPORT, slider)
         tracker.log_artifacts(REPORT, "report")
     print(f"report: {page.resolve()}")
 

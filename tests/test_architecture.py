@@ -43,6 +43,7 @@ report
 slider
 curve
 curve_study
+trade_off
 dvc_plots comparison
 """.strip().splitlines()
 LEVEL = {name: level for level, line in enumerate(LAYERS) for name in line.split()}

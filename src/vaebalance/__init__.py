@@ -6,6 +6,7 @@ The tree is the architecture; imports only point down this list:
 
     comparison                 several runs on one page
     curve_study                a study's question, answered from a curve
+    trade_off                  the slider within a report
     curve                      the whole trade-off from one training
     slider                     the whole trade-off, from low to high β, on one page
     report                     the latent-space report

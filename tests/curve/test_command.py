@@ -86,7 +86,7 @@ def test_mlflow_has_the_curve_as_functions_of_its_place(project):
         assert found == [getattr(row, name) for row in rows]
     kept = {file.path for file in store.client.list_artifacts(tracked.info.run_id, "curve")}
     tables = ("curve.csv", "curve.json", "provenance.json", "weights.safetensors")
-    assert kept == {f"curve/{name}" for name in (*tables, "index.html", "curve.gif")}
+    assert kept == {f"curve/{name}" for name in (*tables, "index.html", "curve.gif", "slider.npz")}
     assert tracked.data.params["curve.method"] == "conditioned"
     metrics = json.loads(Path("metrics/curve.json").read_text())
     assert tracked.data.metrics["best/nll"] == metrics["best"]["nll"]
@@ -94,7 +94,9 @@ def test_mlflow_has_the_curve_as_functions_of_its_place(project):
 
 def test_the_page_has_sixty_states_and_the_named_ones(project):
     page = Path("artifacts/curve/index.html").read_text("utf-8")
-    data = json.loads(re.search(r'<script[^>]* id="data"[^>]*>(.*?)</script>', page, re.S)[1])
+    data = json.loads(
+        re.search(r'<script[^>]* id="slider-data"[^>]*>(.*?)</script>', page, re.S)[1]
+    )
     assert 58 <= len(data["logs"]) <= 60
     knee = json.loads(Path("metrics/curve.json").read_text())["knee"]["beta"]
     for beta in (0.01, 10.0, 1.0, knee):

@@ -18,7 +18,7 @@ def test_it_runs_when_asked_for_and_once(project: Project):
     project.run("dvc", "repro", "prepare")
     output = project.run("dvc", "repro", CURVE)
     assert "Running stage 'curve/dvc.yaml:curve'" in output
-    for name in ("curve.csv", "curve.json", "weights.safetensors"):
+    for name in ("curve.csv", "curve.json", "slider.npz", "weights.safetensors"):
         assert (project.root / "artifacts/curve" / name).stat().st_size > 0
     assert "didn't change, skipping" in project.run("dvc", "repro", CURVE)
 
@@ -27,7 +27,7 @@ def test_a_weight_that_it_promotes_is_trained_with_and_leaves_the_curve(project:
     project.run(*COMMAND, "--promote", "0.25")
     assert "didn't change, skipping" in project.run("dvc", "repro", CURVE)
     assert project.tracked(VERSIONS) == []
-    assert project.repro("train") == ["train"]
+    assert project.repro() == ["train", "evaluate", "report"]
     ((version, run_id),) = project.tracked(VERSIONS)
     assert project.tracked(ALIASES) == [("vaebalance", "promoted", version)]
     tags = dict(project.tracked("SELECT key, value FROM model_version_tags"))
@@ -35,6 +35,9 @@ def test_a_weight_that_it_promotes_is_trained_with_and_leaves_the_curve(project:
     assert (tags["curve"], tags["beta"]) == (made["fingerprint"], "0.25")
     run_tags = "SELECT run_uuid FROM tags WHERE key = 'vaebalance.promoted_from'"
     assert project.tracked(run_tags) == [(run_id,)]
+    page = (project.root / "artifacts/report/index.html").read_text(encoding="utf-8")
+    assert 'id="slider"' in page
+    assert "run&#39;s β" in page
 
 
 def test_a_distilled_model_serves_the_evaluate_stage(project: Project):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "slider"))
+from curve_examples import make_example
 from small_runs import VARIANTS, Run, draw_pictures, make_run
+
+from vaebalance.report.build import build
+from vaebalance.slider.facts import CurveFacts, Mark
+from vaebalance.slider.saved import SavedCurve
+from vaebalance.trade_off import KnownCurve, trade_off
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +48,27 @@ def pages(runs):
         return built[variant]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def curve(runs, tmp_path_factory) -> KnownCurve:
+    """Of the plain run's images and model: its decoder, ever more of its code thrown away."""
+    inputs = runs("plain").inputs()
+    spread = []
+    for beta in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0):
+        model = copy.deepcopy(inputs.model)
+        for parameter in model.encoder.parameters():
+            parameter.data *= 1 / (1 + beta)
+        spread.append((beta, model))
+    facts = CurveFacts("digits", "Seven models, ever weaker.", (Mark("knee", 0.2),), "A caution.")
+    page = tmp_path_factory.mktemp("curve") / "curve.html"
+    example = make_example(spread, inputs.dataset, facts, page)
+    saved = SavedCurve(example.states, example.shown, example.facts)
+    return KnownCurve("digits curve 1234", same_penalty=True, saved=saved)
+
+
+@pytest.fixture(scope="session")
+def with_slider(runs, curve):
+    """The plain run's page with the slider."""
+    run, inputs = runs("plain"), runs("plain").inputs()
+    return build(inputs, run.spec, 0, run.root / "with_slider", trade_off(inputs, curve))

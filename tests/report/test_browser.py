@@ -245,8 +245,8 @@ def test_circles_are_round(pages, visit):
             assert box[0] == pytest.approx(box[1], rel=0.01)
 
 
-def test_page_draws_in_a_sandboxed_frame(pages, visit, tmp_path):
-    """As MLflow shows an artifact: a frame of a blob with scripts and nothing else."""
+def framed(path, visit, tmp_path):
+    """The page as MLflow shows an artifact: a frame of a blob with scripts and nothing else."""
     outer = tmp_path / "outer.html"
     outer.write_text("<!doctype html><title>outer</title>", encoding="utf-8")
     page, heard = visit(outer)
@@ -258,11 +258,16 @@ def test_page_draws_in_a_sandboxed_frame(pages, visit, tmp_path):
             frame.src = URL.createObjectURL(new Blob([html], { type: "text/html" }));
             document.body.append(frame);
         }""",
-        pages("plain").read_text(encoding="utf-8"),
+        path.read_text(encoding="utf-8"),
     )
     page.wait_for_selector("iframe")
     frame = page.frames[1]
     frame.wait_for_selector("html.drawn")
+    return frame, heard
+
+
+def test_page_draws_in_a_sandboxed_frame(pages, visit, tmp_path):
+    frame, heard = framed(pages("plain"), visit, tmp_path)
     assert frame.locator(".chart.failed").count() == 0
     assert frame.locator("[data-chart] svg").count() >= 8
     assert not [
@@ -294,6 +299,109 @@ def test_every_control_can_be_reached_by_keyboard(pages, visit):
             )
         )
     assert {"skip", "label", "in", "out", "reset", "latent_plane", "SUMMARY"} <= reached
+
+
+def distortion(page) -> str:
+    return page.locator("[data-now=distortion]").inner_text()
+
+
+def settled(page) -> None:
+    """What was asked for has been drawn."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_slider_moves_within_the_report(device, with_slider, curve, visit):
+    page, heard = visit(with_slider, **DEVICES[device])
+    page.wait_for_selector("html.drawn")
+    page.wait_for_selector(".slider.drawn")
+    page.locator("#trade-off").scroll_into_view_if_needed()
+    states = [f"{state.distortion:.2f}" for state in curve.saved.states]
+    assert distortion(page) == states[4]  # this run's
+    button = page.get_by_role("button", name="run's β")
+    assert button.get_attribute("aria-pressed") == "true"
+    dots = "[...document.querySelectorAll('#codes circle')].map((c) => c.getAttribute('cx')).join()"
+    picture = "document.querySelector('.samples canvas').toDataURL()"
+    seen = []
+    page.locator("#beta").focus()
+    for key, index in (("Home", 0), ("ArrowRight", 1), ("ArrowUp", 2), ("End", 6)):
+        page.keyboard.press(key)
+        settled(page)
+        assert distortion(page) == states[index]
+        seen.append((page.evaluate(dots), page.evaluate(picture)))
+    assert len(set(seen)) == len(seen)
+    page.evaluate("document.getElementById('slider').scrollIntoView({ behavior: 'instant' })")
+    box = page.locator("#beta").bounding_box()
+    y = box["y"] + box["height"] / 2
+    if device == "phone":
+        assert y < 844  # within the reach of a thumb
+        page.touchscreen.tap(box["x"] + 3, y)
+    else:
+        page.mouse.move(box["x"] + box["width"] - 3, y)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 3, y, steps=10)
+        page.mouse.up()
+    settled(page)
+    assert distortion(page) == states[0]
+    button.click()
+    page.wait_for_selector("[data-state='4'][aria-pressed=true]")
+    assert page.locator("#said").text_content().startswith("run's β: beta = 1.00, D ")
+    assert heard == [f"asked {with_slider.as_uri()}"]
+    for width in (page.viewport_size["width"], 320):
+        page.set_viewport_size({"width": width, "height": 600})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_axe_finds_nothing_with_a_slider(device, with_slider, visit):
+    page, _ = visit(with_slider, **DEVICES[device])
+    page.wait_for_selector("html.drawn")
+    page.wait_for_selector(".slider.drawn")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_the_report_opens_fast_with_a_slider(with_slider, visit):
+    page, _ = visit(with_slider)
+    page.wait_for_selector(".slider.drawn")
+    script = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+    assert page.evaluate(script) < 2000
+
+
+def test_the_slider_starts_in_a_page_that_is_never_idle(with_slider, visit):
+    """MLflow's, at times."""
+    page, heard = visit(with_slider)
+    page.add_init_script(
+        "window.requestIdleCallback = (act, options) => options && setTimeout(act, options.timeout)"
+    )
+    page.reload()
+    page.wait_for_selector(".slider.drawn")
+    assert heard == [f"asked {with_slider.as_uri()}"] * 2
+
+
+def test_the_slider_is_still_on_paper_and_without_a_script(with_slider, curve, visit):
+    page, _ = visit(with_slider)
+    page.wait_for_selector(".slider.drawn")
+    page.emulate_media(media="print")
+    still, heard = visit(with_slider, java_script_enabled=False)
+    assert heard == [f"asked {with_slider.as_uri()}"]
+    assert still.get_by_text("needs JavaScript").is_visible()
+    for shown in (page, still):
+        assert not shown.locator("#dial").is_visible()
+        assert shown.locator("#slider-curve").is_visible()
+        assert distortion(shown) == f"{curve.saved.states[4].distortion:.2f}"
+
+
+def test_the_slider_moves_in_a_sandboxed_frame(with_slider, curve, visit, tmp_path):
+    frame, heard = framed(with_slider, visit, tmp_path)
+    frame.wait_for_selector(".slider.drawn")
+    frame.locator("#beta").focus()
+    frame.page.keyboard.press("End")
+    settled(frame)
+    assert distortion(frame) == f"{curve.saved.states[-1].distortion:.2f}"
+    assert not [
+        message for message in heard if not message.startswith(("asked file:", "asked blob:"))
+    ]
 
 
 def test_dvc_plots_draw_offline(runs, visit, tmp_path):

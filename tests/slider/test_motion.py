@@ -83,6 +83,13 @@ def test_backdrops_follow_the_pages_colours_and_share_no_name(sixty):
     assert "<knee>" not in moving.curve.markup
 
 
+def test_places_that_touch_share_a_name():
+    rates, distortions = [0.0, 10.0, 10.5, 20.0], [40.0, 20.0, 19.8, 15.0]
+    marks = [Landmark(f"m{k}", *at) for k, at in enumerate(zip(rates, distortions, strict=True))]
+    drawn = backdrops.curve(rates, distortions, marks[::-1]).markup
+    assert re.findall(r">(m[^<]*)<", drawn)[:3] == ["m0", "m1, m2", "m3"]
+
+
 def test_a_curve_that_stays_in_place_has_axes_too():
     flat = backdrops.curve([3.0, 3.0], [8.0, 8.0], [])
     assert flat.x[0] < 3 < flat.x[1]

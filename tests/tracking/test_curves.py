@@ -1,6 +1,9 @@
 """A curve's run: found again, its steps places along the curve, no run of the pipeline."""
 
+import pytest
+
 from vaebalance import tracking
+from vaebalance.errors import UserError
 from vaebalance.tracking.store import open_store
 
 ROWS = {"test": [{"beta": 0.1, "rate": 20.0}, {"beta": 1.0, "rate": 10.0, "nll": 90.0}]}
@@ -43,6 +46,45 @@ def test_other_numbers_open_another_run(project):
     assert open_store().client.get_run(first).info.lifecycle_stage == "deleted"
     assert open_store().client.get_run(second).data.tags["state"] == "done"
     assert "curve.method" in open_store().client.get_run(second).data.params
+
+
+def test_curves_are_listed_by_their_data_the_newest_first(project):
+    found = [log(project, ROWS, seed) for seed in (0, 1)]
+    with tracking.run(project.provenance(), "train"):
+        pass
+    curves = tracking.curves("d" * 64)
+    assert [curve.run_id for curve in curves] == found[::-1]
+    assert curves[0].params["curve.method"] == "conditioned"
+    assert curves[0].params["seed"] == "1"
+    assert curves[0].name.startswith("digits curve conditioned ")
+    assert tracking.curves("e" * 64) == []
+
+
+def test_a_file_of_a_curve_is_fetched(project, tmp_path):
+    run_id = log(project, ROWS)
+    target = tmp_path / "fetched"
+    assert tracking.fetch_curve(run_id, "slider.npz", target) is None
+    folder = tmp_path / "curve"
+    folder.mkdir()
+    (folder / "slider.npz").write_bytes(b"states")
+    provenance = project.provenance(curve={"method": "conditioned"}, seed=0)
+    with tracking.curve(provenance) as tracker:
+        tracker.log_artifacts(folder, tracking.CURVE_FOLDER)
+    found = tracking.fetch_curve(run_id, "slider.npz", target)
+    assert found == target / "slider.npz"
+    assert found.read_bytes() == b"states"
+    assert tracking.fetch_curve(run_id, "other.npz", target) is None
+
+
+def test_a_file_that_the_store_does_not_give_is_named(project, tmp_path, monkeypatch):
+    run_id = log(project, ROWS)
+
+    def fails(*_):
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr("vaebalance.tracking.retrieval._copy", fails)
+    with pytest.raises(UserError, match=r"slider\.npz of .*the disk is gone.*dvc repro"):
+        tracking.fetch_curve(run_id, "slider.npz", tmp_path)
 
 
 def test_it_is_no_run_of_the_pipeline(project):

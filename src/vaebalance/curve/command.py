@@ -96,7 +96,7 @@ def train(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
         }
         tracking.log_along(tracker, provenance, numbers)
         tracker.log_metrics(_flat(summary(rows)))
-        tracker.log_artifacts(FOLDER, "curve")
+        tracker.log_artifacts(FOLDER, tracking.CURVE_FOLDER)
     checkpoint.unlink()
     test = [row for row in rows if row.split == TEST]
     console.print(make_table(test, f"{len(dataset.images(TEST)):,} test images, nats per image"))

@@ -1,4 +1,4 @@
-"""The curve's page, with the slider, and its animation."""
+"""The curve's page, with the slider, its animation, and what a report's slider shows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from vaebalance.data import Dataset
 from vaebalance.slider.animation import write_curve_animation
 from vaebalance.slider.facts import CurveFacts, Mark
 from vaebalance.slider.page import write_curve_page
+from vaebalance.slider.saved import FILE, save_states
 from vaebalance.slider.shown import shown_images
 from vaebalance.slider.states import curve_states
 
@@ -30,7 +31,7 @@ HOW = {
 def show(
     folder: Path, curve: AbstractCurve, rows: Sequence[CurveRow], dataset: Dataset, seed: int
 ) -> None:
-    """Write page and animation into the folder of a saved curve.
+    """Write page, animation and states into the folder of a saved curve.
 
     Args:
         folder: there already.
@@ -52,6 +53,7 @@ def show(
     shown = shown_images(dataset, seed)
     write_curve_page(folder / PAGE, states, shown, facts)
     write_curve_animation(folder / ANIMATION, states, shown, facts)
+    save_states(folder / FILE, states, shown, facts)
 
 
 def _marks(curve: AbstractCurve, rows: Sequence[CurveRow]) -> tuple[Mark, ...]:

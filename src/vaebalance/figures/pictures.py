@@ -211,7 +211,7 @@ def atlas(images: Tensor, largest: int) -> Atlas | None:
     for side in [longest, *(s for s in THUMBNAIL_SIDES if s < longest)]:
         if columns * side > LARGEST_ATLAS:
             continue
-        small = _thumbnails(images, side)
+        small = thumbnails(images, side)
         padding = small.new_zeros((rows * columns - len(small), *small.shape[1:]))
         tiled = _tiled(torch.cat([small, padding]).unflatten(0, (rows, columns)), gap=0)
         opaque = tiled.convert("L" if small.shape[1] == 1 else "RGB")
@@ -222,7 +222,7 @@ def atlas(images: Tensor, largest: int) -> Atlas | None:
     return None
 
 
-def _thumbnails(images: Tensor, side: int) -> Tensor:
+def thumbnails(images: Tensor, side: int) -> Tensor:
     """Bytes [N, C, H, W] with the longer side `side`, a bounded number of images at a time."""
     from torch.nn.functional import interpolate
 

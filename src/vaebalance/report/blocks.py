@@ -162,7 +162,18 @@ class Prose:
     text: str
 
 
-Block = Charts | Planes | Pairs | Sheets | Strips | Table | Readings | Prose
+@dataclass(frozen=True)
+class Applet:
+    """A part of the page that moves by a script of its own."""
+
+    kind: ClassVar[str] = "applet"
+    markup: str
+    """HTML, whose author has escaped what comes from data; its ids are its own on the page."""
+    style: str
+    script: str
+
+
+Block = Charts | Planes | Pairs | Sheets | Strips | Table | Readings | Prose | Applet
 
 
 @dataclass(frozen=True)

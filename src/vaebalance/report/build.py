@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vaebalance.files import replacing
 from vaebalance.report.blocks import Panel
 from vaebalance.report.inputs import Inputs
 from vaebalance.report.page import render
-from vaebalance.report.panels import panels
+from vaebalance.report.panels import panels, plane
 from vaebalance.report.summary import Summary, summarise
 from vaebalance.report.tables import as_csv
 from vaebalance.settings import ReportSpec
@@ -17,12 +17,33 @@ from vaebalance.settings import ReportSpec
 PAGE = "index.html"
 
 
-def build(inputs: Inputs, spec: ReportSpec, seed: int, folder: Path) -> Path:
+LARGEST = 8_000_000
+"""Bytes of the page, all in all."""
+
+PanelFor = Callable[[int], Panel]
+"""Bytes that the page has left -> a panel that takes no more."""
+
+
+def build(
+    inputs: Inputs, spec: ReportSpec, seed: int, folder: Path, trade_off: PanelFor | None = None
+) -> Path:
     """Write the page and its figures into `folder`, all or nothing; returns the page's path.
 
     The same inputs give the same bytes.
+
+    Args:
+        inputs: of the run.
+        spec: how much is shown.
+        seed: of the run.
+        folder: it is replaced.
+        trade_off: all that other weights would do; it follows the rate–distortion plane.
     """
-    return write_page(summarise(inputs), panels(inputs, spec, seed), folder)
+    summary, found = summarise(inputs), panels(inputs, spec, seed)
+    if trade_off is not None:
+        room = LARGEST - len(render(summary, found).encode())
+        place = [panel.anchor for panel in found].index(plane.ANCHOR) + 1
+        found.insert(place, trade_off(room))
+    return write_page(summary, found, folder)
 
 
 def write_page(summary: Summary, panels: Sequence[Panel], folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """Panels -> one HTML page that needs no other file and no network.
 
 All text goes through Jinja's escaping, all data through JSON in which no tag can close, and the
-page's own content security policy lets nothing in but its two scripts and inline pictures.
+page's own content security policy lets nothing in but its scripts and inline pictures.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from vaebalance.figures.colours import style_sheet
-from vaebalance.report.blocks import Charts, Panel, Planes
+from vaebalance.report.blocks import Applet, Charts, Panel, Planes
 from vaebalance.report.summary import Summary
 from vaebalance.report.vega import vega_bundle
 
@@ -26,18 +26,18 @@ def render(summary: Summary, panels: Sequence[Panel]) -> str:
     """The page."""
     from markupsafe import Markup
 
-    library, script = vega_bundle(), _text("page.js")
+    applets = [b for panel in panels for b in panel.blocks if isinstance(b, Applet)]
+    scripts = [vega_bundle(), _text("page.js"), *(applet.script for applet in applets)]
     return (
         templates()
         .get_template("page.html")
         .render(
             summary=summary,
             panels=panels,
-            style=Markup(look()),
+            style=Markup(look() + "".join(applet.style for applet in applets)),
             data=Markup(inline_json(_data(panels))),
-            library=Markup(library),
-            script=Markup(script),
-            policy=content_policy(library, script, compiles=True),
+            scripts=[Markup(script) for script in scripts],
+            policy=content_policy(*scripts, compiles=True),
         )
     )
 

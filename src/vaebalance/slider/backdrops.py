@@ -26,6 +26,7 @@ SIZE = (312, 272)  # of a plot: with its axes as wide as a phone, where text kee
 LEFT, TOP, RIGHT, BOTTOM = 50.0, 8.0, 8.0, 42.0  # about it: all charts are of one scale
 MARGIN = 0.06  # of the curve's range, to each side
 LEAST_SPAN = 1.0  # nats that an axis shows at least
+NAME_SIZE = (56, 14)  # pixels of a place's name, about
 ORIGIN = re.compile(r'transform="translate\(([\d.]+),([\d.]+)\)"')
 
 
@@ -82,26 +83,45 @@ def curve(
             for total in isolines(x, y)
         ],
         "curve": [{"x": r, "y": d, "i": i} for i, (r, d) in enumerate(steps)],
-        "landmarks": [
-            {"x": mark.rate, "y": mark.distortion, "name": mark.name} for mark in landmarks
-        ],
+        "landmarks": [{"x": mark.rate, "y": mark.distortion} for mark in landmarks],
+        "names": _names(landmarks, x, y),
     }
     across, up = _axis("x", x, "rate R, nats per image"), _axis("y", y, "distortion D")
     ends = across | up | {"x2": "x2:Q", "y2": "y2:Q"}
     places = across | up
     name: Any = {"fontSize": 11, "align": "left", "baseline": "bottom", "dx": 9, "dy": -5}
-    words = on("landmarks")
+    words = on("names")
     layers = [
         on("lines").mark_rule(color=RULE, clip=True).encode(**ends),
         on("curve").mark_line(color=MUTED, strokeWidth=2).encode(**places, order="i:Q"),
         on("curve").mark_point(color=MUTED, filled=True, size=12, opacity=1).encode(**places),
-        words.mark_point(color=INK, fill=PAPER, size=55, opacity=1).encode(**places),
+        on("landmarks").mark_point(color=INK, fill=PAPER, size=55, opacity=1).encode(**places),
         words.mark_text(**name, color=PAPER, stroke=PAPER, strokeWidth=4).encode(
             **places, text="name:N"
         ),
         words.mark_text(**name, color=INK).encode(**places, text="name:N"),
     ]
     return _drawn("curve", layers, datasets, x, y)
+
+
+def _names(landmarks: Sequence[Landmark], x: Domain, y: Domain) -> Records:
+    """Where names stand: those that would touch are one, at the place of the highest rate."""
+    right, down = SIZE[0] / (x[1] - x[0]), SIZE[1] / (y[1] - y[0])
+    groups: list[list[Landmark]] = []
+    for mark in sorted(landmarks, key=lambda mark: mark.rate):
+        last = groups[-1][-1] if groups else None
+        if (
+            last is not None
+            and (mark.rate - last.rate) * right < NAME_SIZE[0]
+            and abs(mark.distortion - last.distortion) * down < NAME_SIZE[1]
+        ):
+            groups[-1].append(mark)
+        else:
+            groups.append([mark])
+    return [
+        {"x": g[-1].rate, "y": g[-1].distortion, "name": ", ".join(mark.name for mark in g)}
+        for g in groups
+    ]
 
 
 def plane(reach: float, titles: Sequence[str | None]) -> Backdrop:

@@ -41,14 +41,20 @@ def nearest(states: Sequence[CurveState], mark: Mark) -> int:
     Raises:
         UserError: the mark is not within the states' range.
     """
-    low, high = states[0].beta, states[-1].beta
-    if not low * (1 - TOLERANCE) <= mark.beta <= high * (1 + TOLERANCE):
+    if not is_within(states, mark.beta):
+        low, high = states[0].beta, states[-1].beta
         raise UserError(
             f"the curve's page: {mark.name} at β = {mark.beta:g} is not within the curve, from "
             f"β = {low:g} to {high:g}; trace the curve further, or leave the mark out."
         )
     distance = [abs(math.log(state.beta / mark.beta)) for state in states]
     return distance.index(min(distance))
+
+
+def is_within(states: Sequence[CurveState], beta: float) -> bool:
+    """Whether the states' range has this β."""
+    low, high = states[0].beta, states[-1].beta
+    return low * (1 - TOLERANCE) <= beta <= high * (1 + TOLERANCE)
 
 
 def landmarks(states: Sequence[CurveState], facts: CurveFacts) -> list[Landmark]:

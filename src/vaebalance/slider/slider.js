@@ -1,10 +1,10 @@
 "use strict";
-(() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+// When the page has nothing more urgent to do (a report has charts to draw), but soon.
+(window.requestIdleCallback ?? setTimeout)(() => {
+  const data = JSON.parse(document.getElementById("slider-data").textContent);
   const { logs, readouts, active, tenths, sheet } = data;
   const slider = document.getElementById("beta");
   const marker = document.getElementById("marker");
-  const plane = document.getElementById("plane");
   const said = document.getElementById("said"); // by a screen reader
   const buttons = [...document.querySelectorAll("[data-state]")];
   const now = [...document.querySelectorAll("[data-now]")];
@@ -117,7 +117,7 @@
   }
 
   // The curve can be dragged along as well.
-  const curve = document.getElementById("curve");
+  const curve = document.getElementById("slider-curve");
   function alongCurve(event) {
     const box = curve.querySelector(".plot").getScreenCTM();
     const x = (event.clientX - box.e) / box.a * tenths, y = (event.clientY - box.f) / box.d * tenths;
@@ -155,10 +155,10 @@
     document.getElementById("unmoved").remove();
     document.getElementById("dial").hidden = false;
     draw(wanted);
-    document.documentElement.classList.add("drawn");
+    document.getElementById("slider").classList.add("drawn");
   }).catch((error) => { // the page stays as it is without a script
     document.getElementById("unmoved").textContent =
-      "This is the middle of the curve: the browser could not read the pictures of the other states.";
+      "This is one place on the curve: the browser could not read the pictures of the other states.";
     console.error(error);
   });
-})();
+}, { timeout: 500 });

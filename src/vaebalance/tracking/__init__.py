@@ -7,6 +7,8 @@
     runs        other pipeline states as plain data
     fetch       a run's files, laid out as its pipeline wrote them
     trials      the finished trials of studies, likewise
+    curves      the curves, likewise
+    fetch_curve a file of a curve
     Promotion   which trial or place on a curve was chosen, and why: a file beside params.yaml
     register_trained  the model of a promotion that was trained before, into the registry
 
@@ -15,17 +17,26 @@ runs, and a stage that runs again adds nothing. Only this folder knows MLflow, a
 imports neither MLflow nor torch.
 """
 
-from vaebalance.tracking.curves import curve, log_along
+from vaebalance.tracking.curves import CURVE_FOLDER, curve, log_along
 from vaebalance.tracking.promotions import CurveOrigin, Promotion, write_promotion
-from vaebalance.tracking.retrieval import fetch
+from vaebalance.tracking.retrieval import fetch, fetch_curve
 from vaebalance.tracking.stages import register_trained, run
 from vaebalance.tracking.store import configure
 from vaebalance.tracking.studies import StudyTracker, study
-from vaebalance.tracking.summaries import RunSummary, TrialSummary, runs, trials
+from vaebalance.tracking.summaries import (
+    CurveSummary,
+    RunSummary,
+    TrialSummary,
+    curves,
+    runs,
+    trials,
+)
 from vaebalance.tracking.tracker import EpochRecord, Tracker
 
 __all__ = [
+    "CURVE_FOLDER",
     "CurveOrigin",
+    "CurveSummary",
     "EpochRecord",
     "Promotion",
     "RunSummary",
@@ -34,7 +45,9 @@ __all__ = [
     "TrialSummary",
     "configure",
     "curve",
+    "curves",
     "fetch",
+    "fetch_curve",
     "log_along",
     "register_trained",
     "run",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 CURVE = "vaebalance.curve"
+CURVE_FOLDER = "curve"  # of its files, among the run's artifacts
 STATE = "state"
 
 Rows = Mapping[str, Sequence[Mapping[str, float]]]

@@ -1,4 +1,4 @@
-"""`fetch`: a run's files out of the store, laid out as its pipeline wrote them."""
+"""`fetch`: a run's files out of the store, laid out as its pipeline wrote them; `fetch_curve`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from vaebalance.errors import UserError
+from vaebalance.tracking.curves import CURVE_FOLDER
 from vaebalance.tracking.packaging import NAME, find_models
 from vaebalance.tracking.stages import MODEL, STAGES
 from vaebalance.tracking.store import Store, open_store
@@ -28,6 +29,25 @@ def fetch(run_id: str, folder: Path) -> None:
             # A folder is logged as its target, a file into it.
             _copy(store, run_id, target or Path(path).name, folder / path)
     _copy_model(store, run_id, folder / MODEL)
+
+
+def fetch_curve(run_id: str, name: str, folder: Path) -> Path | None:
+    """Put one file of a curve into `folder`; None: its run does not have it.
+
+    Raises:
+        UserError: it has, and the store does not give it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    target = folder / name
+    try:
+        _copy(open_store(), run_id, f"{CURVE_FOLDER}/{name}", target)
+    except (MlflowException, OSError) as error:
+        raise UserError(
+            f"{name} of the curve's run {run_id} cannot be read ({error}); write it again with "
+            "`dvc repro --force curve/dvc.yaml`."
+        ) from error
+    return target if target.exists() else None
 
 
 def _copy(store: Store, run_id: str, artifact: str, target: Path) -> None:

@@ -1,10 +1,11 @@
-"""`runs` and `trials`: what else the store knows, as plain data, for the rate–distortion plane."""
+"""`runs`, `trials` and `curves`: what else the store knows, as plain data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vaebalance.tracking.curves import CURVE
 from vaebalance.tracking.stages import DATASET_DIGEST, FINGERPRINT, STAGES
 from vaebalance.tracking.store import create_database, experiment_name, set_defaults, tracking_uri
 from vaebalance.tracking.studies import STATE, STUDY, STUDY_ITSELF, TRIAL
@@ -43,6 +44,16 @@ class TrialSummary:
     """`final/validation/rate` and so on, by their names in MLflow."""
     params: dict[str, str]
     """The study's, as text: what all of its trials share."""
+
+
+@dataclass(frozen=True)
+class CurveSummary:
+    """A curve, be it trained to its end or not."""
+
+    run_id: str
+    name: str
+    params: dict[str, str]
+    """As text: MLflow keeps no other."""
 
 
 def runs(
@@ -84,6 +95,15 @@ def trials(dataset_digest: str, limit: int = 500) -> list[TrialSummary]:
             if subject == subjects[0]  # the newest trial's: others are of a former study
         ]
     return sorted(found, key=lambda trial: (trial.study, trial.number))
+
+
+def curves(dataset_digest: str, limit: int = 200) -> list[CurveSummary]:
+    """The newest `limit` curves on that dataset, newest first."""
+    conditions = f"tags.`{CURVE}` != '' AND tags.`{DATASET_DIGEST}` = '{dataset_digest}'"
+    return [
+        CurveSummary(run.info.run_id, run.info.run_name, dict(run.data.params))
+        for run in _search(conditions, limit)
+    ]
 
 
 def _search(condition: str, limit: int) -> list[Any]:
