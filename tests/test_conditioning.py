@@ -127,10 +127,10 @@ def test_the_gates_are_those_of_the_paper():
     encoder, decoder = model.encoder_modulator, model.decoder_modulator
     b = model.standardised(torch.tensor([0.1]))
     w, c = encoder.linear.weight[:, 0], encoder.linear.bias
-    torch.testing.assert_close(encoder(b)[0].scale[0], 1 / (1 + torch.exp(-(w * b + c))))
+    torch.testing.assert_close(encoder(b)[0].scale[0, 0], 1 / (1 + torch.exp(-(w * b + c))))
     w, c = decoder.linear.weight[:, 0], decoder.linear.bias
     expected = torch.clamp(1 - torch.exp(w * b + c), min=0).sqrt()
-    torch.testing.assert_close(decoder(b)[0].scale[0], expected)
+    torch.testing.assert_close(decoder(b)[0].scale[0, 0], expected)
     assert (expected == 0).any()  # closed gates …
     terms = elbo_terms(model.given(torch.tensor([0.1, 1.0])), torch.rand(2, *SHAPE))
     terms.negative_elbo.sum().backward()

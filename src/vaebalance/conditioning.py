@@ -32,24 +32,23 @@ Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 class Modulation(NamedTuple):
     """What β does to a layer's output h: scale·h + shift."""
 
-    scale: Tensor | None  # [G, H]; None: 1
-    shift: Tensor | None  # [G, H]; None: 0
+    scale: Tensor | None  # [G, 1, H]; None: 1
+    shift: Tensor | None  # [G, 1, H]; None: 0
 
     def __call__(self, h: Tensor) -> Tensor:
         """On h [N, H] or [N, H, height, width], whose N/G neighbours have one β."""
         groups = next(len(part) for part in self if part is not None)
         scale, shift = (
-            None if part is None else part[(slice(None), None, ...) + (None,) * (h.ndim - 2)]
-            for part in self
+            part if part is None or h.ndim == 2 else part[..., None, None] for part in self
         )
-        changed = h.unflatten(0, (groups, -1))
+        changed = h.reshape(groups, -1, *h.shape[1:])
         if scale is not None and shift is not None:
             changed = torch.addcmul(shift, changed, scale)
         elif scale is not None:
             changed = changed * scale
         elif shift is not None:
             changed = changed + shift
-        return torch.flatten(changed, 0, 1)
+        return changed.reshape(h.shape)
 
 
 class AbstractModulator(nn.Module, ABC):
@@ -100,14 +99,16 @@ class _FilmMlp(AbstractModulator):
         super().__init__()
         self._widths = list(widths)
         self.hidden = nn.Linear(1, width)
-        self.out = nn.Linear(width, 2 * sum(widths))
+        self.out = nn.Linear(width, 2 * sum(widths))  # all 1 + γ, then all δ
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        nn.init.ones_(self.out.bias[: sum(widths)])
 
     def forward(self, b: Tensor) -> list[Modulation]:
-        gamma, delta = self.out(nn.functional.silu(self.hidden(b[:, None]))).chunk(2, dim=-1)
-        parts = zip((1 + gamma).split(self._widths, -1), delta.split(self._widths, -1), strict=True)
-        return [Modulation(scale, shift) for scale, shift in parts]
+        out = self.out(nn.functional.silu(self.hidden(b[:, None, None])))
+        parts = out.split(2 * self._widths, -1)
+        count = len(self._widths)
+        return [Modulation(*pair) for pair in zip(parts[:count], parts[count:], strict=True)]
 
 
 class MultiRate(AbstractConditioning):
@@ -134,7 +135,7 @@ class _EncoderGates(AbstractModulator):
         self.linear = nn.Linear(1, sum(widths))
 
     def forward(self, b: Tensor) -> list[Modulation]:
-        gates = self._gates(self.linear(b[:, None]))
+        gates = self._gates(self.linear(b[:, None, None]))
         return [Modulation(gate, None) for gate in gates.split(self._widths, -1)]
 
     def _gates(self, a: Tensor) -> Tensor:
@@ -170,7 +171,7 @@ class _ExtraInput(AbstractModulator):
         self.linear = nn.Linear(1, outputs, bias=False)
 
     def forward(self, b: Tensor) -> list[Modulation]:
-        return [Modulation(None, self.linear(b[:, None]))]
+        return [Modulation(None, self.linear(b[:, None, None]))]
 
 
 Conditioning = Annotated[FilmMlp | MultiRate | Concatenation, Field(discriminator="kind")]
@@ -328,13 +329,13 @@ def _run(torso: nn.Module, modulations: Sequence[Modulation], h: Tensor) -> Tens
 
 
 def _fold(layer: Layer, modulation: Modulation) -> None:
-    """Put a modulation [1, H] into a layer's own weight and bias."""
+    """Put a modulation [1, 1, H] into a layer's own weight and bias."""
     assert layer.bias is not None  # see `_layers`
     scale, shift = modulation
     if scale is not None:
         shape = [1] * layer.weight.ndim
         shape[1 if isinstance(layer, nn.ConvTranspose2d) else 0] = -1  # [in, out, …] there
         layer.weight.mul_(scale.view(shape))
-        layer.bias.mul_(scale[0])
+        layer.bias.mul_(scale[0, 0])
     if shift is not None:
-        layer.bias.add_(shift[0])
+        layer.bias.add_(shift[0, 0])
