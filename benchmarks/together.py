@@ -36,6 +36,7 @@ class Case(NamedTuple):
 
 
 CASES = {
+    "small": Case(Mlp(hidden=(64,)), 4, (1, 8, 8), 64, 1294, 144),
     "digits": Case(Mlp(hidden=(256, 128)), 8, (1, 8, 8), 64, 1294, 144),
     "digits-conv": Case(Conv(channels=(16, 32), hidden=(64,)), 8, (1, 8, 8), 64, 1294, 144),
     "mnist": Case(Mlp(hidden=(400,)), 20, (1, 28, 28), 128, 2560, 284),
