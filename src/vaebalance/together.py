@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,7 +79,7 @@ class Together:
         self._outcomes: dict[int, Outcome] = {}
         self._left: set[int] = set()
 
-    def reports(self, index: int) -> Iterator[EpochReport]:
+    def reports(self, index: int) -> Generator[EpochReport]:
         """What `train` yields of a member, but for pulses; closing it frees the member's slot.
 
         Raises:

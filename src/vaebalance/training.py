@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -150,7 +150,7 @@ def train(
     spec: TrainSpec,
     seed: int,
     epochs_done: int = 0,
-) -> Iterator[Pulse | EpochReport]:
+) -> Generator[Pulse | EpochReport]:
     """Train for the epochs after `epochs_done`, yielding a report after each.
 
     Raises:
