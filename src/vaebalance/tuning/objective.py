@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from vaebalance.data import Dataset
-from vaebalance.epochs import EpochReport, Pulse
+from vaebalance.epochs import EpochReport
 from vaebalance.experiment import Training, summary
 from vaebalance.model import VAE
 from vaebalance.objectives import Measurement, Trained
@@ -32,6 +32,8 @@ from vaebalance.verdicts import names
 
 OnEpoch = Callable[[int, EpochReport], None]
 """Told the trial's number, and of each epoch."""
+Source = Generator[EpochReport]
+NUMBERS = (int, float)  # no truth values
 IsToStop = Callable[[Trial, int, Reading], bool]
 """Asked after some epochs whether the trial is to stop there."""
 
@@ -143,42 +145,39 @@ class TrackedObjective:
         groups, reason = alike(trainings)
         attempts = []
         for group in groups:
-            if len(group) == 1:
-                attempts.append(
-                    {trials[index].number: self._attempt(trials[index]) for index in group}
-                )
-                continue
-            streams = join([trainings[index] for index in group])
+            some = [trainings[index] for index in group]
+            sources: Sequence[Source | None] = join(some) if len(some) > 1 else [None]
             attempts.append(
                 {
-                    trials[index].number: self._attempt(
-                        trials[index], trainings[index], trainings[index].taking(stream)
-                    )
-                    for index, stream in zip(group, streams, strict=True)
+                    trials[index].number: self._attempt(trials[index], training, source)
+                    for index, training, source in zip(group, some, sources, strict=True)
                 }
             )
         return attempts, reason
 
     def _attempt(
-        self,
-        trial: Trial,
-        training: Training | None = None,
-        reports: Generator[Pulse | EpochReport] | None = None,
+        self, trial: Trial, training: Training | None = None, source: Source | None = None
     ) -> Attempt:
-        """Train a trial, and measure it; its reports, where others than those it gives alone."""
+        """Train a trial, an epoch at each `next`, and measure it.
+
+        Args:
+            trial: that is run.
+            training: of its settings, before its first step; None: to be made.
+            source: of its reports where it is trained with others; None: it is trained alone.
+        """
         started = time.perf_counter()
         parameters = {**trial.point, "study": self._study}
         with self._tracker.trial(trial.number, parameters) as run:
             if training is None:
                 training = Training(with_values(self._settings, trial.point), self._dataset)
-            with closing(reports or iter(training)) as stream:  # at once, where it is pruned
-                for report in stream:
+            reports = iter(training) if source is None else training.taking(source)
+            with closing(reports):  # at once, where it is pruned
+                for report in reports:
                     if isinstance(report, EpochReport):
                         self._report(run, trial, training, report)
                         yield
             final = flatten({"final": summary(training)}, "/")
-            del final["final/stopped_early"], final["final/verdict"]  # no numbers
-            run.log_metrics(final)
+            run.log_metrics({key: value for key, value in final.items() if type(value) in NUMBERS})
             run.log_verdicts(training.verdicts)
             outcome = measured(self._settings, self._dataset, training)
             picture = draw(kept_model(training), self._dataset, self._settings.seed)
