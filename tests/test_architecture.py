@@ -31,6 +31,8 @@ arithmetic
 balances penalties
 tally
 training
+stacked
+together
 provenance
 checkpoints saved_model
 evaluation conventions diagnosis

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
+from vaebalance.likelihoods import IMAGE_DIMENSIONS
+
 
 class EncoderDecoder(Protocol):
     """What has terms: a `model.VAE`, or one that is told more than the image."""
@@ -30,7 +32,10 @@ class EncoderDecoder(Protocol):
 
 @dataclass(frozen=True)
 class ElboTerms:
-    """The two halves of the bound for a batch, one posterior sample per image."""
+    """The two halves of the bound for a batch, one posterior sample per image.
+
+    Those of stacked models (`stacked`) have the models' dimension before the batch's.
+    """
 
     distortion: Tensor  # [B] nats: −log p(x|z), z ~ q(z|x)
     rate_by_latent: Tensor  # [B, Z] nats: KL(q(z_j|x) ‖ p(z_j))
@@ -58,12 +63,12 @@ class ElboTerms:
         Raises:
             ValueError: the terms were made without `likelihood` and `x`.
         """
-        return self._squared_errors().sum(1)
+        return self._squared_errors().sum(-1)
 
     @property
     def mean_squared_error(self) -> Tensor:
         """[B]: the same, averaged over the image."""
-        return self._squared_errors().mean(1)
+        return self._squared_errors().mean(-1)
 
     @property
     def predicted_variance(self) -> Tensor:
@@ -74,7 +79,7 @@ class ElboTerms:
         if self.likelihood is None:
             raise ValueError("predicted_variance needs terms made with likelihood")
         with torch.no_grad():
-            return self.likelihood.variance.flatten(1).mean(1)
+            return self.likelihood.variance.flatten(-IMAGE_DIMENSIONS).mean(-1)
 
     @property
     def posterior_variance(self) -> Tensor:
@@ -88,7 +93,7 @@ class ElboTerms:
         """[B, n]"""
         if self.likelihood is None or self.x is None:
             raise ValueError("squared_error needs terms made with likelihood and x")
-        return (self.x - self.likelihood.mean).square().flatten(1)
+        return (self.x - self.likelihood.mean).square().flatten(-IMAGE_DIMENSIONS)
 
     def detach(self) -> ElboTerms:
         """The same numbers without their graph."""

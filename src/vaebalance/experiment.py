@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,12 @@ class Training:
         fingerprint: str = "",
         checkpoint: Path | None = None,
     ) -> None:
-        self._spec = settings.train
-        self._seed = settings.seed
+        self.spec = settings.train
+        self.seed = settings.seed
         self._fingerprint = fingerprint
         self._path = checkpoint
-        self._images = _images(dataset, "train")
-        self._validation = _images(dataset, "validation")
+        self.images = _images(dataset, "train")
+        self.validation = _images(dataset, "validation")
         self.learner = start_learner(settings, dataset)
         self.best_weights = copied(self.learner.model.state_dict())
         self.history: list[EpochReport] = []
@@ -111,24 +112,33 @@ class Training:
         )
         self._resume()
 
-    def __iter__(self) -> Iterator[Pulse | EpochReport]:
+    def __iter__(self) -> Generator[Pulse | EpochReport]:
         """Reports, old ones first, then new ones as they come."""
-        yield from self.history
-        if self.stopped_early:
-            return
-        for report in train(
+        new = train(
             self.learner,
-            self._images,
-            self._validation,
-            self._spec,
-            self._seed,
+            self.images,
+            self.validation,
+            self.spec,
+            self.seed,
             epochs_done=len(self.history),
-        ):
-            if isinstance(report, EpochReport):
-                self._take(report)
-            yield report
-            if self.stopped_early:
-                return
+        )
+        return self.taking(new)
+
+    def taking(
+        self, new: Generator[Pulse | EpochReport] | Generator[EpochReport]
+    ) -> Generator[Pulse | EpochReport]:
+        """Reports, old ones first, then those of `new`, which trains the learner, as they come.
+
+        It is closed at the end, also at an early one, and before the last report is given.
+        """
+        yield from self.history
+        with closing(new):
+            for report in () if self.stopped_early else new:
+                if isinstance(report, EpochReport):
+                    self._take(report)
+                if self.stopped_early:
+                    new.close()
+                yield report
 
     @property
     def best(self) -> EpochReport:
@@ -143,7 +153,7 @@ class Training:
     @property
     def verdicts_so_far(self) -> list[Verdict]:
         """What has been wrong for some epochs of a training that goes on."""
-        return diagnose_so_far(self.patient, self.history, self._spec.epochs)
+        return diagnose_so_far(self.patient, self.history, self.spec.epochs)
 
     @property
     def stopped_early(self) -> bool:
@@ -151,7 +161,7 @@ class Training:
 
         Never while the balance's schedule runs, or its controller is off its target.
         """
-        patience = self._spec.patience
+        patience = self.spec.patience
         if patience is None or not self.history or not self.history[-1].settled:
             return False
         return self.history[-1].epoch - self.best.epoch >= patience
@@ -159,19 +169,19 @@ class Training:
     @property
     def planned_epochs(self) -> int:
         """Epochs if nothing stops it early."""
-        return self._spec.epochs
+        return self.spec.epochs
 
     @property
     def is_binarised(self) -> bool:
         """Whether the pixels are 0 or 1."""
-        return self._images.binarisation != "none"
+        return self.images.binarisation != "none"
 
     def _take(self, report: EpochReport) -> None:
         self.history.append(report)
         if self.best is report:
             self.best_weights = copied(self.learner.model.state_dict())
-        finished = report.epoch == self._spec.epochs or self.stopped_early
-        if self._path and (finished or report.epoch % self._spec.checkpoint_every == 0):
+        finished = report.epoch == self.spec.epochs or self.stopped_early
+        if self._path and (finished or report.epoch % self.spec.checkpoint_every == 0):
             save_checkpoint(self._path, self.checkpoint())
 
     def checkpoint(self) -> Checkpoint:

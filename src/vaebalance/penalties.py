@@ -37,6 +37,9 @@ class Codes(NamedTuple):
 class AbstractPenalty(Spec, ABC):
     """A charge on q(z|x) of a batch."""
 
+    draws: ClassVar[bool] = False
+    """Whether measuring draws random numbers of its own."""
+
     @abstractmethod
     def measure(self, codes: Codes) -> Components:
         """The components, [] each."""
@@ -175,6 +178,7 @@ class Mmd(AbstractPenalty):
     InfoVAE's loss with its α and λ is `balance.beta` = 1 − α and `weight` = α + λ − 1.
     """
 
+    draws: ClassVar[bool] = True
     kind: Literal["mmd"] = "mmd"
     weight: float = Field(gt=0)
     """Of the squared discrepancy, which is at most 14: hundreds to thousands, to weigh as a KL."""

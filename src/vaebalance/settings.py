@@ -105,6 +105,8 @@ class TuneSpec(Spec):
     """Trials that the study shall have, finished or pruned."""
     workers: int = Field(ge=1, le=256)
     """Processes that train at once, which share the cores."""
+    together: Literal["auto"] | Annotated[int, Field(ge=1, le=256)]
+    """Trials that a process trains at once, as one stacked model; auto: as many as pay."""
 
     @field_validator("storage")
     @classmethod

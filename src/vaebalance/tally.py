@@ -52,7 +52,11 @@ class Tally:
             images * weighted_rate,
             *(images * components[name].detach() for name in self._costs),
         ]
-        self._pending.append(torch.stack(row))
+        self.add_row(torch.stack(row), images, weights)
+
+    def add_row(self, row: Tensor, images: int, weights: Weights) -> None:
+        """Take a batch of so many images by its sums [5 + components], as `add` makes them."""
+        self._pending.append(row)
         self._alpha = self._alpha + images * weights.alpha
         self._beta = self._beta + images * _mean(weights.beta)
         self._images += images
@@ -100,12 +104,12 @@ def vital_sums(terms: ElboTerms, *, is_density: bool) -> Tensor:
     """What `vitals` needs of a batch, summed over its images: [2 + 2Z] float64, on the CPU.
 
     Squared error and variance of p(x|z) (0 for what is no density), each a mean over pixels; rates
-    and variances of q(z|x) by latent.
+    and variances of q(z|x) by latent. Of the terms of K stacked models [K, 2 + 2Z].
     """
     predicted = terms.predicted_variance if is_density else torch.zeros_like(terms.distortion)
-    columns = [terms.mean_squared_error[:, None], predicted[:, None]]
-    rows = torch.cat([*columns, terms.rate_by_latent, terms.posterior_variance], 1)
-    return rows.sum(0).cpu().double()
+    columns = [terms.mean_squared_error[..., None], predicted[..., None]]
+    rows = torch.cat([*columns, terms.rate_by_latent, terms.posterior_variance], -1)
+    return rows.sum(-2).cpu().double()
 
 
 def vitals(sums: Tensor, images: int, *, is_density: bool) -> Vitals:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -92,9 +92,21 @@ class Images:
     def __len__(self) -> int:
         return self.stored.shape[0]
 
-    def pixels(self, indices: Tensor | slice, device: torch.device) -> Tensor:
-        """[B, C, H, W] float in [0, 1] on `device`; dynamic binarisation draws anew."""
-        return to_pixels(self.stored[indices].to(device, non_blocking=True), self.binarisation)
+    def pixels(
+        self,
+        indices: Tensor | slice,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """[B, C, H, W] float in [0, 1] on `device`; dynamic binarisation draws anew.
+
+        Args:
+            indices: of the images.
+            device: of the pixels.
+            generator: source of that draw, on `device`; None: torch's own.
+        """
+        stored = self.stored[indices].to(device, non_blocking=True)
+        return to_pixels(stored, self.binarisation, generator)
 
 
 def train_step(
@@ -138,7 +150,7 @@ def train(
     spec: TrainSpec,
     seed: int,
     epochs_done: int = 0,
-) -> Iterator[Pulse | EpochReport]:
+) -> Generator[Pulse | EpochReport]:
     """Train for the epochs after `epochs_done`, yielding a report after each.
 
     Raises:
@@ -146,35 +158,63 @@ def train(
     """
     batches = steps_per_epoch(len(images), spec)
     for epoch in range(epochs_done + 1, spec.epochs + 1):
-        step = (epoch - 1) * batches
         try:
-            train_report, seconds = yield from _train_epoch(learner, images, spec, seed, epoch)
-            step = epoch * batches
-            norms = gradient_norms(learner, validation, spec, seed)
-            if not all(map(math.isfinite, norms.metrics().values())):
-                raise NonFiniteBatch(0, "gradient")
-            validation_report, signs = validate(learner, validation, spec, seed)
+            trained, seconds = yield from _train_epoch(learner, images, spec, seed, epoch)
         except NonFiniteBatch as bad:
-            where = step + bad.batch if step < epoch * batches else step
-            raise NonFiniteError(
-                f"the {bad.term} is NaN or infinite at epoch {epoch}, step {where}. Lower "
-                "train.learning_rate, set train.gradient_clip, or bring the weights in balance "
-                "nearer to each other. What was saved after earlier epochs is kept."
-            ) from bad
-        yield EpochReport(
-            epoch=epoch,
-            step=step,
-            train=train_report,
-            validation=validation_report,
-            vitals=signs,
-            gradient_norms=norms,
-            learning_rate=learner.optimizer.param_groups[0]["lr"],
-            seconds=seconds,
-            images_per_second=len(images) / seconds,
-            finished_at=int(time.time() * 1000),
-            settled=bool(learner.balance.settled(learner.balance_state)),
-            obstacle=learner.balance.obstacle(learner.balance_state, train_report),
-        )
+            raise non_finite(bad, epoch, (epoch - 1) * batches + bad.batch) from bad
+        try:
+            norms = gradient_norms(learner, validation, spec, seed)
+            refuse_non_finite(norms)
+            validated, signs = validate(learner, validation, spec, seed)
+        except NonFiniteBatch as bad:
+            raise non_finite(bad, epoch, epoch * batches) from bad
+        measured = Measured(trained, validated, signs, norms)
+        yield make_report(learner, measured, epoch, epoch * batches, seconds, len(images))
+
+
+class Measured(NamedTuple):
+    """What was measured of an epoch."""
+
+    train: SplitReport
+    validation: SplitReport
+    vitals: Vitals
+    gradient_norms: GradientNorms
+
+
+def make_report(
+    learner: Learner, measured: Measured, epoch: int, step: int, seconds: float, images: int
+) -> EpochReport:
+    """The report of an epoch that has just ended, whose steps on so many images took `seconds`."""
+    return EpochReport(
+        epoch=epoch,
+        step=step,
+        **measured._asdict(),
+        learning_rate=learner.optimizer.param_groups[0]["lr"],
+        seconds=seconds,
+        images_per_second=images / seconds,
+        finished_at=int(time.time() * 1000),
+        settled=bool(learner.balance.settled(learner.balance_state)),
+        obstacle=learner.balance.obstacle(learner.balance_state, measured.train),
+    )
+
+
+def non_finite(bad: NonFiniteBatch, epoch: int, step: int) -> NonFiniteError:
+    """What to tell of a bad batch."""
+    return NonFiniteError(
+        f"the {bad.term} is NaN or infinite at epoch {epoch}, step {step}. Lower "
+        "train.learning_rate, set train.gradient_clip, or bring the weights in balance "
+        "nearer to each other. What was saved after earlier epochs is kept."
+    )
+
+
+def refuse_non_finite(norms: GradientNorms) -> None:
+    """Check the norms.
+
+    Raises:
+        NonFiniteBatch: one is NaN or infinite.
+    """
+    if not all(map(math.isfinite, norms.metrics().values())):
+        raise NonFiniteBatch(0, "gradient")
 
 
 def _train_epoch(

@@ -14,6 +14,7 @@ suggestions   the next point: a function of the trials before it and the seed
 pruning       when a trial is beaten early enough to be stopped
 search        trials until the study has enough; resumable, and shared by several processes
 workers       several processes on one study, which the parent shows and stops
+groups        which trials are trained at once, and how many
 objective     a point -> a trained model's numbers, by `vaebalance.objectives`
 decision      which trial, by the objective's rule
 importance    which of several knobs moved the numbers

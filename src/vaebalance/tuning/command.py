@@ -13,26 +13,29 @@ import torch
 from rich.console import Console
 
 from vaebalance import tracking
+from vaebalance.arithmetic import multiplications
+from vaebalance.data import Dataset
 from vaebalance.errors import UserError
-from vaebalance.experiment import provenance_of
+from vaebalance.experiment import provenance_of, start_learner
 from vaebalance.frontier import distortion_at_rate_zero
 from vaebalance.objectives import Frontier
 from vaebalance.provenance import Provenance
-from vaebalance.settings import PARAMS, Settings, load
+from vaebalance.settings import PARAMS, Settings, TrainSettings, load
 from vaebalance.tracking import Promotion, StudyTracker, write_promotion
 from vaebalance.tracking.store import project_root
 from vaebalance.tuning.charts import axis_title
 from vaebalance.tuning.cli import Choice, Options
 from vaebalance.tuning.decision import chosen, front
+from vaebalance.tuning.groups import group_size
 from vaebalance.tuning.journal import SUBJECT, Journal, Trial
 from vaebalance.tuning.knobs import current_point, samples_of, search_space, with_values
 from vaebalance.tuning.location import database_setting, open_existing_storage, open_storage
-from vaebalance.tuning.objective import OnEpoch, tracked_objective
+from vaebalance.tuning.objective import OnEpoch, TrackedObjective
 from vaebalance.tuning.promotion import choose, edited, explain, write_values
 from vaebalance.tuning.pruning import PrunedError
 from vaebalance.tuning.publication import publish
 from vaebalance.tuning.screen import Screen, View, describe_goals, make_console, make_table
-from vaebalance.tuning.search import ENDED, Listener, Plan, is_complete, judge, search
+from vaebalance.tuning.search import ENDED, Groups, Listener, Plan, is_complete, judge, search
 from vaebalance.tuning.space import Space
 from vaebalance.tuning.subject import (
     Subject,
@@ -212,15 +215,33 @@ def _train_trials(
 ) -> None:
     """Run trials in this process."""
     journal, plan = study.journal, study.plan
-    objective = tracked_objective(
+    dataset = open_prepared(settings)
+    objective = TrackedObjective(
         settings,
-        open_prepared(settings),
+        dataset,
         tracker,
         fingerprint(study.subject),
         on_epoch,
         judge(journal, plan.better),
     )
-    search(journal, plan, objective, listener)
+    groups = Groups(_group_size(settings, dataset), objective.start)
+    search(journal, plan, objective, listener, groups)
+
+
+def _group_size(settings: Settings, dataset: Dataset) -> int:
+    """Trials that a process trains at once."""
+    tune = settings.tune
+    if tune.together != "auto":
+        return tune.together
+    train = TrainSettings(**{name: getattr(settings, name) for name in TrainSettings.model_fields})
+    learner = start_learner(train, dataset)
+    return group_size(
+        work=settings.train.batch_size * multiplications(learner.model),
+        device=learner.device,
+        learns=tune.sampler != "quasi_random",
+        trials=tune.trials,
+        workers=tune.workers,
+    )
 
 
 def work(folder: Path, reporter: Reporter) -> None:
@@ -238,12 +259,14 @@ def _watch(count: int, study: Study, screen: Screen) -> None:
     with working(count, work, journal.folder) as workers:
         for worker, message in listen(workers):
             if message is None:
-                if worker.trial is not None:
-                    screen.lost(worker.trial)
+                for number in worker.trials:
+                    screen.lost(number)
             elif message.kind == "started":
                 screen.started(journal.trials()[message.number])
             elif message.kind == "ended":
                 screen.ended(journal.trials(), message.number)
+            elif message.kind == "note":
+                screen.note(message.text)
             elif message.kind == "epoch":
                 assert message.report is not None
                 screen.epoch(message.number, message.report)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from copy import deepcopy
 from pathlib import Path
 
@@ -20,16 +21,19 @@ from vaebalance.settings import Settings
 from vaebalance.tracking import StudyTracker, Tracker
 from vaebalance.tracking.points import flatten
 from vaebalance.training import NonFiniteError
+from vaebalance.tuning.groups import alike, join
 from vaebalance.tuning.journal import Trial
 from vaebalance.tuning.knobs import with_values
 from vaebalance.tuning.pictures import PICTURE, draw
 from vaebalance.tuning.pruning import PrunedError, Reading, rungs
-from vaebalance.tuning.search import Outcome
+from vaebalance.tuning.search import Attempt, Outcome
 from vaebalance.tuning.space import Point
 from vaebalance.verdicts import names
 
 OnEpoch = Callable[[int, EpochReport], None]
 """Told the trial's number, and of each epoch."""
+Source = Generator[EpochReport]
+NUMBERS = (int, float)  # no truth values
 IsToStop = Callable[[Trial, int, Reading], bool]
 """Asked after some epochs whether the trial is to stop there."""
 
@@ -97,43 +101,88 @@ def measured(settings: Settings, dataset: Dataset, training: Training) -> Outcom
     return Outcome(found.values, results, found.violation)
 
 
-def tracked_objective(
-    settings: Settings,
-    dataset: Dataset,
-    tracker: StudyTracker,
-    fingerprint: str,
-    on_epoch: OnEpoch,
-    is_to_stop: IsToStop,
-) -> Callable[[Trial], Outcome]:
+class TrackedObjective:
     """`measured`, each trial a nested MLflow run, which a trial that runs again continues.
 
-    The run has the metrics of the train stage's run, under the same names. The objective raises
-    `PrunedError` where a trial is to stop early.
+    The run has the metrics of the train stage's run, under the same names.
     """
-    judged = rungs(settings.train.epochs) if settings.tune.pruner == "halving" else ()
-    study = {"name": tracker.name, "fingerprint": fingerprint}
 
-    def objective(trial: Trial) -> Outcome:
+    def __init__(
+        self,
+        settings: Settings,
+        dataset: Dataset,
+        tracker: StudyTracker,
+        fingerprint: str,
+        on_epoch: OnEpoch,
+        is_to_stop: IsToStop,
+    ) -> None:
+        self._settings, self._dataset, self._tracker = settings, dataset, tracker
+        self._on_epoch, self._is_to_stop = on_epoch, is_to_stop
+        halving = settings.tune.pruner == "halving"
+        self._judged = rungs(settings.train.epochs) if halving else ()
+        self._study = {"name": tracker.name, "fingerprint": fingerprint}
+
+    def __call__(self, trial: Trial) -> Outcome:
+        """Train a trial by itself.
+
+        Raises:
+            PrunedError: it is to stop early.
+            NonFiniteError: it diverged.
+        """
+        attempt = self._attempt(trial)
+        while True:
+            try:
+                next(attempt)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                return outcome
+
+    def start(self, trials: Sequence[Trial]) -> tuple[list[dict[int, Attempt]], str | None]:
+        """See `search.Groups`."""
+        trainings = [
+            Training(with_values(self._settings, trial.point), self._dataset) for trial in trials
+        ]
+        groups, reason = alike(trainings)
+        attempts = []
+        for group in groups:
+            some = [trainings[index] for index in group]
+            sources: Sequence[Source | None] = join(some) if len(some) > 1 else [None]
+            attempts.append(
+                {
+                    trials[index].number: self._attempt(trials[index], training, source)
+                    for index, training, source in zip(group, some, sources, strict=True)
+                }
+            )
+        return attempts, reason
+
+    def _attempt(
+        self, trial: Trial, training: Training | None = None, source: Source | None = None
+    ) -> Attempt:
+        """Train a trial, an epoch at each `next`, and measure it.
+
+        Args:
+            trial: that is run.
+            training: of its settings, before its first step; None: to be made.
+            source: of its reports where it is trained with others; None: it is trained alone.
+        """
         started = time.perf_counter()
-        with tracker.trial(trial.number, {**trial.point, "study": study}) as run:
-
-            def report_epoch(training: Training, report: EpochReport) -> None:
-                run.log_epoch(report)
-                on_epoch(trial.number, report)
-                if report.epoch in judged:
-                    found = ask(settings, dataset, training)
-                    reading = Reading(found.values, found.violation)
-                    if is_to_stop(trial, report.epoch, reading):
-                        raise PrunedError(f"after epoch {report.epoch}, where others do better")
-
-            training = train_point(settings, dataset, trial.point, report_epoch)
+        parameters = {**trial.point, "study": self._study}
+        with self._tracker.trial(trial.number, parameters) as run:
+            if training is None:
+                training = Training(with_values(self._settings, trial.point), self._dataset)
+            reports = iter(training) if source is None else training.taking(source)
+            with closing(reports):  # at once, where it is pruned
+                for report in reports:
+                    if isinstance(report, EpochReport):
+                        self._report(run, trial, training, report)
+                        yield
             final = flatten({"final": summary(training)}, "/")
-            run.log_metrics({name: v for name, v in final.items() if type(v) in (int, float)})
+            run.log_metrics({key: value for key, value in final.items() if type(value) in NUMBERS})
             run.log_verdicts(training.verdicts)
-            outcome = measured(settings, dataset, training)
-            picture = draw(kept_model(training), dataset, settings.seed)
+            outcome = measured(self._settings, self._dataset, training)
+            picture = draw(kept_model(training), self._dataset, self._settings.seed)
             _log_file(run, PICTURE, picture)
-            goals = (goal.key for goal in settings.tune.objective.goals)
+            goals = (goal.key for goal in self._settings.tune.objective.goals)
             run.log_metrics(
                 {f"objective/{key}": v for key, v in zip(goals, outcome.values, strict=True)}
                 | {"objective/violation": outcome.violation}
@@ -142,7 +191,14 @@ def tracked_objective(
         results = {**outcome.results, "seconds": seconds}
         return Outcome(outcome.values, results, outcome.violation, {PICTURE: picture})
 
-    return objective
+    def _report(self, run: Tracker, trial: Trial, training: Training, report: EpochReport) -> None:
+        run.log_epoch(report)
+        self._on_epoch(trial.number, report)
+        if report.epoch in self._judged:
+            found = ask(self._settings, self._dataset, training)
+            reading = Reading(found.values, found.violation)
+            if self._is_to_stop(trial, report.epoch, reading):
+                raise PrunedError(f"after epoch {report.epoch}, where others do better")
 
 
 def _log_file(run: Tracker, name: str, content: bytes) -> None:

@@ -108,6 +108,7 @@ class Screen:
         self._trials: list[Trial] = []
         self._current: dict[int, str] = {}  # trial -> how far it is
         self._waiting = ""
+        self._notes: set[str] = set()
         self._ended = 0
         self._began: float | None = None  # when the first trial did
         self._live = Live(console=console, transient=True, get_renderable=self.render)
@@ -158,6 +159,12 @@ class Screen:
         said, self._waiting = self._waiting, _elsewhere(elsewhere)
         if not said and not self._console.is_terminal:
             self._console.print(self._waiting)
+
+    def note(self, text: str) -> None:
+        """See `search.Listener`."""
+        if text not in self._notes:  # several workers may say it
+            self._notes.add(text)
+            self._console.print(text, soft_wrap=True)
 
     def lost(self, number: int) -> None:
         """The worker that ran a trial is gone."""

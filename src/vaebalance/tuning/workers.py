@@ -14,7 +14,7 @@ import contextlib
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -36,7 +36,7 @@ JOIN_SECONDS = 30.0
 class Message(NamedTuple):
     """What a worker says."""
 
-    kind: Literal["started", "epoch", "ended", "waiting", "refused"]
+    kind: Literal["started", "epoch", "ended", "waiting", "note", "refused"]
     number: int = -1  # of the trial
     report: EpochReport | None = None
     text: str = ""
@@ -68,6 +68,10 @@ class Reporter:
         """See `search.Listener`."""
         self.tell(Message("waiting"))
 
+    def note(self, text: str) -> None:
+        """See `search.Listener`."""
+        self.tell(Message("note", text=text))
+
     def tell(self, message: Message) -> None:
         """Send a message.
 
@@ -82,11 +86,11 @@ class Reporter:
 
 @dataclass
 class Worker:
-    """A process, its end of the pipe, and the trial that it runs."""
+    """A process, its end of the pipe, and the trials that it runs."""
 
     process: SpawnProcess
     connection: Connection
-    trial: int | None = None
+    trials: set[int] = field(default_factory=set)
 
 
 @contextlib.contextmanager
@@ -138,7 +142,10 @@ def listen(workers: Sequence[Worker]) -> Iterator[tuple[Worker, Message | None]]
             elif message.kind == "refused":
                 raise UserError(message.text)
             else:
-                worker.trial = message.number if message.kind in ("started", "epoch") else None
+                if message.kind == "started":
+                    worker.trials.add(message.number)
+                elif message.kind == "ended":
+                    worker.trials.discard(message.number)
             yield worker, message
     codes = [worker.process.exitcode for worker in workers]
     if all(code != 0 for code in codes):

@@ -1,0 +1,127 @@
+"""Trainings together, as one stacked model, against one by one and the loop that everyone writes.
+
+    python benchmarks/together.py [--rounds 5] [--models 1 4 8 16] [--cases digits mnist]
+
+Each does an epoch of K trainings of different β, in one process, taking turns; ours report each
+epoch of each training. Prints images/s of all K and the ratios, round by round paired: medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from training_step import naive_epoch, seconds
+
+from vaebalance.balances import Fixed
+from vaebalance.likelihoods import Bernoulli
+from vaebalance.model import VAE, ModelSpec
+from vaebalance.networks import Architecture, Conv, ImageShape, Mlp
+from vaebalance.together import Member, Together
+from vaebalance.training import Images, Learner, TrainSpec, train
+
+
+class Case(NamedTuple):
+    """What is trained."""
+
+    architecture: Architecture
+    latent_size: int
+    shape: ImageShape
+    batch_size: int
+    images: int
+    validation: int
+
+
+CASES = {
+    "small": Case(Mlp(hidden=(64,)), 4, (1, 8, 8), 64, 1294, 144),
+    "digits": Case(Mlp(hidden=(256, 128)), 8, (1, 8, 8), 64, 1294, 144),
+    "digits-conv": Case(Conv(channels=(16, 32), hidden=(64,)), 8, (1, 8, 8), 64, 1294, 144),
+    "mnist": Case(Mlp(hidden=(400,)), 20, (1, 28, 28), 128, 2560, 284),
+    "mnist-conv": Case(Conv(), 16, (1, 28, 28), 128, 512, 56),
+}
+FOREVER = 10**6
+
+
+def make_model(case: Case) -> VAE:
+    """The same weights for all."""
+    torch.manual_seed(0)
+    spec = ModelSpec(
+        architecture=case.architecture, latent_size=case.latent_size, posterior="gaussian"
+    )
+    return VAE(spec, Bernoulli(), case.shape)
+
+
+def make_member(case: Case, number: int) -> Member:
+    """A training that has not begun."""
+    model = make_model(case)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    spec = TrainSpec(
+        epochs=FOREVER,
+        batch_size=case.batch_size,
+        learning_rate=1e-3,
+        gradient_clip=100.0,
+        patience=None,
+        checkpoint_every=1,
+        device="cpu",
+        precision="fp32",
+    )
+    return Member(Learner(model, optimizer, Fixed(beta=1.0 + number / 10), {}), spec, 0)
+
+
+def epochs(case: Case, models: int) -> tuple[Callable[[], None], ...]:
+    """An epoch of so many trainings: naive, one by one, together."""
+    pixels = torch.randint(0, 256, (case.images, *case.shape), dtype=torch.uint8)
+    images, validation = Images(pixels, "none"), Images(pixels[: case.validation], "none")
+    naive = [naive_epoch(make_model(case), pixels, case.batch_size) for _ in range(models)]
+    alone = [
+        train(member.learner, images, validation, member.spec, 0)
+        for member in (make_member(case, number) for number in range(models))
+    ]
+    group = Together([make_member(case, number) for number in range(models)], images, validation)
+    streams = [group.reports(index) for index in range(models)]
+
+    def one_naive() -> None:
+        for epoch in naive:
+            epoch()
+
+    def one_by_one() -> None:
+        for stream in alone:
+            next(stream)
+
+    def together() -> None:
+        for stream in streams:
+            next(stream)
+
+    return one_naive, one_by_one, together
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--models", type=int, nargs="+", default=[1, 4, 8, 16])
+    parser.add_argument("--cases", nargs="+", default=["digits", "mnist"], choices=CASES)
+    options = parser.parse_args()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.rounds} rounds")
+    print(f"{'case':12} {'K':>3} {'naive':>9} {'alone':>9} {'together':>9}  img/s; together is")
+    for name in options.cases:
+        for models in options.models:
+            case = CASES[name]
+            actions = epochs(case, models)
+            rows = [[seconds(act) for act in actions] for _ in range(options.rounds + 1)][1:]
+            speeds = [
+                models * case.images / statistics.median(column)
+                for column in zip(*rows, strict=True)
+            ]
+            naive, alone = (
+                statistics.median(row[index] / row[2] for row in rows) for index in (0, 1)
+            )
+            shown = " ".join(f"{speed:9,.0f}" for speed in speeds)
+            print(f"{name:12} {models:3} {shown}  {naive:.2f} × naive, {alone:.2f} × alone")
+
+
+if __name__ == "__main__":
+    main()

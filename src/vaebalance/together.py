@@ -1,0 +1,381 @@
+"""Several trainings at once, as one stacked model: each gives the reports that it gives alone.
+
+The same batches and the same noise, so the same numbers to float tolerance. Learners may differ in
+seed, learning rate, clipping, balance, penalty and in the likelihood's numbers; epochs end for all
+at once. Whoever reads the reports of one reads in turn with the others, and may stop at any time:
+its slot is freed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaebalance.arithmetic import bf16_terms
+from vaebalance.balances import Fixed
+from vaebalance.elbo import ElboTerms, Weights
+from vaebalance.epochs import EpochReport, GradientNorms, SplitReport, Vitals
+from vaebalance.randomness import derive_seed
+from vaebalance.stacked import Stack, StackedTerms, gradient_norms, misfit
+from vaebalance.tally import NonFiniteBatch, Tally, vital_sums, vitals
+from vaebalance.training import (
+    MEASURING_BATCH,
+    Images,
+    Learner,
+    Measured,
+    NonFiniteError,
+    TrainSpec,
+    make_report,
+    non_finite,
+    penalty_components,
+    refuse_non_finite,
+    steps_per_epoch,
+)
+from vaebalance.training import gradient_norms as lone_gradient_norms
+from vaebalance.training import validate as lone_validate
+
+MEASURED_IMAGES = 4000
+"""Images times models of one measuring pass, which bounds its memory."""
+
+
+@dataclass
+class Member:
+    """One of the trainings, as `training.train` takes it."""
+
+    learner: Learner
+    spec: TrainSpec
+    seed: int
+    epochs_done: int = 0
+
+
+Outcome = EpochReport | NonFiniteError
+
+
+def obstacle(members: Sequence[Member]) -> str | None:
+    """Why they cannot be trained together; None: they can."""
+    if len({member.spec.batch_size for member in members}) > 1:
+        return "their batch sizes differ"
+    if len({member.epochs_done for member in members}) > 1:
+        return "they have come to different epochs"
+    return misfit([member.learner for member in members])
+
+
+class Together:
+    """Trainings on the same images, which `obstacle` found nothing against."""
+
+    def __init__(self, members: Sequence[Member], images: Images, validation: Images) -> None:
+        self._images, self._validation = images, validation
+        self._members = list(members)
+        self._epoch = members[0].epochs_done
+        self._batch_size = members[0].spec.batch_size
+        # Neighbours of one learning rate are updated at once.
+        self._order = sorted(range(len(members)), key=lambda i: members[i].spec.learning_rate)
+        self._stack = Stack([members[index].learner for index in self._order])
+        self._outcomes: dict[int, Outcome] = {}
+        self._left: set[int] = set()
+
+    def reports(self, index: int) -> Generator[EpochReport]:
+        """What `train` yields of a member, but for pulses; closing it frees the member's slot.
+
+        Raises:
+            NonFiniteError: as `train` does.
+        """
+        member = self._members[index]
+        try:
+            for _ in range(member.epochs_done, member.spec.epochs):
+                if index not in self._outcomes:
+                    self._advance()
+                outcome = self._outcomes.pop(index)
+                if isinstance(outcome, NonFiniteError):
+                    raise outcome
+                yield outcome
+        finally:
+            self._left.add(index)
+            self._outcomes.pop(index, None)
+            if len(self._left) == len(self._members):
+                self._free()
+
+    def _advance(self) -> None:
+        """An epoch of all that are left."""
+        if self._outcomes:
+            raise RuntimeError(f"reports of members {sorted(self._outcomes)} were not read")
+        ended = (i for i in self._order if self._members[i].spec.epochs <= self._epoch)
+        self._left.update(ended)
+        self._free()
+        self._epoch += 1
+        run = _Epoch(
+            self._stack,
+            [self._members[index] for index in self._order],
+            self._images,
+            self._validation,
+            self._epoch,
+        )
+        self._outcomes = dict(zip(self._order, run.outcomes(), strict=True))
+
+    def _free(self) -> None:
+        if self._left.isdisjoint(self._order):
+            return
+        staying = [slot for slot, index in enumerate(self._order) if index not in self._left]
+        self._stack.keep(staying)
+        self._order = [self._order[slot] for slot in staying]
+
+
+class _Draws:
+    """The random numbers of one seed, as torch's own generators give them to a lone training."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.host = torch.Generator().manual_seed(seed)
+        on_host = device.type == "cpu"
+        self.device = self.host if on_host else torch.Generator(device).manual_seed(seed)
+
+
+class _Source:
+    """Pixels and noise for K members, by their seeds: those of one seed share them."""
+
+    def __init__(self, members: Sequence[Member], *names: object) -> None:
+        model = members[0].learner.model
+        self._place = members[0].learner.device
+        self._latents, self._is_variational = model.latent_size, model.is_variational
+        seeds = [member.seed for member in members]
+        self.draws = {s: _Draws(derive_seed(s, *names), self._place) for s in seeds}
+        self._slots = seeds if len(self.draws) > 1 else seeds[:1]
+
+    def batch(self, images: Images, indices: Sequence[Tensor | slice]) -> tuple[Tensor, Tensor]:
+        """([K, B, C, H, W] pixels, [K, B, Z] noise) of `indices` for each seed; K = 1 for all."""
+        found = {}
+        for (seed, draws), chosen in zip(self.draws.items(), indices, strict=True):
+            x = images.pixels(chosen, self._place, draws.device)
+            noise = x.new_empty(len(x), self._latents)
+            if self._is_variational:
+                noise.normal_(generator=draws.device)
+            found[seed] = (x, noise)
+        pixels, noises = zip(*(found[seed] for seed in self._slots), strict=True)
+        if len(self._slots) == 1:
+            return pixels[0][None], noises[0][None]
+        return torch.stack(pixels), torch.stack(noises)
+
+
+class _Epoch:
+    """One pass over the images, for all K members of a stack."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        members: Sequence[Member],
+        images: Images,
+        validation: Images,
+        epoch: int,
+    ) -> None:
+        self._stack, self._members = stack, members
+        self._learners = [member.learner for member in members]
+        self._images, self._validation = images, validation
+        self._epoch = epoch
+        self._in_bf16 = self._learners[0].terms is bf16_terms
+        clips = [member.spec.gradient_clip for member in members]
+        self._clips = None
+        if any(clip is not None for clip in clips):
+            limits = [math.inf if clip is None else clip for clip in clips]
+            self._clips = torch.tensor(limits, device=self._learners[0].device)
+
+    def outcomes(self) -> list[Outcome]:
+        """What becomes of each."""
+        started = time.perf_counter()
+        tallies = self._train()
+        trained = [_read(tally) for tally in tallies]
+        seconds = (time.perf_counter() - started) / len(self._members)
+        measured = self._measure()
+        batches = steps_per_epoch(len(self._images), self._members[0].spec)
+        step, found = self._epoch * batches, list[Outcome]()
+        for learner, report, rest in zip(self._learners, trained, measured, strict=True):
+            if isinstance(report, NonFiniteBatch):
+                bad_step = step - batches + report.batch
+                found.append(non_finite(report, self._epoch, bad_step))
+            elif isinstance(rest, NonFiniteBatch):
+                found.append(non_finite(rest, self._epoch, step))
+            else:
+                validated, signs, norms = rest
+                content = Measured(report, validated, signs, norms)
+                images = len(self._images)
+                found.append(make_report(learner, content, self._epoch, step, seconds, images))
+        return found
+
+    def _train(self) -> list[Tally]:
+        source = _Source(self._members, "epoch", self._epoch)
+        size = self._members[0].spec.batch_size
+        orders = [
+            torch.randperm(len(self._images), generator=draws.host).split(size)
+            for draws in source.draws.values()
+        ]
+        tallies = [Tally(learner.model, learner.penalty) for learner in self._learners]
+        for learner in self._learners:
+            learner.model.train()
+        for indices in zip(*orders, strict=True):
+            self._step(*source.batch(self._images, indices), tallies)
+        return tallies
+
+    def _step(self, x: Tensor, noise: Tensor, tallies: Sequence[Tally]) -> None:
+        """`train_step` of all."""
+        found = self._stack.terms(x, noise, in_bf16=self._in_bf16)
+        weights = _weigh(self._learners, found)
+        parts = weights.terms(found.terms)
+        loss = torch.stack(parts).sum()
+        costs: list[Tensor] = []  # of [components], a learner each
+        for slot, learner in enumerate(self._learners):
+            if learner.penalty.coefficients():
+                codes = found.of(slot, learner)
+                components = penalty_components(learner, codes, len(self._images))
+                loss = loss + learner.penalty.weighted(components)
+                costs.append(torch.stack(list(components.values())).detach())
+            else:
+                costs.append(x.new_empty(0))
+        self._stack.step(loss, self._clips)
+        for learner, measured in zip(self._learners, weights.measured, strict=True):
+            if measured is not None:
+                state = learner.balance.next_state(learner.balance_state, measured)
+                learner.balance_state = state
+        _add(tallies, found.terms, weights, parts, costs)
+
+    def _measure(self) -> list[_Validated | NonFiniteBatch]:
+        """After the epoch, as `training` measures a lone learner."""
+        if any(learner.penalty.coefficients() for learner in self._learners):
+            return [self._measure_alone(member) for member in self._members]
+        for learner in self._learners:
+            learner.model.eval()
+        at_once = max(1, MEASURED_IMAGES // min(len(self._validation), MEASURING_BATCH))
+        found: list[_Validated | NonFiniteBatch] = []
+        for start in range(0, len(self._members), at_once):
+            found += self._measure_some(slice(start, start + at_once))
+        return found
+
+    def _measure_alone(self, member: Member) -> _Validated | NonFiniteBatch:
+        learner, spec, seed = member.learner, member.spec, member.seed
+        try:
+            norms = lone_gradient_norms(learner, self._validation, spec, seed)
+            refuse_non_finite(norms)
+            return (*lone_validate(learner, self._validation, spec, seed), norms)
+        except NonFiniteBatch as bad:
+            return bad
+
+    def _measure_some(self, slots: slice) -> list[_Validated | NonFiniteBatch]:
+        norms = self._gradient_norms(slots)
+        tallies, sums = self._validate(slots)
+        found: list[_Validated | NonFiniteBatch] = []
+        for norm, tally, own in zip(norms, tallies, sums, strict=True):
+            try:
+                refuse_non_finite(norm)
+                is_density = self._learners[0].model.likelihood.is_density
+                signs = vitals(own, len(self._validation), is_density=is_density)
+                found.append((tally.read(), signs, norm))
+            except NonFiniteBatch as bad:
+                found.append(bad)
+        return found
+
+    @torch.no_grad()
+    def _validate(self, slots: slice) -> tuple[list[Tally], Tensor]:
+        """The tallies of some slots, and the sums of their vitals [K, 2 + 2Z]."""
+        learners, source = self._learners[slots], _Source(self._members[slots], "validation")
+        tallies = [Tally(learner.model, learner.penalty) for learner in learners]
+        sums = torch.zeros(())
+        for start in range(0, len(self._validation), MEASURING_BATCH):
+            chosen = slice(start, start + MEASURING_BATCH)
+            batch = source.batch(self._validation, [chosen] * len(source.draws))
+            found = self._stack.terms(*batch, self._stack.part(slots), slots)
+            weights = _weigh(learners, found)
+            _add(tallies, found.terms, weights, weights.terms(found.terms))
+            sums = sums + _vital_sums(learners, found)
+        return tallies, sums
+
+    def _gradient_norms(self, slots: slice) -> list[GradientNorms]:
+        source = _Source(self._members[slots], "gradient norms")
+        chosen = slice(0, MEASURING_BATCH)
+        batch = source.batch(self._validation, [chosen] * len(source.draws))
+        own = self._stack.part(slots)
+        found = self._stack.terms(*batch, own, slots)
+        parts = _weigh(self._learners[slots], found).terms(found.terms)
+        columns = [_norms(part, list(own.values())) for part in parts]
+        return [GradientNorms(*row) for row in zip(*columns, strict=True)]
+
+
+_Validated = tuple[SplitReport, Vitals, GradientNorms]
+
+
+@dataclass(frozen=True)
+class _StackedWeights:
+    """α and β of K learners."""
+
+    own: list[Weights]
+    alpha: Tensor  # [K]
+    beta: Tensor  # [K, 1] or [K, Z]
+    measured: list[ElboTerms | None]  # what each balance looked at; None: at nothing
+
+    def terms(self, terms: ElboTerms) -> tuple[Tensor, Tensor]:
+        """(α·D, β·R) of each, averaged over its batch: [K] each."""
+        weighted_rate = (self.beta * terms.rate_by_latent.mean(1)).sum(1)
+        return self.alpha * terms.distortion.mean(1), weighted_rate
+
+
+def _weigh(learners: Sequence[Learner], found: StackedTerms) -> _StackedWeights:
+    """What each learner's balance says of its terms."""
+    measured = [
+        None if isinstance(learner.balance, Fixed) else found.of(slot, learner).detach()
+        for slot, learner in enumerate(learners)
+    ]
+    own = [
+        learner.balance.weights(learner.balance_state, terms or found.terms)
+        for learner, terms in zip(learners, measured, strict=True)
+    ]
+    like = found.terms.distortion
+    if not any(isinstance(weight, Tensor) for weights in own for weight in weights):
+        alpha, beta = torch.tensor(own, dtype=like.dtype, device=like.device).unbind(1)
+        return _StackedWeights(own, alpha, beta[:, None], measured)
+    alphas = [torch.as_tensor(w.alpha, dtype=like.dtype, device=like.device) for w in own]
+    betas = [torch.as_tensor(w.beta, dtype=like.dtype, device=like.device) for w in own]
+    beta = torch.stack(torch.broadcast_tensors(*(beta.reshape(-1) for beta in betas)))
+    return _StackedWeights(own, torch.stack(alphas), beta, measured)
+
+
+def _add(
+    tallies: Sequence[Tally],
+    terms: ElboTerms,
+    weights: _StackedWeights,
+    parts: tuple[Tensor, Tensor],
+    costs: Sequence[Tensor] = (),
+) -> None:
+    """`Tally.add` of a batch for all; `costs` are each penalty's components."""
+    distortion, rates = terms.distortion.detach(), terms.rate_by_latent.detach()
+    images = distortion.shape[1]
+    weighted = (images * part.detach() for part in parts)
+    sums = [distortion.sum(1), distortion.square().sum(1), rates.sum((1, 2)), *weighted]
+    for slot, row in enumerate(torch.stack(sums, 1).unbind()):
+        whole = torch.cat([row, images * costs[slot]]) if costs and len(costs[slot]) else row
+        tallies[slot].add_row(whole, images, weights.own[slot])
+
+
+def _vital_sums(learners: Sequence[Learner], found: StackedTerms) -> Tensor:
+    """`tally.vital_sums` of each, [K, 2 + 2Z]."""
+    is_density = learners[0].model.likelihood.is_density
+    if found.terms.likelihood is not None:
+        return vital_sums(found.terms, is_density=is_density)
+    own = (found.of(slot, learner) for slot, learner in enumerate(learners))
+    return torch.stack([vital_sums(terms, is_density=is_density) for terms in own])
+
+
+def _norms(part: Tensor, weights: Sequence[Tensor]) -> list[float]:
+    """Of the gradient of each learner's part [K] of the loss; the graph is kept."""
+    if not part.requires_grad:  # the autoencoder's rate
+        return [0.0] * len(part)
+    found = torch.autograd.grad(part.sum(), weights, retain_graph=True, allow_unused=True)
+    norms: list[float] = gradient_norms([g for g in found if g is not None]).tolist()
+    return norms
+
+
+def _read(tally: Tally) -> SplitReport | NonFiniteBatch:
+    try:
+        return tally.read()
+    except NonFiniteBatch as bad:
+        return bad
