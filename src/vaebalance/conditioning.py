@@ -23,6 +23,7 @@ from torch.distributions import Distribution, Independent
 
 from vaebalance.errors import UserError
 from vaebalance.model import VAE
+from vaebalance.networks import widened
 from vaebalance.specs import Spec
 
 Part = Literal["encoder", "decoder"]
@@ -196,13 +197,13 @@ class GivenBeta:
         """[B, C, H, W] pixels in [0, 1] -> q(z|x, β), event [Z]."""
         model = self._model
         modulations = model.encoder_modulator(self._b)
-        return model.vae.posterior(_run(model.vae.encoder, modulations, x).float())
+        return model.vae.posterior(widened(_run(model.vae.encoder, modulations, x)))
 
     def decode(self, z: Tensor) -> Distribution:
         """[..., B, Z] -> p(x|z, β), event [C, H, W]."""
         model, batch = self._model, z.shape[:-1]
         b = self._b.expand(*batch[:-1], -1).flatten()
-        raw = _run(model.vae.decoder, model.decoder_modulator(b), z.flatten(0, -2)).float()
+        raw = widened(_run(model.vae.decoder, model.decoder_modulator(b), z.flatten(0, -2)))
         return model.vae.read(raw.unflatten(0, batch))
 
 

@@ -12,7 +12,7 @@ from torch.distributions import Distribution, Independent, Normal, constraints
 from torch.distributions.kl import register_kl
 
 from vaebalance.likelihoods import AbstractLikelihood
-from vaebalance.networks import Architecture, ImageShape
+from vaebalance.networks import Architecture, ImageShape, widened
 from vaebalance.specs import Spec
 
 LOG_VARIANCE_RANGE = (-20.0, 20.0)
@@ -94,7 +94,7 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor) -> Independent[Distribution]:
         """[B, C, H, W] pixels in [0, 1] -> q(z|x), event [Z]."""
-        return self.posterior(self.encoder(x).float())
+        return self.posterior(widened(self.encoder(x)))
 
     def posterior(self, features: Tensor) -> Independent[Distribution]:
         """The encoder's output [B, features] as q(z|x)."""
@@ -106,7 +106,7 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Distribution:
         """[..., Z] -> p(x|z), event [C, H, W]."""
-        raw = self.decoder(z.flatten(0, -2)).float()
+        raw = widened(self.decoder(z.flatten(0, -2)))
         return self.read(raw.unflatten(0, z.shape[:-1]))
 
     def read(self, raw: Tensor) -> Distribution:

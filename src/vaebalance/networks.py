@@ -10,8 +10,9 @@ from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from vaebalance.errors import UserError
 from vaebalance.specs import Spec
@@ -113,6 +114,11 @@ class Conv(AbstractArchitecture):
                 f"image leave nothing; give at most {int(math.log2(height))} entries."
             )
         return sides
+
+
+def widened(output: Tensor) -> Tensor:
+    """What a torso puts out, bf16 as float32: nothing after the networks is rounded to 8 bits."""
+    return output.float() if output.dtype == torch.bfloat16 else output
 
 
 def _dense(widths: tuple[int, ...], activation: Activation) -> list[nn.Module]:

@@ -22,7 +22,7 @@ from torch.nn.functional import conv2d, conv_transpose2d
 from torch.optim.adam import adam
 
 from vaebalance.elbo import ElboTerms, rate_by_latent
-from vaebalance.networks import ACTIVATIONS
+from vaebalance.networks import ACTIVATIONS, widened
 from vaebalance.training import Learner
 
 Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
@@ -207,11 +207,11 @@ class Stack:
         learners = self.learners[slots]
         model = learners[0].model
         with torch.autocast(x.device.type, torch.bfloat16, enabled=in_bf16):
-            features = _through(model.encoder, "encoder", weights, x).float()
+            features = widened(_through(model.encoder, "encoder", weights, x))
             posterior = model.posterior(features)
             base = posterior.base_dist
             z = base.loc + noise * base.scale if isinstance(base, Normal) else posterior.mean
-            raw = _through(model.decoder, "decoder", weights, z).float()
+            raw = widened(_through(model.decoder, "decoder", weights, z))
             x = x.expand(len(learners), *x.shape[1:])
             likelihood = model.read(raw) if self._is_alike else None
             if likelihood is not None:
