@@ -140,6 +140,8 @@ class CurveSpec(Spec):
     """Least β, at α = 1."""
     high: float = Field(gt=0)
     """Largest β, at α = 1."""
+    sharing: float = Field(ge=0, le=1)
+    """Of one model between its β: 0: the largest count most, 1: the least."""
     group: int = Field(ge=1)
     """Images of a batch that share a β: fewer small operations; 1: each has its own."""
     points: int = Field(ge=2, le=1000)

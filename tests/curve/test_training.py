@@ -140,7 +140,7 @@ def test_few_betas_are_spread_over_the_whole_range(curve_settings):
 
 def test_images_share_weights_by_the_ratio_that_they_were_given():
     betas = torch.tensor([0.01, 1.0, 10.0])
-    alpha, beta = shared_weights(betas)
+    alpha, beta = shared_weights(betas, 0.7)
     torch.testing.assert_close(beta[:, 0] / alpha, betas)
     torch.testing.assert_close(alpha, torch.tensor([1.01, 2.0, 11.0]) ** -0.7)
 
