@@ -72,7 +72,7 @@ def test_halving_stops_some_and_the_others_end_as_alone(project, expected):
 
 
 def test_killed_in_a_group_all_of_it_is_run_again(project, expected):
-    folder = project(study="killed", together="3", **USUAL, epochs="3")
+    folder = project(study="killed_together", together="3", **USUAL, epochs="3")
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "pipelines" / "tune.py")],
         cwd=folder,
@@ -86,4 +86,4 @@ def test_killed_in_a_group_all_of_it_is_run_again(project, expected):
             break
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    check_same(study(project, "killed", together="3"), expected)
+    check_same(study(project, "killed_together", together="3"), expected)
