@@ -48,9 +48,3 @@ def test_a_distilled_model_serves_the_evaluate_stage(project: Project):
     test = json.loads((project.root / "metrics/evaluation.json").read_text())["test"]
     for name in ("distortion", "rate", "rmse", "psnr"):
         assert test[name] == best[name], name
-
-
-def test_its_bytes_repeat(project: Project):
-    before = project.digests("artifacts/curve")
-    project.run("dvc", "repro", "--force", "--single-item", CURVE)
-    assert project.digests("artifacts/curve") == before

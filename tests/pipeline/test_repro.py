@@ -53,18 +53,6 @@ def test_again_nothing_runs(project: Project):
     assert "Running stage" not in output
 
 
-def test_a_forced_rerun_adds_nothing_and_writes_the_same_bytes(project: Project):
-    """The same seed twice: byte-identical files, no duplicate run or point."""
-    before, points = (
-        project.digests("artifacts", "data/prepared", "metrics"),
-        project.tracked(POINTS),
-    )
-    assert project.repro("--force") == STAGES
-    assert project.digests("artifacts", "data/prepared", "metrics") == before
-    assert len(project.tracked(RUNS)) == 1
-    assert project.tracked(POINTS) == points
-
-
 def test_another_beta_trains_and_what_follows(project: Project):
     project.set("beta: 1.0 ", "beta: 4.0 ")
     assert project.repro() == ["train", "evaluate", "report"]
