@@ -23,7 +23,8 @@ Terms = Callable[[EncoderDecoder, Tensor], ElboTerms]
 
 BF16_WORK = 40_000_000
 """Multiplications of a step's forward pass from which bf16 pays: a smaller step waits for its
-operations to be called, and bf16 calls more of them (benchmarks/training_step.py)."""
+operations to be called, and bf16 calls more of them. (One thread of a shared processor; on 8×8
+images at batch 512, 52 million, 1.2 times; on 28×28 at batch 64, 30 million, nothing.)"""
 
 
 def uses_bf16(wanted: Precision, device: torch.device, work: int) -> bool:
