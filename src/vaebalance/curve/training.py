@@ -222,8 +222,9 @@ def draw_betas(spec: CurveSpec, count: int) -> Tensor:
     """[count] from low to high, evenly on a log scale, but twice as often at both ends.
 
     An end has neighbours on one side only that train the shared weights for it. Drawn evenly, the
-    ends were 1.8 and 3.9% above separate runs, and so 0.0 and 2.7% (MNIST, seed 0). Every batch has all of the range: u, before
-    it is bent towards the ends, is drawn in each of `count` equal parts.
+    ends were 1.8 and 3.9% above separate runs, and so 0.0 and 2.7% (MNIST, seed 0). Every batch
+    has all of the range: u, before it is bent towards the ends, is drawn in each of `count` equal
+    parts.
     """
     u = (torch.arange(count) + torch.rand(count)) / count
     place = (u + torch.sin(u * math.pi / 2).square()) / 2  # of log β in its range, from 0 to 1
