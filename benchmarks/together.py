@@ -67,6 +67,7 @@ def make_member(case: Case, number: int) -> Member:
         checkpoint_every=1,
         device="cpu",
         precision="fp32",
+        compile="off",
     )
     return Member(Learner(model, optimizer, Fixed(beta=1.0 + number / 10), {}), spec, 0)
 

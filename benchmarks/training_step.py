@@ -84,6 +84,7 @@ def our_epoch(model: VAE, images: torch.Tensor, batch_size: int) -> Callable[[],
         checkpoint_every=1,
         device="cpu",
         precision="fp32",
+        compile="off",
     )
     stored = Images(images, "none")
     few = Images(images[:100], "none")

@@ -16,7 +16,7 @@ import pytest
 from vaebalance.data import Dataset, DataSpec, open_dataset, prepare
 
 ROOT = Path(__file__).parent.parent
-# Helpers of the tests (odd_pictures): importlib mode puts no folder of tests on the path.
+# Helpers of the tests (odd_pictures, both_steps): importlib mode puts no folder on the path.
 sys.path.insert(0, str(Path(__file__).parent / "data"))
 
 PATIENCE = 60_000  # ms: a busy machine
@@ -64,6 +64,14 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("digits") / "prepared"
     prepare(make_data_spec(), 0, folder)
     return open_dataset(folder)
+
+
+@pytest.fixture
+def step_compiled() -> Callable[..., Any]:
+    """`step_compiled(balance=…, likelihood=…, penalty=…)`: see `both_steps.take_both`."""
+    from both_steps import take_both
+
+    return take_both
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ data params_file
 likelihoods networks
 model
 elbo conditioning
-arithmetic
+arithmetic updates
 balances penalties
 tally
 training

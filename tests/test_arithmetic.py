@@ -6,14 +6,23 @@ import pytest
 import torch
 from torch import nn
 
-from vaebalance.arithmetic import BF16_WORK, bf16_terms, has_bf16, make_terms, multiplications
+from vaebalance.arithmetic import (
+    BF16_WORK,
+    COMPILED_STEPS,
+    bf16_terms,
+    has_bf16,
+    is_compiled,
+    make_terms,
+    multiplications,
+)
 from vaebalance.balances import Fixed
 from vaebalance.conditioning import ConditionedVAE, FilmMlp
 from vaebalance.elbo import elbo_terms
 from vaebalance.likelihoods import Bernoulli, Gaussian, GaussianLearned
 from vaebalance.model import VAE, ModelSpec
 from vaebalance.networks import Conv, Mlp
-from vaebalance.training import Learner, train_step
+from vaebalance.training import Learner, step_objective, train_step
+from vaebalance.updates import Update
 
 CPU = torch.device("cpu")
 ARCHITECTURES = [Mlp(hidden=(16, 8)), Conv(channels=(4, 8), hidden=(16,))]
@@ -53,7 +62,8 @@ def test_terms_in_bf16_are_those_in_float32_but_for_the_rounding_of_products(
 def test_gradients_and_weights_stay_float32():
     model = make_model()
     learner = Learner(model, torch.optim.Adam(model.parameters()), Fixed(), {}, terms=bf16_terms)
-    train_step(learner, torch.rand(8, 1, 9, 9), 8, None)
+    learner.update = Update(step_objective(learner, 8), learner.optimizer, None)
+    train_step(learner, torch.rand(8, 1, 9, 9))
     for parameter in model.parameters():
         assert parameter.dtype == parameter.grad.dtype == torch.float32
     assert all(
@@ -123,3 +133,17 @@ def test_what_the_processor_says_of_itself(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)  # another architecture's
     assert not has_bf16(CPU)
     assert not has_bf16(torch.device("mps"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "architecture", "steps", "expected"),
+    [
+        ("on", ARCHITECTURES[1], 1, True),
+        ("off", ARCHITECTURES[0], 10**6, False),
+        ("auto", ARCHITECTURES[0], COMPILED_STEPS, True),
+        ("auto", ARCHITECTURES[0], COMPILED_STEPS - 1, False),
+        ("auto", ARCHITECTURES[1], 10**6, False),  # convolutions gain nothing by it
+    ],
+)
+def test_a_step_is_compiled_where_it_pays(wanted, architecture, steps, expected):
+    assert is_compiled(wanted, make_model(architecture), steps) == expected

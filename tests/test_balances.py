@@ -111,6 +111,9 @@ def test_the_suite_has_an_example_of(member):
 
 @pytest.mark.parametrize("balance", EXAMPLES, ids=lambda b: f"{b.kind}-{EXAMPLES.index(b)}")
 class TestConformance:
+    def test_a_step_with_it_can_be_compiled(self, balance, step_compiled):
+        torch.testing.assert_close(*step_compiled(balance=balance), rtol=1e-4, atol=1e-5)
+
     def test_weights_are_finite_and_none_is_negative_but_capacitys_beta(self, balance):
         for weights in run(balance, 60)[0]:
             alpha, beta = map(torch.as_tensor, weights)

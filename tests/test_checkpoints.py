@@ -16,7 +16,8 @@ from vaebalance.errors import UserError
 from vaebalance.likelihoods import Bernoulli
 from vaebalance.model import VAE, ModelSpec
 from vaebalance.networks import Mlp
-from vaebalance.training import Learner, train_step
+from vaebalance.training import Learner, step_objective, train_step
+from vaebalance.updates import Update
 
 CPU = torch.device("cpu")
 
@@ -33,7 +34,8 @@ def make_learner(seed=0):
 
 def step(learner):
     torch.manual_seed(9)
-    train_step(learner, torch.rand(4, 1, 8, 8), 4, gradient_clip=None)
+    learner.update = Update(step_objective(learner, 4), learner.optimizer, None)
+    train_step(learner, torch.rand(4, 1, 8, 8))
 
 
 def save(path, learner, fingerprint="f"):

@@ -24,6 +24,7 @@ from vaebalance.experiment import (
     run_facts,
     save,
     start_learner,
+    summary,
 )
 from vaebalance.provenance import read_provenance
 from vaebalance.saved_model import load_model
@@ -214,6 +215,28 @@ def test_a_training_resumes_exactly_with_every_balance(settings, dataset, tmp_pa
     assert numbers(resumed) == numbers(whole)
     state, other = whole.learner.balance_state, resumed.learner.balance_state
     assert all(torch.equal(state[name], other[name]) for name in state)
+
+
+def test_a_compiled_training_is_the_same_resumes_exactly_and_says_so(settings, dataset, tmp_path):
+    """To the float's tolerance; and bit for bit after a stop."""
+    small = settings.model.replace(architecture={"kind": "mlp", "hidden": (8,)})
+    settings = settings.replace(model=small.model_dump())
+    compiled = with_train(settings, compile="on")
+    plain = Training(with_train(settings, compile="off"), dataset)
+    whole = Training(compiled, dataset, "f")
+    for training in (plain, whole):
+        finish(training)
+    stopped = Training(compiled, dataset, "f", tmp_path / "c")
+    next(report for report in stopped if isinstance(report, EpochReport) and report.epoch == 2)
+    resumed = Training(compiled, dataset, "f", tmp_path / "c")
+    finish(resumed)
+    assert numbers(resumed) == numbers(whole)
+    ours, others = (t.history[-1].validation.metrics() for t in (whole, plain))
+    assert ours == pytest.approx(others, rel=1e-3, abs=1e-3)
+    assert whole.learner.update.failure is None
+    assert (summary(whole)["compiled"], summary(plain)["compiled"]) == (True, False)
+    assert "in fp32, compiled)" in describe(whole)
+    assert "in fp32)" in describe(plain)
 
 
 def test_the_balance_knows_the_run(settings, dataset):

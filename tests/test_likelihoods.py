@@ -189,6 +189,12 @@ def test_it_is_one_in_all(example, spread):
     torch.testing.assert_close(total, torch.ones_like(total), rtol=2e-4, atol=2e-4)
 
 
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: repr(example.likelihood))
+def test_a_step_with_it_can_be_compiled(example, step_compiled):
+    traced, plain = step_compiled(likelihood=example.likelihood)
+    torch.testing.assert_close(traced, plain, rtol=1e-4, atol=1e-4)
+
+
 def simpson(low: Tensor, high: Tensor, points: int = 10_001) -> tuple[Tensor, Tensor]:
     """Grids [points, B] from low to high, each [B], and their weights."""
     t = torch.linspace(0, 1, points, dtype=torch.float64)[:, None]

@@ -16,7 +16,8 @@ from vaebalance.likelihoods import Bernoulli
 from vaebalance.model import VAE, ModelSpec
 from vaebalance.networks import Mlp
 from vaebalance.penalties import Codes, DipVae, Mmd, NoPenalty, Penalty, TotalCorrelation
-from vaebalance.training import Learner, train_step
+from vaebalance.training import Learner, step_objective, train_step
+from vaebalance.updates import Update
 
 MEMBERS = get_args(get_args(Penalty)[0])
 EXAMPLES = [
@@ -57,6 +58,9 @@ def test_the_suite_has_an_example_of(member):
 
 @pytest.mark.parametrize("penalty", EXAMPLES, ids=lambda p: f"{p.kind}-{EXAMPLES.index(p)}")
 class TestConformance:
+    def test_a_step_with_it_can_be_compiled(self, penalty, step_compiled):
+        torch.testing.assert_close(*step_compiled(penalty=penalty), rtol=1e-4, atol=1e-5)
+
     @pytest.mark.parametrize("batch", [1, 2, 8])
     def test_components_are_finite_numbers_and_each_has_its_cost(self, penalty, batch):
         components = measure(penalty, make_posterior(batch))
@@ -86,8 +90,12 @@ class TestConformance:
         model = VAE(spec, Bernoulli(), (1, 4, 4))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         learner = Learner(model, optimizer, Fixed(), {}, penalty)
-        _, _, components = train_step(learner, torch.rand(6, 1, 4, 4), IMAGES, None)
-        assert list(components) == list(penalty.coefficients())
+        learner.update = Update(step_objective(learner, IMAGES), optimizer, None)
+        step = train_step(learner, torch.rand(6, 1, 4, 4))
+        assert len(step.sums) == 5 + len(penalty.coefficients())
+
+    def test_it_measures_what_it_charges_in_that_order(self, penalty):
+        assert list(measure(penalty)) == list(penalty.coefficients())
 
     def test_learners_can_be_stacked(self, penalty):
         posteriors = [make_posterior(seed=seed) for seed in (1, 2)]

@@ -26,6 +26,7 @@ SPEC = TrainSpec(
     checkpoint_every=1,
     device="cpu",
     precision="fp32",
+    compile="off",
 )
 MLP, CONV = Mlp(hidden=(16,)), Conv(channels=(4, 6), hidden=(12,))
 

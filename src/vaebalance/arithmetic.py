@@ -17,6 +17,7 @@ from vaebalance.elbo import ElboTerms, EncoderDecoder, elbo_terms
 from vaebalance.model import VAE
 
 Precision = Literal["auto", "fp32", "bf16"]
+Compile = Literal["auto", "on", "off"]
 
 Terms = Callable[[EncoderDecoder, Tensor], ElboTerms]
 """As `elbo_terms`."""
@@ -25,6 +26,34 @@ BF16_WORK = 40_000_000
 """Multiplications of a step's forward pass from which bf16 pays: a smaller step waits for its
 operations to be called, and bf16 calls more of them. (One thread of a shared processor; on 8×8
 images at batch 512, 52 million, 1.2 times; on 28×28 at batch 64, 30 million, nothing.)"""
+
+
+COMPILED_STEPS = 10_000
+"""Steps from which a compiled training is the faster one, its compilation included. That takes
+longer the more operations a step has, and so does calling them, so that the break-even is at about
+as many steps for all models: 7,000 (784-400-20) to 11,000 (8×8 images), 2,000 if the graph is in
+the cache. (One thread of a shared processor.)"""
+
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+
+
+def is_compiled(wanted: Compile, model: nn.Module, steps: int) -> bool:
+    """Whether the training step is to be compiled.
+
+    By the settings alone and not by the clock: a compiled step rounds otherwise, and the same
+    settings must give the same numbers. On a processor convolutions take nearly all of a step's
+    time, and are not faster compiled.
+
+    Args:
+        wanted: `train.compile`.
+        model: that is trained, on its device.
+        steps: planned.
+    """
+    if wanted != "auto":
+        return wanted == "on"
+    on_processor = next(model.parameters()).device.type == "cpu"
+    convolves = any(isinstance(layer, CONVOLUTIONS) for layer in model.modules())
+    return steps >= COMPILED_STEPS and not (on_processor and convolves)
 
 
 def uses_bf16(wanted: Precision, device: torch.device, work: int) -> bool:
@@ -79,7 +108,7 @@ def multiplications(model: VAE) -> int:
     handles = [
         module.register_forward_hook(count)
         for module in model.modules()
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+        if isinstance(module, (nn.Linear, *CONVOLUTIONS))
     ]
     try:
         image = torch.zeros(1, *model.image_shape, device=model.prior_mean.device)

@@ -35,7 +35,8 @@ from vaebalance.randomness import derive_seed, forked
 from vaebalance.saved_model import save_model
 from vaebalance.selection import Candidate, best_epoch
 from vaebalance.settings import TrainSettings
-from vaebalance.training import Images, Learner, steps_per_epoch, train
+from vaebalance.training import Images, Learner, make_update, steps_per_epoch, train
+from vaebalance.updates import CompiledUpdate
 from vaebalance.verdicts import HEALTHY, Verdict, names
 
 EVALUATED = "model"  # the best epoch: see `selection`
@@ -54,7 +55,10 @@ def start_learner(settings: TrainSettings, dataset: Dataset) -> Learner:
     start = settings.balance.initial_state(run_facts(settings, dataset))
     state = {name: value.to(device) for name, value in start.items()}
     terms = make_terms(settings.train.precision, model, settings.train.batch_size)
-    return Learner(model, optimizer, settings.balance, state, settings.penalty, terms)
+    learner = Learner(model, optimizer, settings.balance, state, settings.penalty, terms)
+    images, steps = len(dataset.images("train")), run_facts(settings, dataset).steps
+    learner.update = make_update(learner, images, settings.train, steps)
+    return learner
 
 
 def _refuse_misfits(settings: TrainSettings, binarisation: str) -> None:
@@ -263,11 +267,18 @@ def summary(training: Training) -> dict[str, Any]:
         "epochs": training.history[-1].epoch,
         "stopped_early": training.stopped_early,
         "precision": name_of(training.learner.terms),
+        "compiled": is_step_compiled(training),
         "verdict": names(training.verdicts),
         "parameters": sum(math.prod(p.shape) for p in training.learner.model.parameters()),
         "train": best.train.metrics(),
         "validation": best.validation.metrics() | best.vitals.metrics(),
     }
+
+
+def is_step_compiled(training: Training) -> bool:
+    """Whether its steps are (were, or would be) taken by a compiled graph."""
+    update = training.learner.update
+    return isinstance(update, CompiledUpdate) and update.failure is None
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -281,11 +292,14 @@ def describe(training: Training) -> str:
     """The outcome in words; nats per image."""
     best, last = training.best, training.history[-1]
     v = best.validation
+    arithmetic = f"in {name_of(training.learner.terms)}"
+    if is_step_compiled(training):
+        arithmetic += ", compiled"
     ended = "stopped early" if training.stopped_early else "ran its course"
     lines = [
         f"{ended} after {last.epoch} epochs; best epoch {best.epoch}: validation "
         f"D {v.distortion:.2f}, R {v.rate:.2f}, negative ELBO {v.negative_elbo:.2f} nats per image "
-        f"(trained with α = {v.alpha:g}, β = {v.beta:g}, in {name_of(training.learner.terms)})"
+        f"(trained with α = {v.alpha:g}, β = {v.beta:g}, {arithmetic})"
     ]
     lines += [f"verdict: {verdict}" for verdict in training.verdicts] or [f"verdict: {HEALTHY}"]
     caution = training.learner.model.likelihood.caution(binarised=training.is_binarised)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -25,7 +26,9 @@ def progress(training: Training) -> Iterator[EpochReport]:
         mininterval=seconds,
         file=sys.stderr,
     ) as bar:
+        _say(bar, _of_update(training), said)
         for report in training:
+            _say(bar, _of_update(training), said)
             at = float(report.epoch)
             if isinstance(report, Pulse):
                 at += report.batch / report.batches - 1
@@ -37,6 +40,20 @@ def progress(training: Training) -> Iterator[EpochReport]:
                         bar.write(f"epoch {report.epoch}, so far {verdict}", file=sys.stderr)
                         said.add(verdict.name)
                 yield report
+
+
+def _of_update(training: Training) -> str:
+    """What there is to say of how the steps are taken; nothing once all are."""
+    update, history = training.learner.update, training.history
+    is_over = training.stopped_early or len(history) == training.planned_epochs
+    return "" if update is None or is_over else update.said
+
+
+def _say(bar: tqdm[NoReturn], line: str, said: set[str]) -> None:
+    """A line above the bar, once."""
+    if line and line not in said:
+        bar.write(line, file=sys.stderr)
+        said.add(line)
 
 
 def _postfix(report: Pulse | EpochReport) -> str:

@@ -42,20 +42,10 @@ class Tally:
 
     def add(self, terms: ElboTerms, weights: Weights, components: Components) -> None:
         """Take a batch's detached terms, the weights used on it and the penalty's components."""
-        images = len(terms.distortion)
-        weighted_distortion, weighted_rate = weighted_terms(terms, weights)
-        row = [
-            terms.distortion.sum(),
-            terms.distortion.square().sum(),
-            terms.rate.sum(),
-            images * weighted_distortion,
-            images * weighted_rate,
-            *(images * components[name].detach() for name in self._costs),
-        ]
-        self.add_row(torch.stack(row), images, weights)
+        self.add_row(batch_sums(terms, weights, components), len(terms.distortion), weights)
 
     def add_row(self, row: Tensor, images: int, weights: Weights) -> None:
-        """Take a batch of so many images by its sums [5 + components], as `add` makes them."""
+        """Take a batch of so many images by its `batch_sums`."""
         self._pending.append(row)
         self._alpha = self._alpha + images * weights.alpha
         self._beta = self._beta + images * _mean(weights.beta)
@@ -98,6 +88,21 @@ class Tally:
         batch = int(bad.any(1).int().argmax())
         name = self._names[int(bad[batch].int().argmax())]
         raise NonFiniteBatch(self._batches + batch + 1, name.replace("_", " "))
+
+
+def batch_sums(terms: ElboTerms, weights: Weights, components: Components) -> Tensor:
+    """What a tally adds up of a batch, by its detached terms: [5 + components], without a graph."""
+    images = len(terms.distortion)
+    weighted_distortion, weighted_rate = weighted_terms(terms, weights)
+    row = [
+        terms.distortion.sum(),
+        terms.distortion.square().sum(),
+        terms.rate.sum(),
+        images * weighted_distortion,
+        images * weighted_rate,
+        *(images * value.detach() for value in components.values()),
+    ]
+    return torch.stack(row)
 
 
 def vital_sums(terms: ElboTerms, *, is_density: bool) -> Tensor:

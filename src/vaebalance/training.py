@@ -19,19 +19,26 @@ from typing import Literal, NamedTuple
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
-from vaebalance.arithmetic import Precision, Terms
+from vaebalance.arithmetic import Compile, Precision, Terms, is_compiled
 from vaebalance.balances import AbstractBalance, State
 from vaebalance.data import to_pixels
-from vaebalance.elbo import ElboTerms, Weights, elbo_terms, weighted_loss, weighted_terms
+from vaebalance.elbo import (
+    ElboTerms,
+    Weights,
+    elbo_terms,
+    rate_by_latent,
+    weighted_loss,
+    weighted_terms,
+)
 from vaebalance.epochs import EpochReport, GradientNorms, Pulse, SplitReport, Vitals
 from vaebalance.errors import UserError
 from vaebalance.model import VAE
 from vaebalance.penalties import AbstractPenalty, Codes, Components, NoPenalty
 from vaebalance.randomness import derive_seed, forked
 from vaebalance.specs import Spec
-from vaebalance.tally import NonFiniteBatch, Tally, vital_sums, vitals
+from vaebalance.tally import NonFiniteBatch, Tally, batch_sums, vital_sums, vitals
+from vaebalance.updates import CompiledUpdate, Objective, Update
 
 PULSE_SECONDS = 0.5
 MEASURING_BATCH = 1000
@@ -58,6 +65,8 @@ class TrainSpec(Spec):
     """auto: cuda, else mps, else cpu."""
     precision: Precision
     """Of the networks' products in training; auto: bf16 where hardware has it and it pays."""
+    compile: Compile
+    """Whether the training step is compiled; auto: where there are steps enough to pay for it."""
 
 
 class NonFiniteError(UserError):
@@ -66,7 +75,7 @@ class NonFiniteError(UserError):
 
 @dataclass
 class Learner:
-    """What learns, and exactly what a checkpoint holds (but for `terms`, which has no state)."""
+    """What learns. A checkpoint holds all of it that has a state: not `terms`, not `update`."""
 
     model: VAE
     optimizer: torch.optim.Optimizer
@@ -75,6 +84,8 @@ class Learner:
     penalty: AbstractPenalty = field(default_factory=NoPenalty)
     terms: Terms = elbo_terms
     """How those of a training batch are computed: see `arithmetic`."""
+    update: Update | None = None
+    """What takes its steps; None: `train` makes it."""
 
     @property
     def device(self) -> torch.device:
@@ -109,26 +120,53 @@ class Images:
         return to_pixels(stored, self.binarisation, generator)
 
 
-def train_step(
-    learner: Learner, x: Tensor, images: int, gradient_clip: float | None
-) -> tuple[ElboTerms, Weights, Components]:
-    """One optimizer update on x [B, C, H, W], a batch of a set of so many images.
+class Step(NamedTuple):
+    """What one update tells of its batch."""
 
-    Returns:
-        The detached terms, the weights that were used, and the penalty's components.
-    """
-    terms = learner.terms(learner.model, x)
-    measured = terms.detach()
-    weights = learner.balance.weights(learner.balance_state, measured)
-    components = penalty_components(learner, terms, images)
-    loss = weighted_loss(terms, weights) + learner.penalty.weighted(components)
-    learner.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if gradient_clip is not None:
-        clip_grad_norm_(learner.model.parameters(), gradient_clip)
-    learner.optimizer.step()
-    learner.balance_state = learner.balance.next_state(learner.balance_state, measured)
-    return measured, weights, components
+    sums: Tensor  # [5 + components]: see `tally.batch_sums`
+    weights: Weights  # that were used
+    state: State  # of the balance, after it
+
+
+def train_step(learner: Learner, x: Tensor) -> Step:
+    """One optimizer update on x [B, C, H, W] by the learner's `update`."""
+    assert learner.update is not None  # see `make_update`
+    step: Step = learner.update(x, learner.balance_state)
+    learner.balance_state = step.state
+    return step
+
+
+def make_update(learner: Learner, images: int, spec: TrainSpec, steps: int) -> Update:
+    """What takes the learner's steps, of which so many are planned, on a set of so many images."""
+    objective = step_objective(learner, images)
+    return choose_update(objective, learner.model, learner.optimizer, spec, steps)
+
+
+def choose_update(
+    objective: Objective, vae: VAE, optimizer: torch.optim.Optimizer, spec: TrainSpec, steps: int
+) -> Update:
+    """Compiled or not, for an objective that measures `vae` and so many steps."""
+    if not is_compiled(spec.compile, vae, steps):
+        return Update(objective, optimizer, spec.gradient_clip)
+    # torch looks up once how two types diverge, which its compiler cannot trace.
+    features = vae.prior_mean.new_zeros(1, 2 * vae.latent_size)
+    rate_by_latent(vae.posterior(features), vae.prior)
+    return CompiledUpdate(objective, optimizer, spec.gradient_clip)
+
+
+def step_objective(learner: Learner, images: int) -> Objective:
+    """What a learner minimises: pixels and its balance's state -> the loss [], and its `Step`."""
+
+    def objective(x: Tensor, state: State) -> tuple[Tensor, Step]:
+        terms = learner.terms(learner.model, x)
+        measured = terms.detach()
+        weights = learner.balance.weights(state, measured)
+        components = penalty_components(learner, terms, images)
+        loss = weighted_loss(terms, weights) + learner.penalty.weighted(components)
+        after = learner.balance.next_state(state, measured)
+        return loss, Step(batch_sums(measured, weights, components), weights, after)
+
+    return objective
 
 
 def penalty_components(learner: Learner, terms: ElboTerms, images: int) -> Components:
@@ -157,6 +195,8 @@ def train(
         NonFiniteError: a term became NaN or infinite; names epoch, step and term.
     """
     batches = steps_per_epoch(len(images), spec)
+    if learner.update is None:
+        learner.update = make_update(learner, len(images), spec, batches * spec.epochs)
     for epoch in range(epochs_done + 1, spec.epochs + 1):
         try:
             trained, seconds = yield from _train_epoch(learner, images, spec, seed, epoch)
@@ -228,7 +268,8 @@ def _train_epoch(
     started = last_pulse = time.perf_counter()
     for batch, indices in enumerate(batches, start=1):
         x = images.pixels(indices, learner.device)
-        tally.add(*train_step(learner, x, len(images), spec.gradient_clip))
+        step = train_step(learner, x)
+        tally.add_row(step.sums, len(x), step.weights)
         if time.perf_counter() - last_pulse > PULSE_SECONDS:
             report = tally.read()
             last_pulse = time.perf_counter()

@@ -19,10 +19,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
 from vaebalance.arithmetic import make_terms
-from vaebalance.balances import Fixed
+from vaebalance.balances import AbstractBalance, State
 from vaebalance.checkpoints import learner_state, read_state, restore_learner, write_state
 from vaebalance.conditioning import ConditionedVAE
 from vaebalance.curve.curves import (
@@ -38,7 +37,16 @@ from vaebalance.errors import UserError
 from vaebalance.model import VAE
 from vaebalance.randomness import derive_seed, forked
 from vaebalance.settings import CurveSettings, CurveSpec
-from vaebalance.training import Images, Learner, NonFiniteError, steps_per_epoch, train_step
+from vaebalance.tally import batch_sums
+from vaebalance.training import (
+    Images,
+    Learner,
+    NonFiniteError,
+    choose_update,
+    make_update,
+    steps_per_epoch,
+    train_step,
+)
 
 FIRST_SHARE = 0.5
 """Of a sweep's steps, for its least β."""
@@ -56,6 +64,14 @@ class CurveEpoch:
     """Of the sweep; None: every image had its own."""
 
 
+class Told(AbstractBalance):
+    """β as the state has it, beside α = 1: a number that changes and needs no other graph."""
+
+    def weights(self, state: State, terms: ElboTerms) -> Weights:
+        """1, and the state's β."""
+        return Weights(1.0, state["beta"])
+
+
 class AbstractCurveTraining(ABC):
     """One training for the whole curve. Iterating it trains; see also `resume`."""
 
@@ -71,6 +87,7 @@ class AbstractCurveTraining(ABC):
         self._device = choose_device(settings.train.device)
         self._batches = steps_per_epoch(len(self._images), settings.train)
         self.epochs = max(1, round(settings.curve.factor * settings.train.epochs))
+        self._steps = self.epochs * self._batches
         self.history: list[CurveEpoch] = []
         self._kept: tuple[Path, str] | None = None
         with forked(derive_seed(self._seed, "initial weights")):
@@ -124,16 +141,16 @@ class AbstractCurveTraining(ABC):
     def _pass(self, epoch: int) -> Tensor:
         """Train on every image once; D and R summed over images: [2], on the CPU."""
         batches = torch.randperm(len(self._images)).split(self._train.batch_size)
-        sums = torch.zeros(2, device=self._device)
+        sums = []
         for batch, indices in enumerate(batches):
             x = self._images.pixels(indices, self._device)
-            terms = self._step((epoch - 1) * self._batches + batch, x)
-            sums += torch.stack([terms.distortion.sum(), terms.rate.sum()])
-        return sums.cpu()
+            sums.append(self._step((epoch - 1) * self._batches + batch, x))
+        distortion, _, rate, *_ = torch.stack(sums).sum(0).cpu()
+        return torch.stack([distortion, rate])
 
     @abstractmethod
-    def _step(self, step: int, x: Tensor) -> ElboTerms:
-        """One update, the `step`-th from 0; the detached terms."""
+    def _step(self, step: int, x: Tensor) -> Tensor:
+        """One update, the `step`-th from 0; its `tally.batch_sums`."""
 
     @abstractmethod
     def _beta_of(self, epoch: int) -> float | None:
@@ -151,6 +168,14 @@ class AbstractCurveTraining(ABC):
     @abstractmethod
     def curve(self) -> AbstractCurve:
         """What was trained."""
+
+    def _plain_learner(self, beta: float) -> Learner:
+        """One without conditioning, that begins at a β."""
+        vae = self._vae.train()
+        state = {"beta": torch.tensor(beta, device=self._device)}
+        learner = Learner(vae, self._adam(vae), Told(), state, terms=self._terms)
+        learner.update = make_update(learner, len(self._images), self._train, self._steps)
+        return learner
 
     def _adam(self, model: torch.nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam(
@@ -173,20 +198,23 @@ class ConditionedTraining(AbstractCurveTraining):
             model = ConditionedVAE(self._vae, curve.conditioning, curve.low, curve.high)
         self.model = model.to(self._device).train()
         self._optimizer = self._adam(self.model)
+        self._update = choose_update(
+            self._objective, self._vae, self._optimizer, self._train, self._steps
+        )
 
-    def _step(self, step: int, x: Tensor) -> ElboTerms:
-        self._set_rate(self._optimizer, step / (self.epochs * self._batches))
+    def _step(self, step: int, x: Tensor) -> Tensor:
+        self._set_rate(self._optimizer, step / (self._steps))
         group = math.gcd(self._curve.group, len(x))  # an epoch's last batch may be an odd one
         betas = draw_betas(self._curve, len(x) // group).to(self._device)
+        sums: Tensor = self._update(x, betas)
+        return sums
+
+    def _objective(self, x: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of images x [B, …], of which as many neighbours have each β [G]; their sums."""
         terms = self._terms(self.model.given(betas), x)
-        self._optimizer.zero_grad(set_to_none=True)
-        weights = shared_weights(betas.repeat_interleave(group), self._curve.sharing)
-        loss = weighted_loss(terms, weights)
-        loss.backward()
-        if self._train.gradient_clip is not None:
-            clip_grad_norm_(self.model.parameters(), self._train.gradient_clip)
-        self._optimizer.step()
-        return terms.detach()
+        of_images = betas.repeat_interleave(len(x) // len(betas))
+        weights = shared_weights(of_images, self._curve.sharing)
+        return weighted_loss(terms, weights), batch_sums(terms.detach(), weights, {})
 
     def _beta_of(self, epoch: int) -> float | None:
         return None
@@ -237,15 +265,12 @@ class PlainTraining(AbstractCurveTraining):
 
     def __init__(self, settings: CurveSettings, dataset: Dataset, beta: float) -> None:
         super().__init__(settings, dataset)
-        vae = self._vae.train()
-        balance = Fixed(alpha=1.0, beta=beta)
-        self._learner = Learner(vae, self._adam(vae), balance, {}, terms=self._terms)
+        self._learner = self._plain_learner(beta)
         self._beta = beta
 
-    def _step(self, step: int, x: Tensor) -> ElboTerms:
-        self._set_rate(self._learner.optimizer, step / (self.epochs * self._batches))
-        terms, *_ = train_step(self._learner, x, len(self._images), self._train.gradient_clip)
-        return terms
+    def _step(self, step: int, x: Tensor) -> Tensor:
+        self._set_rate(self._learner.optimizer, step / (self._steps))
+        return train_step(self._learner, x).sums
 
     def _beta_of(self, epoch: int) -> float | None:
         return self._beta
@@ -279,22 +304,20 @@ class ContinuationTraining(AbstractCurveTraining):
         super().__init__(settings, dataset)
         curve = settings.curve
         self._betas = log_spaced(curve.low, curve.high, curve.points)
-        self._starts = _starts(self.epochs * self._batches, curve.points)
-        vae = self._vae.train()
-        balance = Fixed(alpha=1.0, beta=self._betas[0])
-        self._learner = Learner(vae, self._adam(vae), balance, {}, terms=self._terms)
+        self._starts = _starts(self._steps, curve.points)
+        self._learner = self._plain_learner(self._betas[0])
         self._snapshots: list[tuple[float, VAE]] = []
 
-    def _step(self, step: int, x: Tensor) -> ElboTerms:
+    def _step(self, step: int, x: Tensor) -> Tensor:
         point = self._point(step)
         first, last = self._starts[point], self._starts[point + 1] - 1
         learner = self._learner
-        learner.balance = Fixed(alpha=1.0, beta=self._betas[point])
+        learner.balance_state["beta"].fill_(self._betas[point])
         self._set_rate(learner.optimizer, (step - first) / (last + 1 - first))
-        terms, *_ = train_step(learner, x, len(self._images), self._train.gradient_clip)
+        sums = train_step(learner, x).sums
         if step == last:
             self._snapshots.append((self._betas[point], copy.deepcopy(learner.model).eval()))
-        return terms
+        return sums
 
     def _point(self, step: int) -> int:
         return bisect_right(self._starts, step) - 1

@@ -1,0 +1,122 @@
+"""An update, plain and compiled: the same numbers, also where there is nothing to compile."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from vaebalance.updates import CompiledUpdate, Update
+
+
+class Line:
+    """Weights that learn a line, and how."""
+
+    def __init__(self, kind=Update, clip=None, objective=None, **options):
+        torch.manual_seed(0)
+        self.model = nn.Linear(3, 1)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.1, fused=True)
+        self.update = kind(objective or self.measure, self.optimizer, clip, **options)
+
+    def measure(self, x, scale):
+        """With a draw, so that it matters which generator is drawn from."""
+        noise = torch.randn(len(x), 1)
+        loss = (scale * (self.model(x) - x.sum(1, keepdim=True)) + 0.1 * noise).square().mean()
+        return loss, {"loss": loss.detach()}
+
+    def follow(self, sizes, seed=1):
+        torch.manual_seed(seed)
+        scale = torch.tensor(2.0)
+        return [self.update(torch.rand(size, 3), scale)["loss"] for size in sizes]
+
+    def left(self):
+        """Weights, and all that Adam remembers."""
+        kept = list(self.model.parameters())
+        for weight in self.model.parameters():
+            kept += self.optimizer.state[weight].values()
+        return kept
+
+
+def traced(**options):
+    return Line(CompiledUpdate, backend="eager", **options)
+
+
+def assert_same(one, other):
+    torch.testing.assert_close(one.left(), other.left(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+@pytest.mark.parametrize("backend", ["eager", "inductor"])
+def test_compiled_it_is_the_same(clip, backend):
+    """Draws, clipping, Adam, and what is told; the code that is made is run, too."""
+    plain, compiled = Line(clip=clip), Line(CompiledUpdate, clip=clip, backend=backend)
+    sizes = [8] * 5
+    torch.testing.assert_close(compiled.follow(sizes), plain.follow(sizes), rtol=1e-3, atol=1e-4)
+    assert_same(compiled, plain)
+    assert compiled.update.failure is None
+    assert compiled.update.said.startswith("the training step is compiled (")
+
+
+def test_a_batch_of_another_size_goes_the_plain_way():
+    plain, compiled = Line(), traced()
+    sizes = [8, 8, 5, 8]
+    torch.testing.assert_close(compiled.follow(sizes), plain.follow(sizes), rtol=1e-3, atol=1e-4)
+    assert_same(compiled, plain)
+
+
+def test_the_learning_rate_may_change_and_needs_no_other_graph():
+    plain, compiled = Line(), traced()
+    for rate in (0.1, 0.01, 0.001):
+        for line in (plain, compiled):
+            line.optimizer.param_groups[0]["lr"] = rate
+            line.follow([8], seed=int(1 / rate))
+    assert_same(compiled, plain)
+    assert compiled.update.failure is None
+
+
+def test_one_goes_on_where_the_other_was():
+    """What Adam remembers is in its own state, whoever took the steps."""
+    whole, first, second = Line(), traced(), Line()
+    whole.follow([8] * 2, seed=1)
+    whole.follow([8] * 2, seed=2)
+    first.follow([8] * 2, seed=1)
+    second.model.load_state_dict(first.model.state_dict())
+    second.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
+    second.follow([8] * 2, seed=2)
+    assert_same(second, whole)
+
+    back = traced()
+    back.model.load_state_dict(first.model.state_dict())
+    back.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
+    back.follow([8] * 2, seed=2)
+    assert_same(back, whole)
+
+
+def test_what_cannot_be_compiled_goes_the_plain_way_and_says_so():
+    def objective(line):
+        def measure(x, scale):
+            loss, found = line.measure(x, scale)
+            if loss.item() < -1:  # no graph depends on a value
+                loss = 2 * loss
+            return loss, found
+
+        return measure
+
+    plain, odd = Line(), traced()
+    odd.update = CompiledUpdate(objective(odd), odd.optimizer, None, backend="eager")
+    assert odd.update.said.startswith("compiling")
+    torch.testing.assert_close(odd.follow([8] * 3), plain.follow([8] * 3))
+    assert_same(odd, plain)
+    assert odd.update.said == f"the training step is not compiled: {odd.update.failure}"
+
+
+def test_without_a_compiler_it_goes_the_plain_way(monkeypatch, tmp_path):
+    import torch._inductor.config
+
+    plain, odd = Line(), Line(CompiledUpdate)
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (str(tmp_path / "no-compiler"),))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    torch.testing.assert_close(odd.follow([7] * 3), plain.follow([7] * 3))
+    assert_same(odd, plain)
+    assert "is not compiled: " in odd.update.said
+    assert "\n" not in odd.update.said
