@@ -1,32 +1,65 @@
-"""Our training against the loop that everyone writes, in one process, taking turns.
+"""Our training against the loop that everyone writes, pythae's trainer, and the machine's limit.
 
-    python benchmarks/training_step.py [--rounds 7]
+    python benchmarks/training_step.py [--rounds 7] [--cases …] [--out benchmarks/results]
 
-Prints images/s of both and their ratio, round by round paired: medians and spread.
+In one process, taking turns; images/s, and ratios to the naive loop round by round paired: medians
+and spread. The limit is that of the products and convolutions alone, forward and backward, in the
+precision that `auto` uses, on the same shapes. What `auto` compiles is measured as in a long
+training, after its compilation, whose seconds are printed. pythae is measured if it can be
+imported:
+
+    pip install --no-deps --target build/pythae pythae
+    PYTHONPATH=build/pythae python benchmarks/training_step.py
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import logging
+import os
+import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+import trainings
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from vaebalance.arithmetic import Compile, Precision, bf16_terms, is_compiled, make_terms
 from vaebalance.balances import Fixed
 from vaebalance.likelihoods import Bernoulli
 from vaebalance.model import VAE, ModelSpec
-from vaebalance.networks import Architecture, Conv, Mlp
+from vaebalance.networks import Architecture, Conv, ImageShape, Mlp
 from vaebalance.training import Images, Learner, TrainSpec, train
 
-CASES: dict[str, tuple[Architecture, int, int, int]] = {
-    "mlp 784-400-20, batch 128": (Mlp(hidden=(400,)), 20, 128, 20_000),
-    "mlp 784-512-256-16, batch 512": (Mlp(hidden=(512, 256)), 16, 512, 20_000),
-    "conv 28×28, batch 128": (Conv(channels=(32, 64), hidden=(256,)), 16, 128, 1_500),
+LONG = 10**6
+"""Steps of a training that is long enough for anything."""
+
+
+class Case(NamedTuple):
+    """What is trained."""
+
+    architecture: Architecture
+    latent_size: int
+    shape: ImageShape
+    batch_size: int
+    batches: int
+
+
+CASES = {
+    "mlp 64-256-128-8, batch 64": Case(Mlp(hidden=(256, 128)), 8, (1, 8, 8), 64, 40),
+    "mlp 784-400-20, batch 128": Case(Mlp(hidden=(400,)), 20, (1, 28, 28), 128, 100),
+    "mlp 784-512-256-16, batch 512": Case(Mlp(hidden=(512, 256)), 16, (1, 28, 28), 512, 40),
+    "conv 28×28, batch 128": Case(Conv(channels=(32, 64), hidden=(256,)), 16, (1, 28, 28), 128, 10),
+    "conv 64×64×3, batch 64": Case(Conv(channels=(32, 64), hidden=(256,)), 16, (3, 64, 64), 64, 4),
 }
+Epoch = Callable[[], Any]
 
 
 class NaiveVAE(nn.Module):
@@ -37,20 +70,22 @@ class NaiveVAE(nn.Module):
         self.encoder, self.decoder = model.encoder, model.decoder
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """[B, 1, 28, 28] -> reconstruction, mu, logvar."""
+        """[B, C, H, W] -> reconstruction, mu, logvar."""
         mu, logvar = self.encoder(x).chunk(2, -1)
         z = mu + torch.randn_like(mu) * torch.exp(0.5 * logvar)
         return torch.sigmoid(self.decoder(z)), mu, logvar
 
 
-def make_model(architecture: Architecture, latent_size: int) -> VAE:
-    """The same weights for both."""
+def make_model(case: Case) -> VAE:
+    """The same weights for all."""
     torch.manual_seed(0)
-    spec = ModelSpec(architecture=architecture, latent_size=latent_size, posterior="gaussian")
-    return VAE(spec, Bernoulli(), (1, 28, 28))
+    spec = ModelSpec(
+        architecture=case.architecture, latent_size=case.latent_size, posterior="gaussian"
+    )
+    return VAE(spec, Bernoulli(), case.shape)
 
 
-def naive_epoch(model: VAE, images: torch.Tensor, batch_size: int) -> Callable[[], None]:
+def naive_epoch(model: VAE, images: Tensor, batch_size: int) -> Epoch:
     """DataLoader over float tensors, Adam, sigmoid + BCE, three `.item()` a step."""
     vae = NaiveVAE(model)
     loader = DataLoader(TensorDataset(images.float() / 255), batch_size, shuffle=True)
@@ -71,10 +106,56 @@ def naive_epoch(model: VAE, images: torch.Tensor, batch_size: int) -> Callable[[
     return epoch
 
 
-def our_epoch(model: VAE, images: torch.Tensor, batch_size: int) -> Callable[[], None]:
+def pythae_epoch(model: VAE, images: Tensor, batch_size: int) -> Epoch:
+    """One pass of pythae's own trainer over the same networks."""
+    from pythae import models
+    from pythae.data.datasets import BaseDataset
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+
+    class Encoder(BaseEncoder):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = model.encoder
+
+        def forward(self, x: Tensor) -> Any:
+            mu, logvar = self.net(x).chunk(2, -1)
+            return ModelOutput(embedding=mu, log_covariance=logvar)
+
+    class Decoder(BaseDecoder):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = model.decoder
+
+        def forward(self, z: Tensor) -> Any:
+            return ModelOutput(reconstruction=torch.sigmoid(self.net(z)))
+
+    config = models.VAEConfig(
+        input_dim=model.image_shape, latent_dim=model.latent_size, reconstruction_loss="bce"
+    )
+    pixels = images.float() / 255
+    trainer = BaseTrainer(
+        model=models.VAE(config, Encoder(), Decoder()),
+        train_dataset=BaseDataset(pixels, torch.zeros(len(pixels))),
+        training_config=BaseTrainerConfig(
+            output_dir=tempfile.mkdtemp(prefix="vaebalance-"),
+            per_device_train_batch_size=batch_size,
+            learning_rate=1e-3,
+            no_cuda=True,
+        ),
+    )
+    trainer.prepare_training()
+    return lambda: trainer.train_step(1)
+
+
+def our_epoch(
+    model: VAE, images: Tensor, batch_size: int, precision: Precision, compile: Compile
+) -> tuple[Epoch, Learner]:
     """One epoch of `vaebalance.training.train`, its reports included."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     learner = Learner(model, optimizer, Fixed(), {})
+    learner.terms = make_terms(precision, model, batch_size)
     spec = TrainSpec(
         epochs=1,
         batch_size=batch_size,
@@ -83,44 +164,141 @@ def our_epoch(model: VAE, images: torch.Tensor, batch_size: int) -> Callable[[],
         patience=None,
         checkpoint_every=1,
         device="cpu",
-        precision="fp32",
-        compile="off",
+        precision=precision,
+        compile="on" if is_compiled(compile, model, LONG) else "off",
     )
     stored = Images(images, "none")
-    few = Images(images[:100], "none")
+    one = Images(images[:1], "none")  # measured after an epoch: the loops beside it measure nothing
 
     def epoch() -> None:
-        for _ in train(learner, stored, few, spec, seed=0):
+        for _ in train(learner, stored, one, spec, seed=0):
             pass
 
-    return epoch
+    return epoch, learner
 
 
-def seconds(action: Callable[[], None]) -> float:
+def limit_epoch(model: VAE, case: Case, dtype: torch.dtype) -> Epoch:
+    """The products and convolutions of a pass, forward and backward, and nothing else."""
+    calls: list[Callable[[], Any]] = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        x, y = inputs[0].detach().to(dtype), output.detach().to(dtype)
+        weight = layer.weight.detach().to(dtype)
+        of_input = bool(calls)  # the first layer's input needs no gradient
+        if isinstance(layer, nn.Linear):
+            calls.append(lambda: torch.mm(x, weight.T))
+            calls.append(lambda: torch.mm(y.T, x))
+            if of_input:
+                calls.append(lambda: torch.mm(y, weight))
+            return
+        transposed = isinstance(layer, nn.ConvTranspose2d)
+        extra = layer.output_padding if transposed else (0, 0)
+        how = (layer.stride, layer.padding, layer.dilation, transposed, extra, 1)
+        calls.append(lambda: torch.convolution(x, weight, None, *how))
+        wanted = [of_input, True, False]
+        calls.append(lambda: torch.ops.aten.convolution_backward(y, x, weight, None, *how, wanted))
+
+    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    hooks = [
+        layer.register_forward_hook(note) for layer in model.modules() if isinstance(layer, kinds)
+    ]
+    with torch.no_grad():
+        model.decode(model.encode(torch.rand(case.batch_size, *case.shape)).mean)
+    for hook in hooks:
+        hook.remove()
+
+    def epoch() -> None:
+        for _ in range(case.batches):
+            for call in calls:
+                call()
+
+    return torch.no_grad()(epoch)
+
+
+def seconds(action: Epoch) -> float:
     """Wall time of one call."""
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
 
 
+def measure(case: Case, rounds: int) -> dict[str, Any]:
+    """Images/s of each contender, and what it says of itself."""
+    size, count = case.batch_size, case.batch_size * case.batches
+    images = torch.randint(0, 256, (count, *case.shape), dtype=torch.uint8)
+    contenders: dict[str, Epoch] = {"naive": naive_epoch(make_model(case), images, size)}
+    if importlib.util.find_spec("pythae"):
+        contenders["pythae"] = pythae_epoch(make_model(case), images, size)
+    ways: dict[str, tuple[Precision, Compile]] = {
+        "fp32": ("fp32", "off"),
+        "fp32 compiled": ("fp32", "on"),
+        "auto not compiled": ("auto", "off"),
+        "auto": ("auto", "auto"),
+    }
+    learners = {}
+    for name, way in ways.items():
+        contenders[name], learners[name] = our_epoch(make_model(case), images, size, *way)
+    in_bf16 = learners["auto"].terms is bf16_terms
+    dtype = torch.bfloat16 if in_bf16 else torch.float32
+    contenders["limit"] = limit_epoch(make_model(case), case, dtype)
+    for epoch in contenders.values():
+        epoch()
+    times = [{name: seconds(epoch) for name, epoch in contenders.items()} for _ in range(rounds)]
+    said = {name: learner.update.said for name, learner in learners.items() if learner.update}
+    return {
+        "auto": "bf16" if in_bf16 else "fp32",
+        "said": {name: words for name, words in said.items() if words},
+        "images_per_second": {
+            name: count / statistics.median(t[name] for t in times) for name in contenders
+        },
+        "to_naive": {name: spread([t["naive"] / t[name] for t in times]) for name in contenders},
+        "to_pythae": spread([t["pythae"] / t["auto"] for t in times])
+        if "pythae" in contenders
+        else None,
+        "of_limit": spread([t["limit"] / t["auto"] for t in times]),
+    }
+
+
+def spread(ratios: list[float]) -> tuple[float, float, float]:
+    """Median, least, largest."""
+    return statistics.median(ratios), min(ratios), max(ratios)
+
+
+def processor() -> str:
+    """The machine's name for its processor."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
+
+
 def main() -> None:
-    """Print a table."""
+    """Print a table, and write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {rounds} rounds")
-    print(f"{'case':32} {'naive img/s':>12} {'ours img/s':>12} {'ratio median (min–max)':>24}")
-    for name, (architecture, latent_size, batch_size, count) in CASES.items():
-        images = torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8)
-        naive = naive_epoch(make_model(architecture, latent_size), images, batch_size)
-        ours = our_epoch(make_model(architecture, latent_size), images, batch_size)
-        pairs = [(seconds(naive), seconds(ours)) for _ in range(rounds + 1)][1:]  # one warms up
-        ratios = [a / b for a, b in pairs]
-        speeds = [count / statistics.median(column) for column in zip(*pairs, strict=True)]
-        print(
-            f"{name:32} {speeds[0]:12,.0f} {speeds[1]:12,.0f} "
-            f"{statistics.median(ratios):12.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
-        )
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    os.environ["TQDM_DISABLE"] = "1"  # pythae's bars
+    threads = torch.get_num_threads()
+    print(f"{processor()}, torch {torch.__version__}, {threads} threads, {options.rounds} rounds")
+    found, rows = {}, []
+    for name in options.cases:
+        one = found[name] = measure(CASES[name], options.rounds)
+        trainings.say(f"{name}: {one['said']}")
+        row: dict[str, Any] = {"case": name}
+        row["naive img/s"] = one["images_per_second"]["naive"]
+        for contender, (median, low, high) in one["to_naive"].items():
+            if contender != "naive":
+                row[contender] = f"{median:.2f} ({low:.2f}–{high:.2f})"
+        row["auto is"] = one["auto"] + (", compiled" if "auto" in one["said"] else "")
+        row["auto / pythae"] = one["to_pythae"] and one["to_pythae"][0]
+        row["of the limit"] = one["of_limit"][0]
+        rows.append(row)
+    print(trainings.table(rows))
+    machine = {"processor": processor(), "threads": threads, "torch": torch.__version__}
+    trainings.write_rows({**machine, "cases": found}, options.out / "training_step.json")
 
 
 if __name__ == "__main__":
