@@ -2,8 +2,8 @@
 
     python benchmarks/conditioning_step.py [--rounds 40]
 
-One process, one thread, taking turns: medians of the ratio, round by round paired, and the
-parameters that FiLM adds.
+One process, one thread, taking turns, compiled and not: medians of the ratio, round by round
+paired, and the parameters that FiLM adds.
 """
 
 from __future__ import annotations
@@ -19,18 +19,23 @@ import trainings
 import curve
 from vaebalance.curve.training import AbstractCurveTraining, PlainTraining, curve_training
 from vaebalance.data import Dataset
+from vaebalance.settings import CurveSettings
 
 STEPS = 5  # a round
 GROUPS = (1, 8)
 
 
-def contestants(kind: str, dataset: Dataset) -> dict[str, AbstractCurveTraining]:
+def contestants(kind: str, dataset: Dataset, compile: str) -> dict[str, AbstractCurveTraining]:
     """The plain model, and conditioned ones by images that share a β."""
-    plain = curve.settings_of(kind, curve.METHODS["continuation"], None, seed=0)
+
+    def settings_of(method: dict[str, Any]) -> CurveSettings:
+        found = curve.settings_of(kind, method, None, seed=0)
+        return found.replace(train=found.train.replace(compile=compile).model_dump())
+
+    plain = settings_of(curve.METHODS["continuation"])
     found: dict[str, AbstractCurveTraining] = {"plain": PlainTraining(plain, dataset, beta=1.0)}
     for group in GROUPS:
-        method = curve.METHODS["film_mlp"] | {"group": group}
-        settings = curve.settings_of(kind, method, None, seed=0)
+        settings = settings_of(curve.METHODS["film_mlp"] | {"group": group})
         found[f"film_mlp, group {group}"] = curve_training(settings, dataset)
     return found
 
@@ -43,11 +48,11 @@ def seconds(training: AbstractCurveTraining, x: torch.Tensor) -> float:
     return (time.perf_counter() - started) / STEPS
 
 
-def measure(kind: str, rounds: int) -> list[dict[str, Any]]:
-    """A row for each contestant."""
+def measure(kind: str, compile: str, rounds: int) -> list[dict[str, Any]]:
+    """A row for each contestant; `compile` as in params.yaml."""
     few = {"max_images": 1000} if kind in ("mnist", "conv") else {}
     dataset = trainings.data("mnist" if kind == "conv" else kind, **(curve.DATA[kind] | few))
-    trainings_ = contestants(kind, dataset)
+    trainings_ = contestants(kind, dataset, compile)
     batch = curve.settings_of(kind, {}, None, seed=0).train.batch_size
     x = dataset.images("train")[:batch].float() / 255
     times: dict[str, list[float]] = {name: [] for name in trainings_}
@@ -62,6 +67,7 @@ def measure(kind: str, rounds: int) -> list[dict[str, Any]]:
     return [
         {
             "data": kind,
+            "compile": compile,
             "what": name,
             "ms a step": 1000 * statistics.median(own[1:]),
             "of the plain one's": statistics.median(
@@ -78,9 +84,11 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--data", nargs="+", choices=curve.SCALES, default=list(curve.SCALES))
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    print(trainings.table([row for kind in curve.SCALES for row in measure(kind, rounds)]))
+    ways = [(kind, compile) for kind in options.data for compile in ("off", "on")]
+    print(trainings.table([row for way in ways for row in measure(*way, options.rounds)]))
 
 
 if __name__ == "__main__":
