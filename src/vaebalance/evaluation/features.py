@@ -86,6 +86,8 @@ def own_features(images: MeasuredImages, labels: Tensor | None, seed: int) -> Fe
     On the CPU, whatever the model's device: there the same seed gives the same space. Asked for the
     same again, as by each trial of a study, it is not trained again.
     """
+    kept = spread(len(images), LARGEST_TRAINING)
+    images, labels = images.at(kept), None if labels is None else labels[kept]
     return _learnt(Lesson(_digest(images, labels, seed), images, labels, seed))
 
 
@@ -106,19 +108,18 @@ def _digest(images: MeasuredImages, labels: Tensor | None, seed: int) -> str:
             (seed, images.seed, images.binarisation, images.positions, images.stored.shape)
         ).encode()
     )
-    found.update(images.stored.numpy().tobytes())
-    found.update(b"" if labels is None else labels.numpy().tobytes())
+    for content in (images.stored, labels):
+        if content is not None:
+            found.update(memoryview(content.contiguous().numpy()))
     return found.hexdigest()
 
 
 @lru_cache(maxsize=1)
 def _learnt(lesson: Lesson) -> FeatureSpace:
     images, labels, seed = lesson.images, lesson.labels, lesson.seed
-    kept = spread(len(images), LARGEST_TRAINING)
-    labels = None if labels is None else labels[kept]
     with forked(derive_seed(seed, "features")):
         network = Standardised(tuple(images.stored.shape[1:]))
-        blocks = images.at(kept).blocks(BATCH, CPU, "features")
+        blocks = images.blocks(BATCH, CPU, "features")
         x = torch.cat([network.scaled(block) for block in blocks])
         network.pixel_mean, network.pixel_std = x.mean(), x.std().clamp(min=1e-3)
         if labels is not None and len(labels[labels >= 0].unique()) > 1:
