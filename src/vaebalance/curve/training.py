@@ -36,6 +36,7 @@ from vaebalance.devices import choose_device
 from vaebalance.elbo import ElboTerms, Weights, weighted_loss
 from vaebalance.errors import UserError
 from vaebalance.model import VAE
+from vaebalance.optimizers import Adam
 from vaebalance.randomness import derive_seed, forked
 from vaebalance.settings import CurveSettings, CurveSpec
 from vaebalance.training import Images, Learner, NonFiniteError, steps_per_epoch, train_step
@@ -153,7 +154,7 @@ class AbstractCurveTraining(ABC):
         """What was trained."""
 
     def _adam(self, model: torch.nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
+        return Adam(
             model.parameters(), lr=self._train.learning_rate, fused=self._device.type != "mps"
         )
 
