@@ -31,9 +31,47 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
 ]
 
+# With several workers the long ones first: whoever gets them last keeps the others waiting.
+LONGEST_FIRST = ("pipeline", "report", "tuning", "comparison", "slider", "curve", "tracking")
+"""Folders of tests."""
+TOGETHER = {"report", "comparison", "slider", "curve"}
+"""Folders whose files share what is costly to make: one worker runs them all."""
+
 # A busy machine is no error.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+
+def folder_of(nodeid: str) -> str:
+    """The folder below tests/ that a test is in; empty for those at the top."""
+    return "/".join(nodeid.partition("::")[0].split("/")[1:-1])
+
+
+def scope_of(nodeid: str) -> str:
+    """What one worker runs whole: a file, or a folder of files that share."""
+    folder = folder_of(nodeid)
+    return folder if folder in TOGETHER else nodeid.partition("::")[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the longest folders to the front; all else stays as it was."""
+    place = {folder: index for index, folder in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(folder_of(item.nodeid), len(place)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`: files in that order, and some folders whole."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope_of(nodeid)
+
+    config.option.loadscopereorder = False  # the files with the most tests are not the longest
+    return Scheduling(config, log)
 
 
 def make_data_spec(source: dict[str, Any] | None = None, **changes: Any) -> DataSpec:
