@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +130,18 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
-@pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., tuple[Any, list[str]]]]:
-    """`visit(path, **options)`: a page, and what it asked for and complained of."""
+Visit = Callable[..., tuple[Any, list[str]]]
+
+
+@contextmanager
+def visiting(browser: Any) -> Iterator[Visit]:
+    """`visit(path, before, **options)`: a page, and what it asked for and complained of.
+
+    `before` is a script that runs before those of the page.
+    """
     contexts: list[Any] = []
 
-    def go(path: Path, **options: Any) -> tuple[Any, list[str]]:
+    def go(path: Path, before: str | None = None, **options: Any) -> tuple[Any, list[str]]:
         context = browser.new_context(offline=True, **options)
         contexts.append(context)
         page = context.new_page()
@@ -149,9 +156,25 @@ def visit(browser: Any) -> Iterator[Callable[..., tuple[Any, list[str]]]]:
                 None if request.url.startswith("data:") else heard.append(f"asked {request.url}")
             ),
         )
+        if before is not None:
+            page.add_init_script(before)
         page.goto(path.as_uri())
         return page, heard
 
     yield go
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Visit]:
+    """See `visiting`: the pages of one test."""
+    with visiting(browser) as go:
+        yield go
+
+
+@pytest.fixture(scope="module")
+def visit_once(browser: Any) -> Iterator[Visit]:
+    """See `visiting`: pages that a file's tests share."""
+    with visiting(browser) as go:
+        yield go
