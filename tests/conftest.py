@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,47 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
 ]
 
+# With several workers the long ones first: whoever gets them last keeps the others waiting.
+LONGEST_FIRST = ("pipeline", "report", "tuning", "comparison", "slider", "curve", "tracking")
+"""Folders of tests."""
+TOGETHER = {"report", "comparison", "slider", "curve"}
+"""Folders whose files share what is costly to make: one worker runs them all."""
+
 # A busy machine is no error.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+
+def folder_of(nodeid: str) -> str:
+    """The folder below tests/ that a test is in; empty for those at the top."""
+    return "/".join(nodeid.partition("::")[0].split("/")[1:-1])
+
+
+def scope_of(nodeid: str) -> str:
+    """What one worker runs whole: a file, or a folder of files that share."""
+    folder = folder_of(nodeid)
+    return folder if folder in TOGETHER else nodeid.partition("::")[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the longest folders to the front; all else stays as it was."""
+    place = {folder: index for index, folder in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(folder_of(item.nodeid), len(place)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`: files in that order, and some folders whole."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope_of(nodeid)
+
+    config.option.loadscopereorder = False  # the files with the most tests are not the longest
+    return Scheduling(config, log)
 
 
 def make_data_spec(source: dict[str, Any] | None = None, **changes: Any) -> DataSpec:
@@ -99,12 +138,18 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
-@pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., tuple[Any, list[str]]]]:
-    """`visit(path, **options)`: a page, and what it asked for and complained of."""
+Visit = Callable[..., tuple[Any, list[str]]]
+
+
+@contextmanager
+def visiting(browser: Any) -> Iterator[Visit]:
+    """`visit(path, before, **options)`: a page, and what it asked for and complained of.
+
+    `before` is a script that runs before those of the page.
+    """
     contexts: list[Any] = []
 
-    def go(path: Path, **options: Any) -> tuple[Any, list[str]]:
+    def go(path: Path, before: str | None = None, **options: Any) -> tuple[Any, list[str]]:
         context = browser.new_context(offline=True, **options)
         contexts.append(context)
         page = context.new_page()
@@ -119,9 +164,25 @@ def visit(browser: Any) -> Iterator[Callable[..., tuple[Any, list[str]]]]:
                 None if request.url.startswith("data:") else heard.append(f"asked {request.url}")
             ),
         )
+        if before is not None:
+            page.add_init_script(before)
         page.goto(path.as_uri())
         return page, heard
 
     yield go
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Visit]:
+    """See `visiting`: the pages of one test."""
+    with visiting(browser) as go:
+        yield go
+
+
+@pytest.fixture(scope="module")
+def visit_once(browser: Any) -> Iterator[Visit]:
+    """See `visiting`: pages that a file's tests share."""
+    with visiting(browser) as go:
+        yield go

@@ -21,7 +21,7 @@ SOURCE = ROOT / "src" / "vaebalance"
 # From the ground up. A module imports from lower lines only, or from its own folder.
 LAYERS = """
 errors
-devices files randomness selection specs storage_url verdicts
+devices files optimizers randomness selection specs storage_url verdicts
 epochs
 data params_file
 likelihoods networks

@@ -10,8 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vaebalance.arithmetic import make_terms, name_of
 from vaebalance.balances import RunFacts
 from vaebalance.checkpoints import (
@@ -30,6 +28,7 @@ from vaebalance.errors import UserError
 from vaebalance.files import replacing, write_json
 from vaebalance.likelihoods import Gaussian
 from vaebalance.model import VAE
+from vaebalance.optimizers import Adam
 from vaebalance.provenance import Provenance, stage_provenance, write_provenance
 from vaebalance.randomness import derive_seed, forked
 from vaebalance.saved_model import save_model
@@ -49,7 +48,7 @@ def start_learner(settings: TrainSettings, dataset: Dataset) -> Learner:
     device = choose_device(settings.train.device)
     with forked(derive_seed(settings.seed, "initial weights")):
         model = VAE(settings.model, settings.likelihood, dataset.info.image_shape).to(device)
-    optimizer = torch.optim.Adam(
+    optimizer = Adam(
         model.parameters(), lr=settings.train.learning_rate, fused=device.type != "mps"
     )
     start = settings.balance.initial_state(run_facts(settings, dataset))

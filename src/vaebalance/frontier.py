@@ -12,6 +12,7 @@ import torch
 from vaebalance.data import Dataset
 from vaebalance.evaluation import measured_images
 from vaebalance.likelihoods import AbstractLikelihood
+from vaebalance.optimizers import Adam
 
 Terms = tuple[float, float]
 
@@ -80,7 +81,7 @@ def distortion_at_rate_zero(likelihood: AbstractLikelihood, dataset: Dataset, se
     raw = torch.zeros(1, likelihood.raw_channels(channels), height, width, requires_grad=True)
     parameters = likelihood.make_parameters()
     x = training.pixels(slice(None), device)
-    optimizer = torch.optim.Adam([raw, *parameters.parameters()], lr=STEP_SIZE)
+    optimizer = Adam([raw, *parameters.parameters()], lr=STEP_SIZE)
     parameters.train()
     for _ in range(STEPS):
         optimizer.zero_grad()

@@ -1,20 +1,55 @@
 """`dvc repro` with real DVC and MLflow: what runs, what does not, what MLflow then has.
 
-The tests share a clone and build on each other, in this order.
+The tests share a clone and build on each other, in this order; the last kills another.
 """
 
 import csv
 import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
 
-from project import STAGES, Project
+import pytest
+from project import STAGES, Project, clone, stages_run
 
+RESULTS = ("artifacts", "data/prepared", "metrics")
 RUNS = "SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'"
 POINTS = "SELECT key, step, value, timestamp FROM metrics ORDER BY key, step, timestamp"
 DONE = "SELECT COUNT(*) FROM tags WHERE key LIKE 'stage.%' AND value = 'done'"
+CLOCKED = {"images_per_second", "seconds"}
+MOMENTS = dict(zip(STAGES, (0.3, 2.0, 3.0, 3.0), strict=True))
+"""Seconds into each stage at which to kill: at its start, or after its imports, which take the most
+of it."""
 
 
-def test_a_fresh_clone_runs_every_stage(project: Project):
-    assert project.repro() == STAGES
+@dataclass(frozen=True)
+class Outcome:
+    """What the first `dvc repro` of a clone did."""
+
+    stages: list[str]
+    digests: dict[str, str]
+    points: list[tuple[object, ...]]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(project: Project) -> Outcome:
+    """The shared clone's first `dvc repro`."""
+    stages = project.repro()
+    return Outcome(stages, project.digests(*RESULTS), repeated_points(project))
+
+
+def repeated_points(project: Project) -> list[tuple[object, ...]]:
+    """Key, step and value of what MLflow has; of a clock's readings the key and the step."""
+    return [
+        (key, step, None if key in CLOCKED else value)
+        for key, step, value, _ in project.tracked(POINTS)
+    ]
+
+
+def test_a_fresh_clone_runs_every_stage(project: Project, undisturbed: Outcome):
+    assert undisturbed.stages == STAGES
     for path in (
         "artifacts/model/weights.safetensors",
         "artifacts/last.pt",
@@ -67,13 +102,9 @@ def test_the_old_beta_again_runs_nothing(project: Project):
     assert project.tracked(POINTS) == points
 
 
-def test_a_change_of_the_report_section_makes_the_report_alone(project: Project):
-    project.set("traversal_steps: 9 ", "traversal_steps: 5 ")
-    assert project.repro() == ["report"]
-    assert len(project.tracked(RUNS)) == 2
-
-
-def test_a_lost_store_is_filled_again_when_a_stage_runs(project: Project):
+def test_a_change_of_the_report_section_makes_the_report_alone_which_fills_a_lost_store(
+    project: Project,
+):
     """Curves with their steps, values and the times of the training, evaluation, and model."""
     provenance = json.loads((project.root / "artifacts/model/provenance.json").read_text())
     query = f"""SELECT m.key, m.step, m.value FROM metrics m
@@ -85,9 +116,10 @@ def test_a_lost_store_is_filled_again_when_a_stage_runs(project: Project):
     assert len([key for key, *_ in points if key == "train/rate"]) == 3
     for path in project.root.glob("mlflow.db*"):
         path.unlink()
-    project.set("traversal_steps: 5 ", "traversal_steps: 4 ")
+    project.set("traversal_steps: 9 ", "traversal_steps: 5 ")
     assert project.repro() == ["report"]
     assert project.tracked(query) == points
+    assert len(project.tracked(RUNS)) == 1
     assert project.count("logged_models") == 1
     with (project.root / "artifacts/timing.csv").open(newline="") as file:
         clock = [int(row["finished_at"]) for row in csv.DictReader(file)]
@@ -104,3 +136,38 @@ def test_a_wrong_knob_stops_before_anything_is_lost(project: Project):
     project.set("latent_size: 0 ", "latent_size: 8 ")
     assert project.repro() == []
     assert project.digests("artifacts", "metrics") == before
+
+
+def test_a_killed_pipeline_ends_as_never_killed(undisturbed: Outcome, tmp_path: Path):
+    """The whole process group dies in each stage in turn; then training and evaluation again.
+
+    The same seed, here and in the other clone: byte-identical files, no duplicate run or point.
+    """
+    project = clone(tmp_path / "vaebalance")
+    for stage, moment in MOMENTS.items():
+        kill_in(project, stage, moment)
+    assert "Traceback" not in project.run("dvc", "repro")
+    assert project.digests(*RESULTS) == undisturbed.digests
+    assert len(project.tracked(RUNS)) == 1
+    assert repeated_points(project) == undisturbed.points
+    leftovers = [p for p in project.root.rglob(".*") if p.parent.name in {"data", "artifacts"}]
+    assert [p.name for p in leftovers if p.name != ".gitignore"] == []
+
+    points = project.tracked(POINTS)
+    forced = project.repro("--force", "--single-item", "train", "evaluate")
+    assert forced == ["train", "evaluate"]
+    assert project.digests(*RESULTS) == undisturbed.digests
+    assert len(project.tracked(RUNS)) == 1
+    assert project.tracked(POINTS) == points
+
+
+def kill_in(project: Project, stage: str, moment: float) -> None:
+    """Run the pipeline and kill it, with all its children, some time into `stage`."""
+    process = project.start("dvc", "repro", stage)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if stage in stages_run(line):
+            break
+    time.sleep(moment)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -33,6 +33,8 @@ def spawn(folder, script=ROOT / "pipelines" / "tune.py"):
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+        # Whoever starts the tests in the background hands down that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -69,16 +71,19 @@ def runs_of(folder, study):
 def test_kills_of_a_worker_and_of_the_parent_lose_nothing_and_run_nothing_twice(
     project, place, monkeypatch
 ):
-    """First a worker, then the parent, whose other worker stops; then the same command goes on."""
+    """First a worker, then the parent, whose other worker stops; then the same command goes on.
+
+    With the study in its files it goes on in one process, which is as good as two.
+    """
     study = "shared" if place is None else "shared_by_machines"
-    folder = project(
-        study=study,
-        storage=place or "null",
-        trials="5",
-        workers="2",
-        epochs="40",
-        sampler="quasi_random",
-    )
+    asked = {
+        "study": study,
+        "storage": place or "null",
+        "trials": "5",
+        "epochs": "40",
+        "sampler": "quasi_random",
+    }
+    folder = project(**asked, workers="2")
     process = spawn(folder, toy_tune.__file__)
     journal = toy_study.open_journal(folder / "studies" / study, place)
     wait_until(lambda: len(running(journal)) == 2, process)
@@ -98,6 +103,7 @@ def test_kills_of_a_worker_and_of_the_parent_lose_nothing_and_run_nothing_twice(
     done = [trial for trial in before if trial.state == "finished"]
 
     monkeypatch.setattr(database_storage, "RHYTHM", toy_study.RHYTHM)
+    project(**asked, workers="2" if place else "1")
     run(Options(list=False, promote=None))
     trials = journal.trials()
     assert [trial.number for trial in trials] == list(range(5))
@@ -138,8 +144,14 @@ def heard(work, folder, count=2):
         return [message for _, message in listen(workers)], workers
 
 
-def test_the_parent_hears_what_the_workers_do(tmp_path):
-    messages, workers = heard(toy.speak, tmp_path)
+def test_the_parent_hears_what_the_workers_do_and_threads_are_divided(tmp_path):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        messages, workers = heard(toy.speak_and_count_threads, tmp_path)
+    finally:
+        torch.set_num_threads(before)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["2", "2"]
     kinds = [message.kind for message in messages if message is not None]
     assert sorted(kinds) == ["ended", "ended", "started", "started"]
     assert messages.count(None) == 2
@@ -161,13 +173,3 @@ def test_an_error_in_a_worker_is_an_error(tmp_path, capfd):
 def test_all_workers_killed_is_said(tmp_path):
     with pytest.raises(UserError, match=r"all workers ended before.*status -9, -9; -9: killed"):
         heard(toy.die, tmp_path)
-
-
-def test_threads_are_divided(tmp_path):
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(4)
-        heard(toy.count_threads, tmp_path)
-    finally:
-        torch.set_num_threads(before)
-    assert [file.read_text() for file in tmp_path.iterdir()] == ["2", "2"]

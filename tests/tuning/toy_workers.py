@@ -12,7 +12,8 @@ from vaebalance.tuning.journal import Trial
 from vaebalance.tuning.workers import Reporter
 
 
-def speak(folder: Path, reporter: Reporter) -> None:
+def speak_and_count_threads(folder: Path, reporter: Reporter) -> None:
+    (folder / str(os.getpid())).write_text(str(torch.get_num_threads()))
     reporter.started(Trial(3, {}, "running", None, None, {}, "me"))
     reporter.ended([], 3)
 
@@ -41,7 +42,3 @@ def fail(folder: Path, reporter: Reporter) -> None:
 
 def die(folder: Path, reporter: Reporter) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def count_threads(folder: Path, reporter: Reporter) -> None:
-    (folder / str(os.getpid())).write_text(str(torch.get_num_threads()))

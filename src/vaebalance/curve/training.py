@@ -35,6 +35,7 @@ from vaebalance.devices import choose_device
 from vaebalance.elbo import ElboTerms, Weights, weighted_loss
 from vaebalance.errors import UserError
 from vaebalance.model import VAE
+from vaebalance.optimizers import Adam
 from vaebalance.randomness import derive_seed, forked
 from vaebalance.settings import CurveSettings, CurveSpec
 from vaebalance.tally import batch_sums
@@ -178,7 +179,7 @@ class AbstractCurveTraining(ABC):
         return learner
 
     def _adam(self, model: torch.nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
+        return Adam(
             model.parameters(), lr=self._train.learning_rate, fused=self._device.type != "mps"
         )
 

@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy, interpolate, mse_loss
 
 from vaebalance.evaluation.images import MeasuredImages, spread
 from vaebalance.networks import Conv
+from vaebalance.optimizers import Adam
 from vaebalance.randomness import derive_seed, forked
 
 CPU = torch.device("cpu")
@@ -159,7 +160,7 @@ def _reconstruct(network: Standardised, x: Tensor) -> None:
 
 def _train(networks: list[nn.Module], count: int, loss: Callable[[Tensor], Tensor]) -> None:
     """Adam over `STEPS` random batches of `count` images; the learning rate rises and falls."""
-    optimizer = torch.optim.Adam(nn.ModuleList(networks).parameters(), lr=LEARNING_RATE)
+    optimizer = Adam(nn.ModuleList(networks).parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
     for _ in range(STEPS):
         optimizer.zero_grad()

@@ -273,13 +273,13 @@ def finish(
     """One specification of the layers; its data stand in it once."""
     import altair as alt
 
-    chart = alt.layer(*layers).properties(
-        width="container" if live else size[0], height=size[1], config=theme()
-    )
-    if live:
-        chart = chart.add_params(*[alt.param(name=n, value=v) for n, v in parameters.items()])
-    spec: Spec = chart.to_dict(validate=False)  # tests do it: a second in every report
+    # Altair would copy all of it for each thing added, and validate it, which tests do: a second
+    # each in every report.
+    spec: Spec = alt.layer(*layers, config=theme()).to_dict(validate=False)
     del spec["$schema"]
+    spec |= {"width": "container" if live else size[0], "height": size[1]}
+    if live and parameters:
+        spec["params"] = [{"name": n, "value": v} for n, v in parameters.items()]
     return spec | {"datasets": dict(datasets)}
 
 

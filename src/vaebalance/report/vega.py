@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 
+
+@cache
 def vega_bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that sets `window.vegaEmbed`.
+
+    Kept: to put it together takes half a second, and a page with a slider is rendered twice.
 
     Raises:
         ValueError: the script cannot stand in a script tag as it is.
