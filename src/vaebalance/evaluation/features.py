@@ -111,7 +111,7 @@ def _digest(images: MeasuredImages, labels: Tensor | None, seed: int) -> str:
     )
     for content in (images.stored, labels):
         if content is not None:
-            found.update(memoryview(content.contiguous().numpy()))
+            found.update(content.contiguous().numpy().data)
     return found.hexdigest()
 
 
