@@ -20,8 +20,10 @@ The tree is the architecture; imports only point down this list:
     evaluation                 what the weights did
     diagnosis                  what is wrong with a training, in words
     checkpoints, saved_model   resuming exactly, and the trained model on disk
+    together, stacked          several trainings as one
     training, tally            the step and the loop, and the sums they keep
     balances, penalties        who sets α and β; rate terms beside the KL
+    updates, arithmetic        how a step is computed: compiled, in which precision
     conditioning               a VAE that is told β, and folded back into a plain one
     elbo                       distortion, rate, the one loss
     model, networks            the VAE
