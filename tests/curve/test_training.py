@@ -1,15 +1,18 @@
 """One training for the whole curve: the same numbers from the same seed, and a trade-off."""
 
+import functools
 import math
 
 import pytest
 import torch
 
+from vaebalance import training
 from vaebalance.curve.training import curve_training, draw_betas, shared_weights
 from vaebalance.elbo import elbo_terms
 from vaebalance.errors import UserError
 from vaebalance.evaluation import elbo_parts, measured_images
 from vaebalance.training import NonFiniteError
+from vaebalance.updates import CompiledUpdate
 
 METHODS = ["conditioned", "continuation"]
 
@@ -154,6 +157,25 @@ def test_the_learning_rate_falls_along_a_cosine(digits, curve_settings):
         0.5 * (1 + math.cos(math.pi * (e * batches - 1) / (4 * batches))) for e in (1, 2, 3, 4)
     ]
     assert rates == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_its_step_can_be_compiled(digits, curve_settings, monkeypatch, method):
+    """Traced, but run as it is: no code is generated."""
+    traced = functools.partial(CompiledUpdate, backend="eager")
+    monkeypatch.setattr(training, "CompiledUpdate", traced)
+    curves = []
+    for compile in ("on", "off"):
+        settings = curve_settings(curve={"method": method})
+        settings = settings.replace(train=settings.train.replace(compile=compile).model_dump())
+        run = curve_training(settings, digits)
+        reports = list(run)
+        update = run._update if method == "conditioned" else run._learner.update
+        assert isinstance(update, CompiledUpdate) == (compile == "on")
+        assert getattr(update, "failure", None) is None
+        curves.append([(report.distortion, report.rate) for report in reports])
+    for compiled, plain in zip(*curves, strict=True):
+        assert compiled == pytest.approx(plain, rel=0.02, abs=0.02)
 
 
 def test_a_continuation_warm_starts(digits, curve_settings, train_curve):
