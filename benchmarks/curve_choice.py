@@ -9,7 +9,6 @@ on validation images; what it chose is measured on test images.
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ import curve as curves
 from vaebalance.curve.choice import best_of
 from vaebalance.curve.curves import log_spaced
 from vaebalance.curve.trace import CurveRow, measure
-from vaebalance.curve.training import PlainTraining, curve_training
+from vaebalance.curve.training import curve_training
 from vaebalance.data import Dataset
 from vaebalance.model import VAE
+from vaebalance.separate import SeparateTraining
 from vaebalance.settings import CurveSettings
 
 POINTS = 25
@@ -33,13 +33,10 @@ Models = dict[float, VAE]
 def grid(settings: CurveSettings, dataset: Dataset) -> Models:
     """A plain VAE for each β, of one length each."""
     spec = settings.curve.replace(factor=1.0)
-    found = {}
-    for beta in BETAS:
-        training = PlainTraining(settings.replace(curve=spec), dataset, beta)
-        for _ in training:
-            pass
-        found[beta] = training.model
-    return found
+    training = SeparateTraining(settings.replace(curve=spec), dataset, BETAS)
+    for _ in training:
+        pass
+    return {beta: training.curve.model_at(beta) for beta in BETAS}
 
 
 def along(settings: CurveSettings, dataset: Dataset) -> Models:
@@ -71,9 +68,9 @@ def compare(kind: str, seed: int, samples: int) -> list[dict[str, Any]]:
         method = method | ({"points": POINTS} if what == "continuation" else {})
         settings = curves.settings_of(kind, method, None, seed)
         trainings.say(f"{kind}, seed {seed}: {what}")
-        started = time.process_time()
+        started = trainings.cost_clock()
         models = along(settings, dataset) if what in curves.METHODS else grid(settings, dataset)
-        seconds = time.process_time() - started
+        seconds = trainings.cost_clock() - started
         alone = alone or models
         validation, test = chosen(models, dataset, settings, samples)
         same = measure(alone[test.beta], test.beta, dataset, "test", settings.evaluate, 0)
@@ -82,7 +79,7 @@ def compare(kind: str, seed: int, samples: int) -> list[dict[str, Any]]:
                 "data": kind,
                 "seed": seed,
                 "what": what,
-                "CPU s": seconds,
+                "s": seconds,
                 "β": test.beta,
                 "validation calibrated nll": validation.calibrated_nll,
                 "test nll": test.nll,

@@ -1,6 +1,7 @@
 """Trainings together, as one stacked model, against one by one and the loop that everyone writes.
 
     python benchmarks/together.py [--rounds 5] [--models 1 4 8 16] [--cases digits mnist]
+                                  [--device cpu]
 
 Each does an epoch of K trainings of different β, in one process, taking turns; ours report each
 epoch of each training. Prints images/s of all K and the ratios, round by round paired: medians.
@@ -17,11 +18,12 @@ import torch
 from training_step import naive_epoch, seconds
 
 from vaebalance.balances import Fixed
+from vaebalance.images import Images
 from vaebalance.likelihoods import Bernoulli
 from vaebalance.model import VAE, ModelSpec
 from vaebalance.networks import Architecture, Conv, ImageShape, Mlp
 from vaebalance.together import Member, Together
-from vaebalance.training import Images, Learner, TrainSpec, train
+from vaebalance.training import Learner, TrainSpec, train
 
 
 class Case(NamedTuple):
@@ -45,18 +47,18 @@ CASES = {
 FOREVER = 10**6
 
 
-def make_model(case: Case) -> VAE:
+def make_model(case: Case, device: torch.device) -> VAE:
     """The same weights for all."""
     torch.manual_seed(0)
     spec = ModelSpec(
         architecture=case.architecture, latent_size=case.latent_size, posterior="gaussian"
     )
-    return VAE(spec, Bernoulli(), case.shape)
+    return VAE(spec, Bernoulli(), case.shape).to(device)
 
 
-def make_member(case: Case, number: int) -> Member:
+def make_member(case: Case, number: int, device: torch.device) -> Member:
     """A training that has not begun."""
-    model = make_model(case)
+    model = make_model(case, device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     spec = TrainSpec(
         epochs=FOREVER,
@@ -65,23 +67,24 @@ def make_member(case: Case, number: int) -> Member:
         gradient_clip=100.0,
         patience=None,
         checkpoint_every=1,
-        device="cpu",
+        device="auto",
         precision="fp32",
-        compile="off",
+        compile="auto" if device.type == "cuda" else "off",
     )
     return Member(Learner(model, optimizer, Fixed(beta=1.0 + number / 10), {}), spec, 0)
 
 
-def epochs(case: Case, models: int) -> tuple[Callable[[], None], ...]:
+def epochs(case: Case, models: int, device: torch.device) -> tuple[Callable[[], None], ...]:
     """An epoch of so many trainings: naive, one by one, together."""
     pixels = torch.randint(0, 256, (case.images, *case.shape), dtype=torch.uint8)
     images, validation = Images(pixels, "none"), Images(pixels[: case.validation], "none")
-    naive = [naive_epoch(make_model(case), pixels, case.batch_size) for _ in range(models)]
+    naive = [naive_epoch(make_model(case, device), pixels, case.batch_size) for _ in range(models)]
     alone = [
         train(member.learner, images, validation, member.spec, 0)
-        for member in (make_member(case, number) for number in range(models))
+        for member in (make_member(case, number, device) for number in range(models))
     ]
-    group = Together([make_member(case, number) for number in range(models)], images, validation)
+    members = [make_member(case, number, device) for number in range(models)]
+    group = Together(members, images, validation)
     streams = [group.reports(index) for index in range(models)]
 
     def one_naive() -> None:
@@ -104,6 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", type=int, nargs="+", default=[1, 4, 8, 16])
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--cases", nargs="+", default=["digits", "mnist"], choices=CASES)
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.rounds} rounds")
@@ -111,7 +115,7 @@ def main() -> None:
     for name in options.cases:
         for models in options.models:
             case = CASES[name]
-            actions = epochs(case, models)
+            actions = epochs(case, models, options.device)
             rows = [[seconds(act) for act in actions] for _ in range(options.rounds + 1)][1:]
             speeds = [
                 models * case.images / statistics.median(column)

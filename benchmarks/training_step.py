@@ -1,12 +1,14 @@
 """Our training against the loop that everyone writes, pythae's trainer, and the machine's limit.
 
-    python benchmarks/training_step.py [--rounds 7] [--cases …] [--out benchmarks/results]
+    python benchmarks/training_step.py [--rounds 7] [--cases …] [--device cpu]
+                                       [--out benchmarks/results]
 
 In one process, taking turns; images/s, and ratios to the naive loop round by round paired: medians
 and spread. The limit is that of the products and convolutions alone, forward and backward, in the
-precision that `auto` uses, on the same shapes. What `auto` compiles is measured as in a long
-training, after its compilation, whose seconds are printed. pythae is measured if it can be
-imported:
+precision that `auto` uses, on the same shapes; on a CUDA device without the time of calling them.
+What `auto` compiles is measured as in a long training, after its compilation, whose seconds are
+printed; `recorded` is what `auto` does on a CUDA device in a short one. pythae is measured if it
+can be imported:
 
     pip install --no-deps --target build/pythae pythae
     PYTHONPATH=build/pythae python benchmarks/training_step.py
@@ -31,12 +33,14 @@ import trainings
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from vaebalance.arithmetic import Compile, Precision, bf16_terms, is_compiled, make_terms
+from vaebalance.arithmetic import Compile, Precision, bf16_terms, make_terms
 from vaebalance.balances import Fixed
+from vaebalance.cuda_graphs import Recorded
+from vaebalance.images import Images
 from vaebalance.likelihoods import Bernoulli
 from vaebalance.model import VAE, ModelSpec
 from vaebalance.networks import Architecture, Conv, ImageShape, Mlp
-from vaebalance.training import Images, Learner, TrainSpec, train
+from vaebalance.training import Learner, TrainSpec, make_update, train
 
 LONG = 10**6
 """Steps of a training that is long enough for anything."""
@@ -76,24 +80,25 @@ class NaiveVAE(nn.Module):
         return torch.sigmoid(self.decoder(z)), mu, logvar
 
 
-def make_model(case: Case) -> VAE:
+def make_model(case: Case, device: torch.device) -> VAE:
     """The same weights for all."""
     torch.manual_seed(0)
     spec = ModelSpec(
         architecture=case.architecture, latent_size=case.latent_size, posterior="gaussian"
     )
-    return VAE(spec, Bernoulli(), case.shape)
+    return VAE(spec, Bernoulli(), case.shape).to(device)
 
 
 def naive_epoch(model: VAE, images: Tensor, batch_size: int) -> Epoch:
     """DataLoader over float tensors, Adam, sigmoid + BCE, three `.item()` a step."""
-    vae = NaiveVAE(model)
+    vae, device = NaiveVAE(model), model.prior_mean.device
     loader = DataLoader(TensorDataset(images.float() / 255), batch_size, shuffle=True)
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
 
     def epoch() -> None:
         total, bces, klds = 0.0, 0.0, 0.0
         for (x,) in loader:
+            x = x.to(device)
             optimizer.zero_grad()
             reconstruction, mu, logvar = vae(x)
             bce = nn.functional.binary_cross_entropy(reconstruction, x, reduction="sum")
@@ -142,7 +147,7 @@ def pythae_epoch(model: VAE, images: Tensor, batch_size: int) -> Epoch:
             output_dir=tempfile.mkdtemp(prefix="vaebalance-"),
             per_device_train_batch_size=batch_size,
             learning_rate=1e-3,
-            no_cuda=True,
+            no_cuda=not model.prior_mean.is_cuda,
         ),
     )
     trainer.prepare_training()
@@ -150,7 +155,12 @@ def pythae_epoch(model: VAE, images: Tensor, batch_size: int) -> Epoch:
 
 
 def our_epoch(
-    model: VAE, images: Tensor, batch_size: int, precision: Precision, compile: Compile
+    model: VAE,
+    images: Tensor,
+    batch_size: int,
+    precision: Precision,
+    compile: Compile,
+    steps: int,
 ) -> tuple[Epoch, Learner]:
     """One epoch of `vaebalance.training.train`, its reports included."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
@@ -163,11 +173,12 @@ def our_epoch(
         gradient_clip=None,
         patience=None,
         checkpoint_every=1,
-        device="cpu",
+        device="auto",
         precision=precision,
-        compile="on" if is_compiled(compile, model, LONG) else "off",
+        compile=compile,
     )
-    stored = Images(images, "none")
+    stored = Images(images, "none").near(learner.device)
+    learner.update = make_update(learner, stored, spec, steps)
     one = Images(images[:1], "none")  # measured after an epoch: the loops beside it measure nothing
 
     def epoch() -> None:
@@ -203,44 +214,54 @@ def limit_epoch(model: VAE, case: Case, dtype: torch.dtype) -> Epoch:
         layer.register_forward_hook(note) for layer in model.modules() if isinstance(layer, kinds)
     ]
     with torch.no_grad():
-        model.decode(model.encode(torch.rand(case.batch_size, *case.shape)).mean)
+        images = torch.rand(case.batch_size, *case.shape, device=model.prior_mean.device)
+        model.decode(model.encode(images).mean)
     for hook in hooks:
         hook.remove()
 
+    def step() -> None:
+        for call in calls:
+            call()
+
+    once = Recorded(step) if images.is_cuda else step
+
     def epoch() -> None:
         for _ in range(case.batches):
-            for call in calls:
-                call()
+            once()
 
     return torch.no_grad()(epoch)
 
 
 def seconds(action: Epoch) -> float:
-    """Wall time of one call."""
+    """Wall time of one call, and of what it leaves a device to do."""
     started = time.perf_counter()
     action()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return time.perf_counter() - started
 
 
-def measure(case: Case, rounds: int) -> dict[str, Any]:
+def measure(case: Case, rounds: int, device: torch.device) -> dict[str, Any]:
     """Images/s of each contender, and what it says of itself."""
     size, count = case.batch_size, case.batch_size * case.batches
     images = torch.randint(0, 256, (count, *case.shape), dtype=torch.uint8)
-    contenders: dict[str, Epoch] = {"naive": naive_epoch(make_model(case), images, size)}
+    contenders: dict[str, Epoch] = {"naive": naive_epoch(make_model(case, device), images, size)}
     if importlib.util.find_spec("pythae"):
-        contenders["pythae"] = pythae_epoch(make_model(case), images, size)
-    ways: dict[str, tuple[Precision, Compile]] = {
-        "fp32": ("fp32", "off"),
-        "fp32 compiled": ("fp32", "on"),
-        "auto not compiled": ("auto", "off"),
-        "auto": ("auto", "auto"),
+        contenders["pythae"] = pythae_epoch(make_model(case, device), images, size)
+    ways: dict[str, tuple[Precision, Compile, int]] = {
+        "fp32": ("fp32", "off", LONG),
+        "fp32 compiled": ("fp32", "on", LONG),
+        "auto not compiled": ("auto", "off", LONG),
+        "auto": ("auto", "auto", LONG),
     }
+    if device.type == "cuda":
+        ways |= {"recorded": ("auto", "auto", 1), "bf16 compiled": ("bf16", "on", LONG)}
     learners = {}
     for name, way in ways.items():
-        contenders[name], learners[name] = our_epoch(make_model(case), images, size, *way)
+        contenders[name], learners[name] = our_epoch(make_model(case, device), images, size, *way)
     in_bf16 = learners["auto"].terms is bf16_terms
     dtype = torch.bfloat16 if in_bf16 else torch.float32
-    contenders["limit"] = limit_epoch(make_model(case), case, dtype)
+    contenders["limit"] = limit_epoch(make_model(case, device), case, dtype)
     for epoch in contenders.values():
         epoch()
     times = [{name: seconds(epoch) for name, epoch in contenders.items()} for _ in range(rounds)]
@@ -277,27 +298,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     os.environ["TQDM_DISABLE"] = "1"  # pythae's bars
     threads = torch.get_num_threads()
-    print(f"{processor()}, torch {torch.__version__}, {threads} threads, {options.rounds} rounds")
+    machine = {"processor": processor(), "threads": threads, "torch": torch.__version__}
+    if options.device.type == "cuda":
+        machine["device"] = torch.cuda.get_device_name(options.device)
+    print(", ".join(f"{key}: {value}" for key, value in machine.items()))
     found, rows = {}, []
     for name in options.cases:
-        one = found[name] = measure(CASES[name], options.rounds)
+        one = found[name] = measure(CASES[name], options.rounds, options.device)
         trainings.say(f"{name}: {one['said']}")
         row: dict[str, Any] = {"case": name}
         row["naive img/s"] = one["images_per_second"]["naive"]
         for contender, (median, low, high) in one["to_naive"].items():
             if contender != "naive":
                 row[contender] = f"{median:.2f} ({low:.2f}–{high:.2f})"
+        row["auto img/s"] = one["images_per_second"]["auto"]
         row["auto is"] = one["auto"] + (", compiled" if "auto" in one["said"] else "")
         row["auto / pythae"] = one["to_pythae"] and one["to_pythae"][0]
         row["of the limit"] = one["of_limit"][0]
         rows.append(row)
     print(trainings.table(rows))
-    machine = {"processor": processor(), "threads": threads, "torch": torch.__version__}
     trainings.write_rows({**machine, "cases": found}, options.out / "training_step.json")
 
 

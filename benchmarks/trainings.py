@@ -126,6 +126,16 @@ def clock() -> float:
     return time.perf_counter()
 
 
+def cost_clock() -> float:
+    """Seconds that the processor has worked for this process; with a CUDA device, of the clock."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "–"

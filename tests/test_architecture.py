@@ -21,10 +21,10 @@ SOURCE = ROOT / "src" / "vaebalance"
 # From the ground up. A module imports from lower lines only, or from its own folder.
 LAYERS = """
 errors
-devices files optimizers randomness selection specs storage_url verdicts
+cuda_graphs devices files optimizers randomness selection specs storage_url verdicts
 epochs
 data params_file
-likelihoods networks
+images likelihoods networks
 model
 elbo conditioning
 arithmetic updates
@@ -44,7 +44,7 @@ tuning
 report
 slider
 curve
-curve_study
+curve_study separate
 trade_off
 dvc_plots comparison
 """.strip().splitlines()

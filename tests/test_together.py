@@ -9,13 +9,14 @@ import torch
 from vaebalance.arithmetic import bf16_terms
 from vaebalance.balances import ControlVae, Fixed, FreeBits, Geco, OptimalSigma, RunFacts, WarmUp
 from vaebalance.epochs import EpochReport
+from vaebalance.images import Images
 from vaebalance.likelihoods import Bernoulli, Gaussian, GaussianLearned, GaussianOptimal, Rmse
 from vaebalance.model import VAE, ModelSpec
 from vaebalance.networks import Conv, Mlp
 from vaebalance.penalties import DipVae, Mmd, NoPenalty, TotalCorrelation
 from vaebalance.randomness import derive_seed, forked
 from vaebalance.together import Member, Together, obstacle
-from vaebalance.training import Images, Learner, NonFiniteError, TrainSpec, train
+from vaebalance.training import Learner, NonFiniteError, TrainSpec, train
 
 SPEC = TrainSpec(
     epochs=3,

@@ -17,13 +17,13 @@ from vaebalance.balances import (
 )
 from vaebalance.elbo import elbo_terms, weighted_loss
 from vaebalance.epochs import EpochReport
+from vaebalance.images import Images
 from vaebalance.likelihoods import Bernoulli, Gaussian, Rmse
 from vaebalance.model import VAE, ModelSpec
 from vaebalance.networks import Mlp
 from vaebalance.randomness import derive_seed, forked
 from vaebalance.tally import Tally
 from vaebalance.training import (
-    Images,
     Learner,
     NonFiniteError,
     TrainSpec,
@@ -80,10 +80,11 @@ def test_training_lowers_the_weighted_loss():
 def test_a_step_is_adam_on_the_weighted_loss():
     """The step against the eight lines that everyone writes."""
     ours, naive = make_learner(Fixed(alpha=2.0, beta=0.5)), make_learner()
-    x = make_images(16).pixels(slice(None), torch.device("cpu"))
+    images = make_images(16)
+    x = images.pixels(slice(None), torch.device("cpu"))
     torch.manual_seed(7)
-    ours.update = make_update(ours, 16, SPEC, steps=1)
-    step = train_step(ours, x)
+    ours.update = make_update(ours, images, SPEC, steps=1)
+    step = train_step(ours, images.stored)
     torch.manual_seed(7)
     mean, log_variance = naive.model.encoder(x).chunk(2, -1)
     z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
@@ -104,9 +105,9 @@ def test_a_step_is_adam_on_the_weighted_loss():
 
 def test_clipping_bounds_the_gradient():
     learner = make_learner(Fixed(alpha=1e4))
-    x = make_images(16).pixels(slice(None), torch.device("cpu"))
-    learner.update = make_update(learner, 16, SPEC.replace(gradient_clip=0.5), steps=1)
-    train_step(learner, x)
+    images = make_images(16)
+    learner.update = make_update(learner, images, SPEC.replace(gradient_clip=0.5), steps=1)
+    train_step(learner, images.stored)
     squares = [p.grad.square().sum() for p in learner.model.parameters()]
     assert torch.stack(squares).sum().sqrt().item() == pytest.approx(0.5, rel=1e-4)
 

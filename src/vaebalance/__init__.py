@@ -7,6 +7,7 @@ The tree is the architecture; imports only point down this list:
     comparison                 several runs on one page
     curve_study                a study's question, answered from a curve
     trade_off                  the slider within a report
+    separate                   a model for each β, trained as one: what a curve is measured against
     curve                      the whole trade-off from one training
     slider                     the whole trade-off, from low to high β, on one page
     report                     the latent-space report
@@ -23,7 +24,9 @@ The tree is the architecture; imports only point down this list:
     together, stacked          several trainings as one
     training, tally            the step and the loop, and the sums they keep
     balances, penalties        who sets α and β; rate terms beside the KL
-    updates, arithmetic        how a step is computed: compiled, in which precision
+    updates, arithmetic        how a step is computed: recorded, compiled, in which precision
+    images                     stored images, at hand or read ahead
+    cuda_graphs                a step on a CUDA device, recorded once and replayed
     conditioning               a VAE that is told β, and folded back into a plain one
     elbo                       distortion, rate, the one loss
     model, networks            the VAE

@@ -26,6 +26,7 @@ from vaebalance.diagnosis import Patient, diagnose, diagnose_so_far
 from vaebalance.epochs import EpochReport, Pulse
 from vaebalance.errors import UserError
 from vaebalance.files import replacing, write_json
+from vaebalance.images import Images
 from vaebalance.likelihoods import Gaussian
 from vaebalance.model import VAE
 from vaebalance.optimizers import Adam
@@ -34,7 +35,7 @@ from vaebalance.randomness import derive_seed, forked
 from vaebalance.saved_model import save_model
 from vaebalance.selection import Candidate, best_epoch
 from vaebalance.settings import TrainSettings
-from vaebalance.training import Images, Learner, make_update, steps_per_epoch, train
+from vaebalance.training import Learner, make_update, steps_per_epoch, train
 from vaebalance.updates import CompiledUpdate
 from vaebalance.verdicts import HEALTHY, Verdict, names
 
@@ -54,10 +55,7 @@ def start_learner(settings: TrainSettings, dataset: Dataset) -> Learner:
     start = settings.balance.initial_state(run_facts(settings, dataset))
     state = {name: value.to(device) for name, value in start.items()}
     terms = make_terms(settings.train.precision, model, settings.train.batch_size)
-    learner = Learner(model, optimizer, settings.balance, state, settings.penalty, terms)
-    images, steps = len(dataset.images("train")), run_facts(settings, dataset).steps
-    learner.update = make_update(learner, images, settings.train, steps)
-    return learner
+    return Learner(model, optimizer, settings.balance, state, settings.penalty, terms)
 
 
 def _refuse_misfits(settings: TrainSettings, binarisation: str) -> None:
@@ -102,9 +100,11 @@ class Training:
         self.seed = settings.seed
         self._fingerprint = fingerprint
         self._path = checkpoint
-        self.images = _images(dataset, "train")
-        self.validation = _images(dataset, "validation")
         self.learner = start_learner(settings, dataset)
+        self.images = _images(dataset, "train").near(self.learner.device)
+        self.validation = _images(dataset, "validation").near(self.learner.device)
+        steps = run_facts(settings, dataset).steps
+        self.learner.update = make_update(self.learner, self.images, settings.train, steps)
         self.best_weights = copied(self.learner.model.state_dict())
         self.history: list[EpochReport] = []
         self.patient = Patient(

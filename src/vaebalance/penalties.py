@@ -92,7 +92,7 @@ class TotalCorrelation(AbstractPenalty):
         """index_code_mi, total_correlation, dimension_wise_kl."""
         posterior, z, prior, images = codes
         by_latent = posterior.base_dist.log_prob(z[:, None])  # [B, B, Z]: log q(z_ij | x_m)
-        log_weights = self.log_weights(len(z), images).to(z)
+        log_weights = self.log_weights(len(z), images, z.device)
         log_aggregate = torch.logsumexp(by_latent.sum(-1) + log_weights, 1)  # [B]
         log_marginals = torch.logsumexp(by_latent + log_weights[..., None], 1)  # [B, Z]
         log_product = log_marginals.sum(-1)
@@ -110,7 +110,7 @@ class TotalCorrelation(AbstractPenalty):
             "dimension_wise_kl": 0.0,
         }
 
-    def log_weights(self, batch: int, images: int) -> Tensor:
+    def log_weights(self, batch: int, images: int, device: torch.device | None = None) -> Tensor:
         """Log of w_im in q̂(z_i) = Σ_m w_im q(z_i|x_m): [B, B].
 
         minibatch_weighted: 1/(BN). stratified: 1/N for the image itself, the rest of 1 for the
@@ -118,11 +118,11 @@ class TotalCorrelation(AbstractPenalty):
         the mean over which of them is the last: unbiased too, and with less variance.)
         """
         if self.estimator == "minibatch_weighted":
-            return torch.full((batch, batch), -math.log(batch * images))
+            return torch.full((batch, batch), -math.log(batch * images), device=device)
         if batch == 1:
-            return torch.zeros(1, 1)
+            return torch.zeros(1, 1, device=device)
         others = (images - 1) / (images * (batch - 1))
-        weights = torch.full((batch, batch), others).fill_diagonal_(1 / images)
+        weights = torch.full((batch, batch), others, device=device).fill_diagonal_(1 / images)
         return weights.log()
 
     def misfit(self, posterior: str) -> str | None:

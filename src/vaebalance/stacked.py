@@ -222,12 +222,13 @@ class Stack:
         terms = ElboTerms(distortion, rates, likelihood, x, posterior, z)
         return StackedTerms(terms, features, raw)
 
-    def step(self, loss: Tensor, clips: Tensor | None) -> None:
+    def step(self, loss: Tensor, clips: Tensor | None, rate: Tensor | None = None) -> None:
         """One update by the gradient of a loss [], the sum of the learners' own.
 
         Args:
             loss: of which each part depends on its own learner's weights alone.
             clips: largest norm of each learner's gradient, [K]; None: no clipping.
+            rate: the learning rate [] of all; None: each its optimizer's.
         """
         found = torch.autograd.grad(loss, list(self.weights.values()))
         gradients = [gradient.contiguous() for gradient in found]  # as Adam's kernel reads them
@@ -238,7 +239,7 @@ class Stack:
                 gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
         with torch.no_grad():
             for run in self._runs:
-                _adam(run, gradients)
+                _adam(run, gradients, rate)
 
     def _one_likelihood(self) -> bool:
         """Whether one likelihood without weights of its own serves all."""
@@ -301,7 +302,7 @@ def _release(learner: Learner) -> None:
         state.update({name: value.clone() for name, value in state.items()})
 
 
-def _adam(run: _Run, gradients: Sequence[Tensor]) -> None:
+def _adam(run: _Run, gradients: Sequence[Tensor], rate: Tensor | None) -> None:
     group = run.group
     adam(
         run.weights,
@@ -313,7 +314,7 @@ def _adam(run: _Run, gradients: Sequence[Tensor]) -> None:
         amsgrad=False,
         beta1=group["betas"][0],
         beta2=group["betas"][1],
-        lr=group["lr"],
+        lr=group["lr"] if rate is None else rate,
         weight_decay=group["weight_decay"],
         eps=group["eps"],
         maximize=False,

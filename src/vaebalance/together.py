@@ -20,12 +20,12 @@ from vaebalance.arithmetic import bf16_terms
 from vaebalance.balances import Fixed
 from vaebalance.elbo import ElboTerms, Weights
 from vaebalance.epochs import EpochReport, GradientNorms, SplitReport, Vitals
+from vaebalance.images import Images
 from vaebalance.randomness import derive_seed
 from vaebalance.stacked import Stack, StackedTerms, gradient_norms, misfit
 from vaebalance.tally import NonFiniteBatch, Tally, vital_sums, vitals
 from vaebalance.training import (
     MEASURING_BATCH,
-    Images,
     Learner,
     Measured,
     NonFiniteError,
@@ -69,7 +69,8 @@ class Together:
     """Trainings on the same images, which `obstacle` found nothing against."""
 
     def __init__(self, members: Sequence[Member], images: Images, validation: Images) -> None:
-        self._images, self._validation = images, validation
+        device = members[0].learner.device
+        self._images, self._validation = images.near(device), validation.near(device)
         self._members = list(members)
         self._epoch = members[0].epochs_done
         self._batch_size = members[0].spec.batch_size
@@ -207,8 +208,9 @@ class _Epoch:
     def _train(self) -> list[Tally]:
         source = _Source(self._members, "epoch", self._epoch)
         size = self._members[0].spec.batch_size
+        place = self._images.stored.device
         orders = [
-            torch.randperm(len(self._images), generator=draws.host).split(size)
+            torch.randperm(len(self._images), generator=draws.host).to(place).split(size)
             for draws in source.draws.values()
         ]
         tallies = [Tally(learner.model, learner.penalty) for learner in self._learners]

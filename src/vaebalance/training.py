@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -33,12 +33,13 @@ from vaebalance.elbo import (
 )
 from vaebalance.epochs import EpochReport, GradientNorms, Pulse, SplitReport, Vitals
 from vaebalance.errors import UserError
+from vaebalance.images import Images
 from vaebalance.model import VAE
 from vaebalance.penalties import AbstractPenalty, Codes, Components, NoPenalty
 from vaebalance.randomness import derive_seed, forked
 from vaebalance.specs import Spec
 from vaebalance.tally import NonFiniteBatch, Tally, batch_sums, vital_sums, vitals
-from vaebalance.updates import CompiledUpdate, Objective, Update
+from vaebalance.updates import CompiledUpdate, Objective, RecordedUpdate, Update
 
 PULSE_SECONDS = 0.5
 MEASURING_BATCH = 1000
@@ -93,33 +94,6 @@ class Learner:
         return self.model.prior_mean.device
 
 
-@dataclass(frozen=True)
-class Images:
-    """Stored images and how they become pixels."""
-
-    stored: Tensor  # [N, C, H, W] uint8
-    binarisation: str
-
-    def __len__(self) -> int:
-        return self.stored.shape[0]
-
-    def pixels(
-        self,
-        indices: Tensor | slice,
-        device: torch.device,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """[B, C, H, W] float in [0, 1] on `device`; dynamic binarisation draws anew.
-
-        Args:
-            indices: of the images.
-            device: of the pixels.
-            generator: source of that draw, on `device`; None: torch's own.
-        """
-        stored = self.stored[indices].to(device, non_blocking=True)
-        return to_pixels(stored, self.binarisation, generator)
-
-
 class Step(NamedTuple):
     """What one update tells of its batch."""
 
@@ -128,18 +102,27 @@ class Step(NamedTuple):
     state: State  # of the balance, after it
 
 
-def train_step(learner: Learner, x: Tensor) -> Step:
-    """One optimizer update on x [B, C, H, W] by the learner's `update`."""
+def train_step(learner: Learner, batch: Tensor) -> Step:
+    """One optimizer update on a batch, as `Images.batches` gives it, by the learner's `update`."""
     assert learner.update is not None  # see `make_update`
-    step: Step = learner.update(x, learner.balance_state)
+    step: Step = learner.update(batch, learner.balance_state)
     learner.balance_state = step.state
     return step
 
 
-def make_update(learner: Learner, images: int, spec: TrainSpec, steps: int) -> Update:
-    """What takes the learner's steps, of which so many are planned, on a set of so many images."""
-    objective = step_objective(learner, images)
+def make_update(learner: Learner, images: Images, spec: TrainSpec, steps: int) -> Update:
+    """What takes the learner's steps, of which so many are planned, on batches of `images`."""
+    objective = on_batches(step_objective(learner, len(images)), images)
     return choose_update(objective, learner.model, learner.optimizer, spec, steps)
+
+
+def on_batches(objective: Objective, images: Images) -> Objective:
+    """An objective of pixels as one of `images.batches`: to draw them is part of the step."""
+
+    def measure(batch: Tensor, *others: Any) -> tuple[Tensor, Any]:
+        return objective(to_pixels(images.read(batch), images.binarisation), *others)
+
+    return measure
 
 
 def choose_update(
@@ -147,7 +130,9 @@ def choose_update(
 ) -> Update:
     """Compiled or not, for an objective that measures `vae` and so many steps."""
     if not is_compiled(spec.compile, vae, steps):
-        return Update(objective, optimizer, spec.gradient_clip)
+        recorded = vae.prior_mean.is_cuda and spec.compile != "off"
+        kind = RecordedUpdate if recorded else Update
+        return kind(objective, optimizer, spec.gradient_clip)
     # torch looks up once how two types diverge, which its compiler cannot trace.
     features = vae.prior_mean.new_zeros(1, 2 * vae.latent_size)
     rate_by_latent(vae.posterior(features), vae.prior)
@@ -195,8 +180,9 @@ def train(
         NonFiniteError: a term became NaN or infinite; names epoch, step and term.
     """
     batches = steps_per_epoch(len(images), spec)
+    images, validation = images.near(learner.device), validation.near(learner.device)
     if learner.update is None:
-        learner.update = make_update(learner, len(images), spec, batches * spec.epochs)
+        learner.update = make_update(learner, images, spec, batches * spec.epochs)
     for epoch in range(epochs_done + 1, spec.epochs + 1):
         try:
             trained, seconds = yield from _train_epoch(learner, images, spec, seed, epoch)
@@ -262,19 +248,19 @@ def _train_epoch(
 ) -> Generator[Pulse, None, tuple[SplitReport, float]]:
     """One pass over the images; returns its means and the seconds it took."""
     torch.manual_seed(derive_seed(seed, "epoch", epoch))
-    batches = torch.randperm(len(images)).split(spec.batch_size)
+    order = torch.randperm(len(images))
     tally = Tally(learner.model, learner.penalty)
     learner.model.train()
     started = last_pulse = time.perf_counter()
-    for batch, indices in enumerate(batches, start=1):
-        x = images.pixels(indices, learner.device)
-        step = train_step(learner, x)
-        tally.add_row(step.sums, len(x), step.weights)
+    batches = images.batches(order, spec.batch_size, learner.device)
+    for number, batch in enumerate(batches, start=1):
+        step = train_step(learner, batch)
+        tally.add_row(step.sums, len(batch), step.weights)
         if time.perf_counter() - last_pulse > PULSE_SECONDS:
             report = tally.read()
             last_pulse = time.perf_counter()
-            speed = batch * spec.batch_size / (last_pulse - started)
-            yield Pulse(epoch, batch, len(batches), report, speed)
+            speed = number * spec.batch_size / (last_pulse - started)
+            yield Pulse(epoch, number, steps_per_epoch(len(images), spec), report, speed)
     report = tally.read()
     return report, time.perf_counter() - started
 

@@ -1,21 +1,23 @@
-"""One update of a model's weights by an objective: operation by operation, or compiled.
+"""One update of a model's weights by an objective: operation by operation, recorded, or compiled.
 
-A small model's step waits for its operations to be called one after the other. Compiled, the whole
-of it (forward, backward, clipping, Adam) is one graph: the same draws, the same numbers but for
-float rounding.
+A small model's step waits for its operations to be called one after the other. Recorded (on a CUDA
+device) or compiled, the whole of it (forward, backward, clipping, Adam) is one graph: the same
+draws, the same numbers, but for float rounding where it is compiled.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim.adam import adam
+
+from vaebalance.cuda_graphs import Recorded, RecordingError
 
 Objective = Callable[..., tuple[Tensor, Any]]
 """Tensors (or containers of them), a batch first -> the loss [], and what else is wanted of it,
@@ -61,11 +63,137 @@ class Update:
         return group
 
 
-class CompiledUpdate(Update):
-    """The same as one graph, for batches of the first one's size; others go the plain way.
+class _ShapedUpdate(Update):
+    """One step of Adam by a function made for batches of the first one's size.
 
-    So does everything where it cannot be compiled: see `failure`.
+    Others go the plain way. So does everything where it cannot be made: see `failure`.
     """
+
+    def __init__(
+        self, objective: Objective, optimizer: torch.optim.Optimizer, gradient_clip: float | None
+    ) -> None:
+        """Begin; the first call makes it.
+
+        Args:
+            objective: as `Update`'s, and such that no step of it depends on a tensor's value.
+            optimizer: as `Update`'s; its state is what it would be without this.
+            gradient_clip: as `Update`'s.
+        """
+        super().__init__(objective, optimizer, gradient_clip)
+        self._device = self._weights[0].device
+        self._shape: torch.Size | None = None
+        self._made: Callable[..., Any] | None = None
+        self._rate = torch.zeros((), device=self._device)
+        self._rate_is: float | None = None
+        self.failure: str | None = None
+        """Why it is not made after all."""
+
+    def __call__(self, batch: Tensor, *others: Any) -> Any:
+        """As `Update`."""
+        if self._shape is None:
+            self._shape = batch.shape
+        if self.failure is not None or batch.shape != self._shape:
+            return super().__call__(batch, *others)
+        if self._rate_is != self._group["lr"]:
+            self._rate_is = self._group["lr"]
+            self._rate.fill_(self._rate_is)
+        first = self._made is None
+        try:
+            if self._made is None:
+                self._made = self._make()
+            with self._first_call() if first else nullcontext():
+                return self._made(batch, *others)
+        except self._errors() as error:  # raised before anything is changed or drawn
+            self._made, self.failure = None, _reason(error)
+            return super().__call__(batch, *others)
+
+    def _make(self) -> Callable[..., Any]:
+        """What takes a step, given the objective's inputs, at the learning rate `_rate`."""
+        raise NotImplementedError
+
+    def _first_call(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def _errors(self) -> tuple[type[Exception], ...]:
+        return (RecordingError,)
+
+    def _moments(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """What the optimizer remembers of each weight: averages, squares, steps."""
+        state, on_device = self._optimizer.state, bool(self._group["fused"])
+        for weight in self._weights:
+            if not state[weight]:
+                state[weight] = {
+                    "step": torch.zeros((), device=weight.device if on_device else "cpu"),
+                    "exp_avg": torch.zeros_like(weight),
+                    "exp_avg_sq": torch.zeros_like(weight),
+                }
+        averages, squares, steps = (
+            [state[weight][name] for weight in self._weights]
+            for name in ("exp_avg", "exp_avg_sq", "step")
+        )
+        return averages, squares, steps
+
+    def _adam(self) -> Callable[..., None]:
+        """Torch's own, of gradients, one for each weight."""
+        weights, group, rate = self._weights, self._group, self._rate
+        averages, squares, steps = self._moments()
+        beta1, beta2 = group["betas"]
+
+        def update(gradients: list[Tensor], **how: Any) -> None:
+            adam(
+                weights,
+                gradients,
+                averages,
+                squares,
+                [],  # largest squares, which amsgrad would keep
+                steps,
+                foreach=False,
+                amsgrad=False,
+                beta1=beta1,
+                beta2=beta2,
+                lr=rate,  # a tensor, lest each value need a graph of its own
+                weight_decay=0.0,
+                eps=group["eps"],
+                maximize=False,
+                **how,
+            )
+
+        return update
+
+
+class RecordedUpdate(_ShapedUpdate):
+    """The plain way's kernels on a CUDA device as one graph: the same numbers, bit for bit."""
+
+    @property
+    def said(self) -> str:
+        """What there is to say of how it runs."""
+        return f"the training step is not recorded: {self.failure}" if self.failure else ""
+
+    def _make(self) -> Callable[..., Any]:
+        objective, optimizer, weights, clip = (
+            self._objective,
+            self._optimizer,
+            self._weights,
+            self._clip,
+        )
+        update_by = self._adam()
+
+        def update(*inputs: Any) -> Any:
+            loss, found = objective(*inputs)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if clip is not None:
+                clip_grad_norm_(weights, clip)
+            gradients = [w.grad if w.grad is not None else torch.zeros_like(w) for w in weights]
+            with torch.no_grad():
+                update_by(gradients, fused=True, capturable=True)
+            return found
+
+        return Recorded(update)
+
+
+class CompiledUpdate(_ShapedUpdate):
+    """The same as one graph that torch's compiler makes."""
 
     def __init__(
         self,
@@ -85,114 +213,62 @@ class CompiledUpdate(Update):
         """
         super().__init__(objective, optimizer, gradient_clip)
         self._backend = backend
-        self._shape: torch.Size | None = None
-        self._graph: Callable[..., Any] | None = None
-        self._rate = torch.zeros((), device=self._weights[0].device)
         self.seconds = 0.0
         """What the first call took."""
-        self.failure: str | None = None
-        """Why it is not compiled after all."""
-
-    def __call__(self, batch: Tensor, *others: Any) -> Any:
-        """As `Update`."""
-        if self._shape is None:
-            self._shape = batch.shape
-        if self.failure is not None or batch.shape != self._shape:
-            return super().__call__(batch, *others)
-        tracing = nullcontext() if self._graph else _gradients_are_traced()
-        began = time.perf_counter()
-        if self._graph is None:
-            self._graph = self._compiled()
-        self._rate.fill_(self._group["lr"])
-        try:
-            with tracing:
-                found = self._graph(self._rate, batch, *others)
-        except _compiler_errors() as error:  # raised before anything is changed or drawn
-            self._graph, self.failure = None, _reason(error)
-            return super().__call__(batch, *others)
-        self.seconds = self.seconds or time.perf_counter() - began
-        return found
 
     @property
     def said(self) -> str:
         """What there is to say of how it runs."""
         if self.failure is not None:
             return f"the training step is not compiled: {self.failure}"
-        if self._graph is None:
+        if self._made is None:
             return "compiling the training step: seconds if it was before, else up to a minute"
         return f"the training step is compiled ({self.seconds:.0f} s)"
 
-    def _compiled(self) -> Callable[..., Any]:
+    def _make(self) -> Callable[..., Any]:
         # The generator's own draws: those that the plain way draws.
         inductors: Any = {"fallback_random": True}
         options = inductors if self._backend == "inductor" else None
-        return torch.compile(
-            self._update(), fullgraph=True, dynamic=False, backend=self._backend, options=options
+        compiled = torch.compile(
+            self._traced(), fullgraph=True, dynamic=False, backend=self._backend, options=options
         )
+        return Recorded(compiled) if self._device.type == "cuda" else compiled
 
-    def _update(self) -> Callable[..., Any]:
-        weights, group, objective, clip = self._weights, self._group, self._objective, self._clip
-        averages, squares, steps = self._moments()
-        beta1, beta2 = group["betas"]
+    @contextmanager
+    def _first_call(self) -> Iterator[None]:
+        import torch._dynamo
 
-        def update(rate: Tensor, *inputs: Any) -> Any:
+        began = time.perf_counter()
+        with torch._dynamo.config.patch(trace_autograd_ops=True):
+            yield
+        self.seconds = time.perf_counter() - began
+
+    def _errors(self) -> tuple[type[Exception], ...]:
+        import torch._dynamo
+        import torch._inductor.exc
+
+        compilers = torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InvalidCxxCompiler
+        return (*compilers, *super()._errors())
+
+    def _traced(self) -> Callable[..., Any]:
+        weights, objective, clip = self._weights, self._objective, self._clip
+        on_cuda = self._device.type == "cuda"
+        update_by = self._adam()
+
+        def update(*inputs: Any) -> Any:
             loss, found = objective(*inputs)
             gradients = list(torch.autograd.grad(loss, weights))
             with torch.no_grad():
                 if clip is not None:
                     factor = (clip / (get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
                     gradients = [gradient * factor for gradient in gradients]
-                adam(
-                    weights,
-                    gradients,
-                    averages,
-                    squares,
-                    [],  # largest squares, which amsgrad would keep
-                    steps,
-                    foreach=False,
-                    amsgrad=False,
-                    beta1=beta1,
-                    beta2=beta2,
-                    lr=rate,  # a tensor, lest each value be compiled anew
-                    weight_decay=0.0,
-                    eps=group["eps"],
-                    maximize=False,
-                )
+                # (Told so, torch keeps Adam's count of steps on a CUDA device within the graph.)
+                update_by(gradients, capturable=on_cuda)
             return found
 
         # Torch keeps graphs by code, eight for each at most, for as long as the code is there.
         update.__code__ = update.__code__.replace()
         return update
-
-    def _moments(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """What the optimizer remembers of each weight: averages, squares, steps."""
-        state, on_device = self._optimizer.state, bool(self._group["fused"])
-        for weight in self._weights:
-            if not state[weight]:
-                state[weight] = {
-                    "step": torch.zeros((), device=weight.device if on_device else "cpu"),
-                    "exp_avg": torch.zeros_like(weight),
-                    "exp_avg_sq": torch.zeros_like(weight),
-                }
-        averages, squares, steps = (
-            [state[weight][name] for weight in self._weights]
-            for name in ("exp_avg", "exp_avg_sq", "step")
-        )
-        return averages, squares, steps
-
-
-def _gradients_are_traced() -> AbstractContextManager[Any]:
-    import torch._dynamo
-
-    patch: AbstractContextManager[Any] = torch._dynamo.config.patch(trace_autograd_ops=True)
-    return patch
-
-
-def _compiler_errors() -> tuple[type[Exception], ...]:
-    import torch._dynamo
-    import torch._inductor.exc
-
-    return torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InvalidCxxCompiler
 
 
 def _reason(error: Exception) -> str:

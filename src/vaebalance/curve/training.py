@@ -34,17 +34,18 @@ from vaebalance.data import Dataset
 from vaebalance.devices import choose_device
 from vaebalance.elbo import ElboTerms, Weights, weighted_loss
 from vaebalance.errors import UserError
+from vaebalance.images import Images
 from vaebalance.model import VAE
 from vaebalance.optimizers import Adam
 from vaebalance.randomness import derive_seed, forked
 from vaebalance.settings import CurveSettings, CurveSpec
 from vaebalance.tally import batch_sums
 from vaebalance.training import (
-    Images,
     Learner,
     NonFiniteError,
     choose_update,
     make_update,
+    on_batches,
     steps_per_epoch,
     train_step,
 )
@@ -84,8 +85,8 @@ class AbstractCurveTraining(ABC):
         """
         _refuse(settings, dataset)
         self._train, self._curve, self._seed = settings.train, settings.curve, settings.seed
-        self._images = Images(dataset.images("train"), dataset.info.binarisation)
         self._device = choose_device(settings.train.device)
+        self._images = Images(dataset.images("train"), dataset.info.binarisation).near(self._device)
         self._batches = steps_per_epoch(len(self._images), settings.train)
         self.epochs = max(1, round(settings.curve.factor * settings.train.epochs))
         self._steps = self.epochs * self._batches
@@ -141,17 +142,17 @@ class AbstractCurveTraining(ABC):
 
     def _pass(self, epoch: int) -> Tensor:
         """Train on every image once; D and R summed over images: [2], on the CPU."""
-        batches = torch.randperm(len(self._images)).split(self._train.batch_size)
-        sums = []
-        for batch, indices in enumerate(batches):
-            x = self._images.pixels(indices, self._device)
-            sums.append(self._step((epoch - 1) * self._batches + batch, x))
+        order = torch.randperm(len(self._images))
+        batches = self._images.batches(order, self._train.batch_size, self._device)
+        first, sums = (epoch - 1) * self._batches, []
+        for step, batch in enumerate(batches, start=first):
+            sums.append(self._step(step, batch))
         distortion, _, rate, *_ = torch.stack(sums).sum(0).cpu()
         return torch.stack([distortion, rate])
 
     @abstractmethod
-    def _step(self, step: int, x: Tensor) -> Tensor:
-        """One update, the `step`-th from 0; its `tally.batch_sums`."""
+    def _step(self, step: int, batch: Tensor) -> Tensor:
+        """One update, the `step`-th from 0, on a batch of the images; its `tally.batch_sums`."""
 
     @abstractmethod
     def _beta_of(self, epoch: int) -> float | None:
@@ -175,7 +176,7 @@ class AbstractCurveTraining(ABC):
         vae = self._vae.train()
         state = {"beta": torch.tensor(beta, device=self._device)}
         learner = Learner(vae, self._adam(vae), Told(), state, terms=self._terms)
-        learner.update = make_update(learner, len(self._images), self._train, self._steps)
+        learner.update = make_update(learner, self._images, self._train, self._steps)
         return learner
 
     def _adam(self, model: torch.nn.Module) -> torch.optim.Optimizer:
@@ -199,15 +200,16 @@ class ConditionedTraining(AbstractCurveTraining):
             model = ConditionedVAE(self._vae, curve.conditioning, curve.low, curve.high)
         self.model = model.to(self._device).train()
         self._optimizer = self._adam(self.model)
+        objective = on_batches(self._objective, self._images)
         self._update = choose_update(
-            self._objective, self._vae, self._optimizer, self._train, self._steps
+            objective, self._vae, self._optimizer, self._train, self._steps
         )
 
-    def _step(self, step: int, x: Tensor) -> Tensor:
+    def _step(self, step: int, batch: Tensor) -> Tensor:
         self._set_rate(self._optimizer, step / (self._steps))
-        group = math.gcd(self._curve.group, len(x))  # an epoch's last batch may be an odd one
-        betas = draw_betas(self._curve, len(x) // group).to(self._device)
-        sums: Tensor = self._update(x, betas)
+        group = math.gcd(self._curve.group, len(batch))  # an epoch's last batch may be an odd one
+        betas = draw_betas(self._curve, len(batch) // group).to(self._device)
+        sums: Tensor = self._update(batch, betas)
         return sums
 
     def _objective(self, x: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
@@ -269,9 +271,9 @@ class PlainTraining(AbstractCurveTraining):
         self._learner = self._plain_learner(beta)
         self._beta = beta
 
-    def _step(self, step: int, x: Tensor) -> Tensor:
+    def _step(self, step: int, batch: Tensor) -> Tensor:
         self._set_rate(self._learner.optimizer, step / (self._steps))
-        return train_step(self._learner, x).sums
+        return train_step(self._learner, batch).sums
 
     def _beta_of(self, epoch: int) -> float | None:
         return self._beta
@@ -309,13 +311,13 @@ class ContinuationTraining(AbstractCurveTraining):
         self._learner = self._plain_learner(self._betas[0])
         self._snapshots: list[tuple[float, VAE]] = []
 
-    def _step(self, step: int, x: Tensor) -> Tensor:
+    def _step(self, step: int, batch: Tensor) -> Tensor:
         point = self._point(step)
         first, last = self._starts[point], self._starts[point + 1] - 1
         learner = self._learner
         learner.balance_state["beta"].fill_(self._betas[point])
         self._set_rate(learner.optimizer, (step - first) / (last + 1 - first))
-        sums = train_step(learner, x).sums
+        sums = train_step(learner, batch).sums
         if step == last:
             self._snapshots.append((self._betas[point], copy.deepcopy(learner.model).eval()))
         return sums

@@ -1,0 +1,87 @@
+"""A plain model for each β, all trained at once: what a curve is measured against."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaebalance.arithmetic import bf16_terms
+from vaebalance.checkpoints import learner_state, restore_learner
+from vaebalance.cuda_graphs import Recorded
+from vaebalance.curve.curves import ContinuationCurve
+from vaebalance.curve.training import AbstractCurveTraining
+from vaebalance.data import Dataset, to_pixels
+from vaebalance.settings import CurveSettings
+from vaebalance.stacked import Stack
+
+
+class SeparateTraining(AbstractCurveTraining):
+    """Each model comes to what `PlainTraining` comes to at its β, to float tolerance."""
+
+    def __init__(self, settings: CurveSettings, dataset: Dataset, betas: Sequence[float]) -> None:
+        """Begin.
+
+        Raises:
+            UserError: as for a curve.
+        """
+        super().__init__(settings, dataset)
+        self._betas = tuple(betas)
+        first = self._vae
+        self._learners = []
+        for beta in self._betas:
+            self._vae = copy.deepcopy(first)  # all begin alike, as lone ones of one seed do
+            self._learners.append(self._plain_learner(beta))
+        self._rate = torch.zeros((), device=self._device)
+        clip = settings.train.gradient_clip
+        size = (len(self._betas),)
+        self._clips = None if clip is None else torch.full(size, clip, device=self._device)
+        self._beta = torch.tensor(self._betas, device=self._device)
+        self._stack: Stack | None = None
+        self._update = Recorded(self._take_step) if self._device.type == "cuda" else self._take_step
+
+    def _step(self, step: int, batch: Tensor) -> Tensor:
+        stack = self._stacked()
+        self._set_rate(stack.learners[0].optimizer, step / self._steps)
+        self._rate.fill_(stack.learners[0].optimizer.param_groups[0]["lr"])
+        whole = len(batch) == self._train.batch_size  # an epoch's last one may be an odd one
+        sums: Tensor = self._update(batch) if whole else self._take_step(batch)
+        return sums
+
+    def _take_step(self, batch: Tensor) -> Tensor:
+        stack = self._stacked()
+        x = to_pixels(self._images.read(batch), self._images.binarisation)
+        noise = torch.randn(len(x), self._vae.latent_size, device=self._device)
+        in_bf16 = self._terms is bf16_terms
+        terms = stack.terms(x[None], noise[None], in_bf16=in_bf16).terms
+        distortion, rate = terms.distortion.mean(1), terms.rate_by_latent.sum(-1).mean(1)
+        stack.step((distortion + self._beta * rate).sum(), self._clips, self._rate)
+        means = torch.stack([distortion.detach().mean(), rate.detach().mean()])
+        return len(x) * torch.stack([means[0], means[0].square(), means[1]])
+
+    def _stacked(self) -> Stack:
+        """Made at the first step: a resume comes before."""
+        if self._stack is None:
+            for learner in self._learners:
+                learner.model.train()
+            self._stack = Stack(self._learners)
+        return self._stack
+
+    def _beta_of(self, epoch: int) -> float | None:
+        return None
+
+    def _state(self) -> dict[str, Any]:
+        return {"learners": [learner_state(learner) for learner in self._learners]}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        for learner, known in zip(self._learners, state["learners"], strict=True):
+            restore_learner(learner, known)
+
+    @property
+    def curve(self) -> ContinuationCurve:
+        """The models as they are now."""
+        models = [learner.model.eval() for learner in self._learners]
+        return ContinuationCurve(tuple(zip(self._betas, models, strict=True)))
