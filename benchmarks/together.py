@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from training_step import naive_epoch, seconds
+from naive import NaiveVAE, naive_epoch
+from training_step import seconds
 
 from vaebalance.balances import Fixed
 from vaebalance.likelihoods import Bernoulli
@@ -76,7 +77,8 @@ def epochs(case: Case, models: int) -> tuple[Callable[[], None], ...]:
     """An epoch of so many trainings: naive, one by one, together."""
     pixels = torch.randint(0, 256, (case.images, *case.shape), dtype=torch.uint8)
     images, validation = Images(pixels, "none"), Images(pixels[: case.validation], "none")
-    naive = [naive_epoch(make_model(case), pixels, case.batch_size) for _ in range(models)]
+    nets = (make_model(case) for _ in range(models))
+    naive = [naive_epoch(NaiveVAE(m.encoder, m.decoder), pixels, case.batch_size) for m in nets]
     alone = [
         train(member.learner, images, validation, member.spec, 0)
         for member in (make_member(case, number) for number in range(models))
