@@ -31,7 +31,15 @@ import trainings
 from naive import NaiveVAE, naive_epoch
 from torch import Tensor, nn
 
-from vaebalance.arithmetic import Compile, Precision, bf16_terms, is_compiled, make_terms
+from vaebalance.arithmetic import (
+    Compile,
+    Precision,
+    bf16_terms,
+    choose_threads,
+    is_compiled,
+    make_terms,
+    work_of,
+)
 from vaebalance.balances import Fixed
 from vaebalance.likelihoods import Bernoulli
 from vaebalance.model import VAE, ModelSpec
@@ -121,6 +129,7 @@ def our_epoch(
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     learner = Learner(model, optimizer, Fixed(), {})
     learner.terms = make_terms(precision, model, batch_size)
+    learner.threads = choose_threads(work_of(model, batch_size), learner.device)
     spec = TrainSpec(
         epochs=1,
         batch_size=batch_size,

@@ -1,10 +1,17 @@
-"""Where tensors live."""
+"""Where tensors live, and on how many of the processor's threads they are computed."""
 
 from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from typing import TypeVar
 
 import torch
 
 from vaebalance.errors import UserError
+
+Yielded = TypeVar("Yielded")
+Returned = TypeVar("Returned")
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -21,3 +28,34 @@ def choose_device(wanted: str) -> torch.device:
             f"train.device: {wanted!r} is not available on this machine; use auto or cpu."
         )
     return torch.device(wanted)
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """So many threads of the process within the block, or as many as it has; None: as it has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if count is None else min(count, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def on_threads(
+    count: int | None, source: Generator[Yielded, None, Returned]
+) -> Generator[Yielded, None, Returned]:
+    """What `source` yields, which runs on so many threads; whoever reads it, on as many as before.
+
+    Args:
+        count: see `threads`.
+        source: is closed at the end, also at an early one.
+    """
+    with closing(source):
+        while True:
+            try:
+                with threads(count):
+                    item = next(source)
+            except StopIteration as end:
+                result: Returned = end.value
+                return result
+            yield item
