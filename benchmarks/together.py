@@ -17,6 +17,7 @@ import torch
 from naive import NaiveVAE, naive_epoch
 from training_step import seconds
 
+from vaebalance.arithmetic import choose_threads, work_of
 from vaebalance.balances import Fixed
 from vaebalance.likelihoods import Bernoulli
 from vaebalance.model import VAE, ModelSpec
@@ -70,7 +71,9 @@ def make_member(case: Case, number: int) -> Member:
         precision="fp32",
         compile="off",
     )
-    return Member(Learner(model, optimizer, Fixed(beta=1.0 + number / 10), {}), spec, 0)
+    learner = Learner(model, optimizer, Fixed(beta=1.0 + number / 10), {})
+    learner.threads = choose_threads(work_of(model, case.batch_size), learner.device)
+    return Member(learner, spec, 0)
 
 
 def epochs(case: Case, models: int) -> tuple[Callable[[], None], ...]:
