@@ -15,8 +15,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from training_step import naive_epoch, seconds
+from naive import NaiveVAE, naive_epoch
+from training_step import seconds
 
+from vaebalance.arithmetic import choose_threads, work_of
 from vaebalance.balances import Fixed
 from vaebalance.images import Images
 from vaebalance.likelihoods import Bernoulli
@@ -71,14 +73,17 @@ def make_member(case: Case, number: int, device: torch.device) -> Member:
         precision="fp32",
         compile="auto" if device.type == "cuda" else "off",
     )
-    return Member(Learner(model, optimizer, Fixed(beta=1.0 + number / 10), {}), spec, 0)
+    learner = Learner(model, optimizer, Fixed(beta=1.0 + number / 10), {})
+    learner.threads = choose_threads(work_of(model, case.batch_size), learner.device)
+    return Member(learner, spec, 0)
 
 
 def epochs(case: Case, models: int, device: torch.device) -> tuple[Callable[[], None], ...]:
     """An epoch of so many trainings: naive, one by one, together."""
     pixels = torch.randint(0, 256, (case.images, *case.shape), dtype=torch.uint8)
     images, validation = Images(pixels, "none"), Images(pixels[: case.validation], "none")
-    naive = [naive_epoch(make_model(case, device), pixels, case.batch_size) for _ in range(models)]
+    nets = (make_model(case, device) for _ in range(models))
+    naive = [naive_epoch(NaiveVAE(m.encoder, m.decoder), pixels, case.batch_size) for m in nets]
     alone = [
         train(member.learner, images, validation, member.spec, 0)
         for member in (make_member(case, number, device) for number in range(models))

@@ -30,10 +30,17 @@ from typing import Any, NamedTuple
 
 import torch
 import trainings
+from naive import NaiveVAE, naive_epoch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
-from vaebalance.arithmetic import Compile, Precision, bf16_terms, make_terms
+from vaebalance.arithmetic import (
+    Compile,
+    Precision,
+    bf16_terms,
+    choose_threads,
+    make_terms,
+    work_of,
+)
 from vaebalance.balances import Fixed
 from vaebalance.cuda_graphs import Recorded
 from vaebalance.images import Images
@@ -66,20 +73,6 @@ CASES = {
 Epoch = Callable[[], Any]
 
 
-class NaiveVAE(nn.Module):
-    """As in the tutorials: sigmoid in the decoder, (mu, logvar) out of the encoder."""
-
-    def __init__(self, model: VAE) -> None:
-        super().__init__()
-        self.encoder, self.decoder = model.encoder, model.decoder
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """[B, C, H, W] -> reconstruction, mu, logvar."""
-        mu, logvar = self.encoder(x).chunk(2, -1)
-        z = mu + torch.randn_like(mu) * torch.exp(0.5 * logvar)
-        return torch.sigmoid(self.decoder(z)), mu, logvar
-
-
 def make_model(case: Case, device: torch.device) -> VAE:
     """The same weights for all."""
     torch.manual_seed(0)
@@ -87,28 +80,6 @@ def make_model(case: Case, device: torch.device) -> VAE:
         architecture=case.architecture, latent_size=case.latent_size, posterior="gaussian"
     )
     return VAE(spec, Bernoulli(), case.shape).to(device)
-
-
-def naive_epoch(model: VAE, images: Tensor, batch_size: int) -> Epoch:
-    """DataLoader over float tensors, Adam, sigmoid + BCE, three `.item()` a step."""
-    vae, device = NaiveVAE(model), model.prior_mean.device
-    loader = DataLoader(TensorDataset(images.float() / 255), batch_size, shuffle=True)
-    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
-
-    def epoch() -> None:
-        total, bces, klds = 0.0, 0.0, 0.0
-        for (x,) in loader:
-            x = x.to(device)
-            optimizer.zero_grad()
-            reconstruction, mu, logvar = vae(x)
-            bce = nn.functional.binary_cross_entropy(reconstruction, x, reduction="sum")
-            kld = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
-            loss = (bce + kld) / len(x)
-            loss.backward()
-            optimizer.step()
-            total, bces, klds = total + loss.item(), bces + bce.item(), klds + kld.item()
-
-    return epoch
 
 
 def pythae_epoch(model: VAE, images: Tensor, batch_size: int) -> Epoch:
@@ -166,6 +137,7 @@ def our_epoch(
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     learner = Learner(model, optimizer, Fixed(), {})
     learner.terms = make_terms(precision, model, batch_size)
+    learner.threads = choose_threads(work_of(model, batch_size), learner.device)
     spec = TrainSpec(
         epochs=1,
         batch_size=batch_size,
@@ -245,7 +217,9 @@ def measure(case: Case, rounds: int, device: torch.device) -> dict[str, Any]:
     """Images/s of each contender, and what it says of itself."""
     size, count = case.batch_size, case.batch_size * case.batches
     images = torch.randint(0, 256, (count, *case.shape), dtype=torch.uint8)
-    contenders: dict[str, Epoch] = {"naive": naive_epoch(make_model(case, device), images, size)}
+    model = make_model(case, device)
+    naive = NaiveVAE(model.encoder, model.decoder)
+    contenders: dict[str, Epoch] = {"naive": naive_epoch(naive, images, size)}
     if importlib.util.find_spec("pythae"):
         contenders["pythae"] = pythae_epoch(make_model(case, device), images, size)
     ways: dict[str, tuple[Precision, Compile, int]] = {
@@ -255,7 +229,7 @@ def measure(case: Case, rounds: int, device: torch.device) -> dict[str, Any]:
         "auto": ("auto", "auto", LONG),
     }
     if device.type == "cuda":
-        ways |= {"recorded": ("auto", "auto", 1), "bf16 compiled": ("bf16", "on", LONG)}
+        ways |= {"fp32 recorded": ("fp32", "auto", 1), "recorded": ("auto", "auto", 1)}
     learners = {}
     for name, way in ways.items():
         contenders[name], learners[name] = our_epoch(make_model(case, device), images, size, *way)

@@ -106,6 +106,18 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The process has three threads, and its user has said nothing of them."""
+    import torch
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def step_compiled() -> Callable[..., Any]:
     """`step_compiled(balance=…, likelihood=…, penalty=…)`: see `both_steps.take_both`."""
     from both_steps import take_both

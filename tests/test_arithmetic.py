@@ -9,7 +9,9 @@ from torch import nn
 from vaebalance.arithmetic import (
     BF16_WORK,
     COMPILED_STEPS,
+    THREADS_WORK,
     bf16_terms,
+    choose_threads,
     has_bf16,
     is_compiled,
     make_terms,
@@ -147,3 +149,19 @@ def test_what_the_processor_says_of_itself(monkeypatch):
 )
 def test_a_step_is_compiled_where_it_pays(wanted, architecture, steps, expected):
     assert is_compiled(wanted, make_model(architecture), steps) == expected
+
+
+@pytest.mark.parametrize(
+    ("work", "device", "said", "expected"),
+    [
+        (THREADS_WORK - 1, "cpu", None, 1),
+        (THREADS_WORK, "cpu", None, None),
+        (1, "cpu", "2", None),  # the user's word
+        (1, "cuda", None, None),
+    ],
+)
+def test_a_small_step_is_computed_on_one_thread(work, device, said, expected, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert choose_threads(work, torch.device(device)) == expected

@@ -1,9 +1,9 @@
-"""`train.device`."""
+"""`train.device`, and threads of the processor."""
 
 import pytest
 import torch
 
-from vaebalance.devices import choose_device
+from vaebalance.devices import choose_device, on_threads, threads
 from vaebalance.errors import UserError
 
 
@@ -21,3 +21,49 @@ def test_devices():
     for name in missing:
         with pytest.raises(UserError, match=f"train.device: '{name}' is not available"):
             choose_device(name)
+
+
+@pytest.mark.parametrize(("wanted", "found"), [(1, 1), (2, 2), (3, 3), (8, 3), (None, 3)])
+def test_a_block_has_the_threads_it_wants_and_no_more_than_there_are(three_threads, wanted, found):
+    with threads(wanted):
+        assert torch.get_num_threads() == found
+    assert torch.get_num_threads() == 3
+    with pytest.raises(KeyError), threads(wanted):
+        raise KeyError
+    assert torch.get_num_threads() == 3
+
+
+def speaking(fails):
+    """Yields the threads that it has, twice; returns or fails."""
+    try:
+        yield torch.get_num_threads()
+        yield torch.get_num_threads()
+        if fails:
+            raise KeyError
+        return "all"
+    finally:
+        CLOSED.append(torch.get_num_threads())
+
+
+CLOSED = []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_generator_has_its_threads_and_its_reader_the_others(three_threads, fails):
+    source = on_threads(1, speaking(fails))
+    heard = [(next(source), torch.get_num_threads()) for _ in range(2)]
+    with pytest.raises(KeyError if fails else StopIteration) as end:
+        next(source)
+    assert fails or end.value.value == "all"
+    assert heard == [(1, 3), (1, 3)]
+    assert torch.get_num_threads() == 3
+
+
+def test_closing_it_closes_the_source(three_threads):
+    CLOSED.clear()
+    source = on_threads(1, speaking(fails=False))
+    next(source)
+    assert not CLOSED
+    source.close()
+    assert CLOSED
+    assert torch.get_num_threads() == 3

@@ -91,6 +91,26 @@ def test_a_resumed_training_ends_as_one_never_stopped(settings, dataset, tmp_pat
         assert torch.equal(value, resumed.best_weights[name])
 
 
+@pytest.mark.parametrize("said", [None, "3"])
+def test_a_small_net_is_trained_on_one_thread_and_its_reader_has_all(
+    settings, dataset, three_threads, monkeypatch, said
+):
+    if said is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    expected = 1 if said is None else 3
+    training, found = Training(settings, dataset), set()
+    update = training.learner.update
+
+    def watched(*inputs):
+        found.add(torch.get_num_threads())
+        return update(*inputs)
+
+    training.learner.update = watched
+    readers = {torch.get_num_threads() for _ in training}
+    assert (found, readers, training.threads) == ({expected}, {3}, expected)
+    assert ("on one thread" in describe(training)) == (said is None)
+
+
 def test_a_checkpoint_of_another_training_is_not_resumed(settings, dataset, tmp_path):
     finish(Training(settings, dataset, "one", tmp_path / "c.pt"))
     assert Training(settings, dataset, "two", tmp_path / "c.pt").history == []

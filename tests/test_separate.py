@@ -14,12 +14,15 @@ ROOT = Path(__file__).parents[1]
 BETAS = (0.1, 1.0, 4.0)
 
 
-@pytest.fixture
-def settings():
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(params=DEVICES)
+def settings(request):
     raw = read_yaml(ROOT / "params.yaml")
     architecture = {"kind": "mlp", "hidden": [32], "activation": "relu"}
     raw["model"] |= {"architecture": architecture, "latent_size": 4}
-    raw["train"] |= {"epochs": 3, "learning_rate": 0.003, "device": "cpu"}
+    raw["train"] |= {"epochs": 3, "learning_rate": 0.003, "device": request.param}
     raw["curve"] |= {"factor": 1.0}
     found = parse(raw)
     return CurveSettings(**{name: getattr(found, name) for name in CurveSettings.model_fields})

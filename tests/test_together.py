@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from vaebalance.arithmetic import bf16_terms
+from vaebalance.arithmetic import bf16_terms, work_of
 from vaebalance.balances import ControlVae, Fixed, FreeBits, Geco, OptimalSigma, RunFacts, WarmUp
 from vaebalance.epochs import EpochReport
 from vaebalance.images import Images
@@ -15,6 +15,7 @@ from vaebalance.model import VAE, ModelSpec
 from vaebalance.networks import Conv, Mlp
 from vaebalance.penalties import DipVae, Mmd, NoPenalty, TotalCorrelation
 from vaebalance.randomness import derive_seed, forked
+from vaebalance.stacked import Stack
 from vaebalance.together import Member, Together, obstacle
 from vaebalance.training import Learner, NonFiniteError, TrainSpec, train
 
@@ -214,6 +215,24 @@ def test_what_was_trained_together_goes_on_alone_and_the_other_way():
     third = list(Together(again, *images).reports(0))
     check_same([first, second, *third], expected)
     check_same_learner(learner, lone)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(3, 1), (2, 3)])
+def test_the_work_of_all_decides_on_how_many_threads(three_threads, monkeypatch, limit, expected):
+    case = Case()
+    work = work_of(case.learner().model, case.spec.batch_size)
+    monkeypatch.setattr("vaebalance.arithmetic.THREADS_WORK", limit * work)
+    _, together = start([Case(seed=seed) for seed in (0, 1)])
+    found, step = set(), Stack.step
+
+    def watched(*inputs):
+        found.add(torch.get_num_threads())
+        step(*inputs)
+
+    monkeypatch.setattr(Stack, "step", watched)
+    next(together.reports(0))
+    assert found == {expected}
+    assert torch.get_num_threads() == 3
 
 
 def test_reports_are_read_in_turn():

@@ -1,4 +1,4 @@
-"""How the terms of a training batch are computed: in which precision, compiled or not.
+"""How the terms of a training batch are computed: in which precision, compiled, on which threads.
 
 bf16 is for the networks' matrix products and convolutions alone: what they put out is read as
 float32, so that log-probabilities, rates, sums and the optimizer's weights stay float32. Measuring
@@ -7,6 +7,7 @@ float32, so that log-probabilities, rates, sums and the optimizer's weights stay
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Literal
 
@@ -37,6 +38,16 @@ the cache. (One thread of a shared processor.)"""
 COMPILED_CUDA_STEPS = 50_000
 """The same on a CUDA device, where a step that is not compiled is recorded. (An H100: 10 s against
 0.2 ms a step.)"""
+
+THREADS_WORK = 30_000_000
+"""Multiplications of a step's forward pass from which more threads than one are used: those of a
+smaller step wait for each other longer than they compute. (Two threads of a busy processor, steps
+on one and on both in turn, the fastest of some hundred each: one thread took 0.4 to 0.9 of the time
+at 0.6 to 26 million, fully connected, 0.3 to 0.6 with convolutions; 0.9 at 42 and 84 million, where
+more cores may pay; 1.6 at 138 million. By the median it was ahead everywhere, since threads also
+wait for the other processes.)"""
+
+THREADS_VARIABLE = "OMP_NUM_THREADS"
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
@@ -74,6 +85,21 @@ def uses_bf16(wanted: Precision, device: torch.device, work: int) -> bool:
     return work >= BF16_WORK and has_bf16(device)
 
 
+def choose_threads(work: int, device: torch.device) -> int | None:
+    """Threads of the processor that such steps are computed on; None: all that there are.
+
+    By the settings alone and not by the clock: another number of threads may round otherwise, and
+    the same settings must give the same numbers. What a user has set in `OMP_NUM_THREADS` stands.
+
+    Args:
+        work: multiplications of a step's forward pass.
+        device: of the training.
+    """
+    if device.type != "cpu" or THREADS_VARIABLE in os.environ:
+        return None
+    return 1 if work < THREADS_WORK else None
+
+
 def has_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bf16 in hardware, not by way of float32."""
     if device.type == "cuda":
@@ -91,13 +117,18 @@ def bf16_terms(model: EncoderDecoder, x: Tensor) -> ElboTerms:
 
 def make_terms(wanted: Precision, model: VAE, batch_size: int) -> Terms:
     """The computation that `train.precision` asks for, or that pays for such batches."""
-    work = batch_size * multiplications(model)
+    work = work_of(model, batch_size)
     return bf16_terms if uses_bf16(wanted, model.prior_mean.device, work) else elbo_terms
 
 
 def name_of(terms: Terms) -> str:
     """Of the precision that the networks multiply in."""
     return "bf16" if terms is bf16_terms else "fp32"
+
+
+def work_of(model: VAE, batch_size: int) -> int:
+    """Multiplications of a step's forward pass."""
+    return batch_size * multiplications(model)
 
 
 @torch.no_grad()

@@ -1,8 +1,11 @@
-"""Where tensors live, and how much of them fits there."""
+"""Where tensors live, how many fit there, and on how many threads they are computed."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from typing import TypeVar
 
 import torch
 
@@ -10,6 +13,9 @@ from vaebalance.errors import UserError
 
 RESIDENT_SHARE = 0.5
 """Of a device's free memory, that images may take: models and their gradients need the rest."""
+
+Yielded = TypeVar("Yielded")
+Returned = TypeVar("Returned")
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -37,3 +43,34 @@ def room(device: torch.device) -> int:
 def working_memory() -> int:
     """Bytes of a file that the system may be expected to keep in memory, once read."""
     return int(RESIDENT_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """So many threads of the process within the block, or as many as it has; None: as it has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if count is None else min(count, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def on_threads(
+    count: int | None, source: Generator[Yielded, None, Returned]
+) -> Generator[Yielded, None, Returned]:
+    """What `source` yields, which runs on so many threads; whoever reads it, on as many as before.
+
+    Args:
+        count: see `threads`.
+        source: is closed at the end, also at an early one.
+    """
+    with closing(source):
+        while True:
+            try:
+                with threads(count):
+                    item = next(source)
+            except StopIteration as end:
+                result: Returned = end.value
+                return result
+            yield item

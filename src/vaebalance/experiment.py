@@ -10,7 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vaebalance.arithmetic import make_terms, name_of
+import torch
+
+from vaebalance.arithmetic import choose_threads, make_terms, name_of, work_of
 from vaebalance.balances import RunFacts
 from vaebalance.checkpoints import (
     Checkpoint,
@@ -55,7 +57,9 @@ def start_learner(settings: TrainSettings, dataset: Dataset) -> Learner:
     start = settings.balance.initial_state(run_facts(settings, dataset))
     state = {name: value.to(device) for name, value in start.items()}
     terms = make_terms(settings.train.precision, model, settings.train.batch_size)
-    return Learner(model, optimizer, settings.balance, state, settings.penalty, terms)
+    learner = Learner(model, optimizer, settings.balance, state, settings.penalty, terms)
+    learner.threads = choose_threads(work_of(model, settings.train.batch_size), device)
+    return learner
 
 
 def _refuse_misfits(settings: TrainSettings, binarisation: str) -> None:
@@ -168,6 +172,11 @@ class Training:
         if patience is None or not self.history or not self.history[-1].settled:
             return False
         return self.history[-1].epoch - self.best.epoch >= patience
+
+    @property
+    def threads(self) -> int:
+        """Of the processor, that it is trained on."""
+        return self.learner.threads or torch.get_num_threads()
 
     @property
     def planned_epochs(self) -> int:
@@ -294,6 +303,8 @@ def describe(training: Training) -> str:
     arithmetic = f"in {name_of(training.learner.terms)}"
     if is_step_compiled(training):
         arithmetic += ", compiled"
+    if training.learner.threads == 1:
+        arithmetic += ", on one thread"
     ended = "stopped early" if training.stopped_early else "ran its course"
     lines = [
         f"{ended} after {last.epoch} epochs; best epoch {best.epoch}: validation "

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaebalance.arithmetic import bf16_terms
+from vaebalance.arithmetic import bf16_terms, choose_threads, work_of
 from vaebalance.balances import Fixed
+from vaebalance.devices import threads
 from vaebalance.elbo import ElboTerms, Weights
 from vaebalance.epochs import EpochReport, GradientNorms, SplitReport, Vitals
 from vaebalance.images import Images
@@ -73,7 +74,9 @@ class Together:
         self._images, self._validation = images.near(device), validation.near(device)
         self._members = list(members)
         self._epoch = members[0].epochs_done
-        self._batch_size = members[0].spec.batch_size
+        first = members[0]
+        work = len(members) * work_of(first.learner.model, first.spec.batch_size)
+        self._threads = choose_threads(work, first.learner.device)
         # Neighbours of one learning rate are updated at once.
         self._order = sorted(range(len(members)), key=lambda i: members[i].spec.learning_rate)
         self._stack = Stack([members[index].learner for index in self._order])
@@ -116,7 +119,8 @@ class Together:
             self._validation,
             self._epoch,
         )
-        self._outcomes = dict(zip(self._order, run.outcomes(), strict=True))
+        with threads(self._threads):
+            self._outcomes = dict(zip(self._order, run.outcomes(), strict=True))
 
     def _free(self) -> None:
         if self._left.isdisjoint(self._order):

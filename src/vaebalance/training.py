@@ -23,6 +23,7 @@ from torch import Tensor
 from vaebalance.arithmetic import Compile, Precision, Terms, is_compiled
 from vaebalance.balances import AbstractBalance, State
 from vaebalance.data import to_pixels
+from vaebalance.devices import on_threads
 from vaebalance.elbo import (
     ElboTerms,
     Weights,
@@ -76,7 +77,7 @@ class NonFiniteError(UserError):
 
 @dataclass
 class Learner:
-    """What learns. A checkpoint holds all of it that has a state: not `terms`, not `update`."""
+    """What learns. A checkpoint holds what of it has a state: not `terms`, `update`, `threads`."""
 
     model: VAE
     optimizer: torch.optim.Optimizer
@@ -87,6 +88,8 @@ class Learner:
     """How those of a training batch are computed: see `arithmetic`."""
     update: Update | None = None
     """What takes its steps; None: `train` makes it."""
+    threads: int | None = None
+    """Of the processor, that it is trained on; None: all."""
 
     @property
     def device(self) -> torch.device:
@@ -179,6 +182,18 @@ def train(
     Raises:
         NonFiniteError: a term became NaN or infinite; names epoch, step and term.
     """
+    reports = _train(learner, images, validation, spec, seed, epochs_done)
+    return on_threads(learner.threads, reports)
+
+
+def _train(
+    learner: Learner,
+    images: Images,
+    validation: Images,
+    spec: TrainSpec,
+    seed: int,
+    epochs_done: int,
+) -> Generator[Pulse | EpochReport]:
     batches = steps_per_epoch(len(images), spec)
     images, validation = images.near(learner.device), validation.near(learner.device)
     if learner.update is None:

@@ -52,6 +52,23 @@ def test_rate_falls_and_distortion_rises_with_beta(request, digits, method):
     assert distortions == sorted(distortions)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_small_net_is_trained_on_one_thread_and_its_reader_has_all(
+    digits, curve_settings, three_threads, monkeypatch, method
+):
+    curve = {"method": method, "points": 2, "factor": 1.0}
+    made = curve_training(curve_settings(train={"epochs": 2}, curve=curve), digits)
+    found, step = set(), made._step
+
+    def watched(*inputs):
+        found.add(torch.get_num_threads())
+        return step(*inputs)
+
+    monkeypatch.setattr(made, "_step", watched)
+    assert {torch.get_num_threads() for _ in made} == {3}
+    assert found == {1}
+
+
 def test_epochs_are_a_multiple_of_trains(digits, curve_settings):
     few = {"epochs": 6}
     reports = list(curve_training(curve_settings(train=few, curve={"factor": 0.5}), digits))

@@ -337,6 +337,25 @@ def test_alpha_is_searched_likewise(project):
     assert load(TrainSettings).balance.alpha in weights
 
 
+def test_promoting_says_with_how_many_threads_where_the_rule_has_others(
+    project, three_threads, monkeypatch, capsys
+):
+    """A small net has one by the rule, or those that the user gave the study."""
+    for name, said, expected, command in (
+        ("ruled", None, 1, "`dvc repro`"),
+        ("said", "3", 3, "`OMP_NUM_THREADS=3 dvc repro`"),
+    ):
+        project(study=name, sampler="quasi_random", trials="1", epochs="1")
+        with monkeypatch.context() as patch:
+            if said is not None:
+                patch.setenv("OMP_NUM_THREADS", said)
+            run(RUN)
+        (trial,) = trials_of(Path(), name)
+        assert trial.results["threads"] == expected
+        run(BEST)
+        assert f"Train with it: {command}" in capsys.readouterr().out
+
+
 def test_several_knobs_by_nll_are_promoted_bit_for_bit(project, capsys):
     """A weight, a size, a rate and a kind; with the objective measured anew."""
     space = (

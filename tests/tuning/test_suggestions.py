@@ -3,7 +3,9 @@
 import math
 
 import numpy as np
+import optuna
 import pytest
+import torch
 
 from vaebalance.frontier import hypervolume
 from vaebalance.tuning.journal import Trial
@@ -61,6 +63,20 @@ def test_the_first_weights_are_evenly_spread(sampler):
 def test_a_model_based_sampler_finds_the_valley(sampler):
     best = min(play(sampler, 16), key=valley)
     assert abs(math.log(best / 0.7)) < 0.2
+
+
+@pytest.mark.parametrize("sampler", ["gp", "tpe"])
+def test_a_sampler_thinks_on_one_thread(sampler, three_threads, monkeypatch):
+    found, ask = [], optuna.study.Study.ask
+
+    def watched(*arguments):
+        found.append(torch.get_num_threads())
+        return ask(*arguments)
+
+    monkeypatch.setattr(optuna.study.Study, "ask", watched)
+    play(sampler, STARTUP[sampler] + 1)
+    assert found == [1]
+    assert torch.get_num_threads() == 3
 
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe"])

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaebalance.arithmetic import make_terms
+from vaebalance.arithmetic import choose_threads, make_terms, work_of
 from vaebalance.balances import AbstractBalance, State
 from vaebalance.checkpoints import learner_state, read_state, restore_learner, write_state
 from vaebalance.conditioning import ConditionedVAE
@@ -31,7 +31,7 @@ from vaebalance.curve.curves import (
     log_spaced,
 )
 from vaebalance.data import Dataset
-from vaebalance.devices import choose_device
+from vaebalance.devices import choose_device, threads
 from vaebalance.elbo import ElboTerms, Weights, weighted_loss
 from vaebalance.errors import UserError
 from vaebalance.images import Images
@@ -95,7 +95,9 @@ class AbstractCurveTraining(ABC):
         with forked(derive_seed(self._seed, "initial weights")):
             self._vae = VAE(settings.model, settings.likelihood, dataset.info.image_shape)
         self._vae.to(self._device)
-        self._terms = make_terms(settings.train.precision, self._vae, settings.train.batch_size)
+        size = settings.train.batch_size
+        self._terms = make_terms(settings.train.precision, self._vae, size)
+        self._threads = choose_threads(work_of(self._vae, size), self._device)
 
     def resume(self, path: Path, fingerprint: str) -> None:
         """Go on from the checkpoint at `path`, if it is of this training, and keep one there.
@@ -120,7 +122,8 @@ class AbstractCurveTraining(ABC):
         """
         yield from tuple(self.history)
         for epoch in range(len(self.history) + 1, self.epochs + 1):
-            with forked(derive_seed(self._seed, "curve epoch", epoch)):
+            noise = derive_seed(self._seed, "curve epoch", epoch)
+            with threads(self._threads), forked(noise):
                 sums = self._pass(epoch)
             if not sums.isfinite().all():
                 raise NonFiniteError(

@@ -9,18 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import optuna
-import torch
 from rich.console import Console
 
 from vaebalance import tracking
-from vaebalance.arithmetic import multiplications
+from vaebalance.arithmetic import work_of
 from vaebalance.data import Dataset
 from vaebalance.errors import UserError
-from vaebalance.experiment import provenance_of, start_learner
+from vaebalance.experiment import Training, provenance_of, start_learner
 from vaebalance.frontier import distortion_at_rate_zero
 from vaebalance.objectives import Frontier
 from vaebalance.provenance import Provenance
-from vaebalance.settings import PARAMS, Settings, TrainSettings, load
+from vaebalance.settings import PARAMS, Settings, load
 from vaebalance.tracking import Promotion, StudyTracker, write_promotion
 from vaebalance.tracking.store import project_root
 from vaebalance.tuning.charts import axis_title
@@ -233,10 +232,9 @@ def _group_size(settings: Settings, dataset: Dataset) -> int:
     tune = settings.tune
     if tune.together != "auto":
         return tune.together
-    train = TrainSettings(**{name: getattr(settings, name) for name in TrainSettings.model_fields})
-    learner = start_learner(train, dataset)
+    learner = start_learner(with_values(settings, {}), dataset)
     return group_size(
-        work=settings.train.batch_size * multiplications(learner.model),
+        work=work_of(learner.model, settings.train.batch_size),
         device=learner.device,
         learns=tune.sampler != "quasi_random",
         trials=tune.trials,
@@ -290,7 +288,8 @@ def promote(settings: Settings, journal: Journal, choice: Choice, console: Conso
     journal.note(PROMOTED, {"trial": trial.number, **trial.point, "at": promotion.at})
     _say(console, diff or f"{PARAMS} has these values already.")
     threads = trial.results["threads"]
-    with_threads = "" if threads == torch.get_num_threads() else f"OMP_NUM_THREADS={threads} "
+    here = Training(with_values(settings, trial.point), dataset).threads
+    with_threads = "" if threads == here else f"OMP_NUM_THREADS={threads} "
     address = tracking.register_trained(provenance, promotion)
     registers = ", which registers the model" if address is None else ""
     _say(console, f"Train with it: `{with_threads}dvc repro`{registers}.")

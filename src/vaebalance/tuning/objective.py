@@ -10,8 +10,6 @@ from contextlib import closing
 from copy import deepcopy
 from pathlib import Path
 
-import torch
-
 from vaebalance.data import Dataset
 from vaebalance.epochs import EpochReport
 from vaebalance.experiment import Training, summary
@@ -96,7 +94,7 @@ def measured(settings: Settings, dataset: Dataset, training: Training) -> Outcom
         "best_epoch": best.epoch,
         "epochs": training.history[-1].epoch,
         "verdict": names(training.verdicts),
-        "threads": torch.get_num_threads(),
+        "threads": training.threads,
     }
     return Outcome(found.values, results, found.violation)
 

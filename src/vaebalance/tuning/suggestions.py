@@ -14,6 +14,7 @@ import torch
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from vaebalance.devices import threads
 from vaebalance.evaluation.vocabulary import Better
 from vaebalance.randomness import derive_seed
 from vaebalance.tuning.journal import VIOLATION, Trial, distributions
@@ -86,7 +87,9 @@ def _suggest(
     scratch = optuna.create_study(sampler=made, directions=["minimize"] * len(better))
     seen = _as_seen(history, space, better)
     scratch.add_trials(_few_enough(seen) if sampler == "gp" else seen)
-    with warnings.catch_warnings():  # of constraints that some trials (running ones) do not have
+    # Its matrices are small: more threads wait for each other, and round otherwise.
+    with threads(1), warnings.catch_warnings():
+        # Of constraints that some trials (running ones) do not have.
         warnings.simplefilter("ignore", UserWarning)
         found = scratch.ask(distributions(space)).params
     return space.rounded(found)

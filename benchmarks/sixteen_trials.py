@@ -1,0 +1,204 @@
+"""A study of 16 trials over the weight, against 16 runs of the training that everyone writes.
+
+    python benchmarks/sixteen_trials.py [--cases digits mnist conv] [--weight beta] [--rounds 1]
+        [--trials 16] [--epochs N] [--images N] [--ways "together auto" …]
+
+Wall seconds, whole: from a command's start to its end. The naive runs (`naive.py`: torch, numpy and
+the loop, a validation pass an epoch) go one after the other, each a process of its own with torch's
+default threads, their weights evenly spread on a log scale. A study is `pipelines/tune.py` with its
+files, its table and figures, and MLflow's runs, on the same prepared images, with the same net and
+as many epochs (patience is off); its objective is D + R, which the naive runs print, too. It
+begins anew each time, in a project that has an MLflow store, as after any pipeline. Ratios are to
+the naive runs of the same round; the table has medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import trainings
+from ruamel.yaml import YAML
+from study_overhead import study, with_store
+from training_step import processor
+
+from vaebalance.data import prepare
+from vaebalance.settings import PARAMS, parse, read_yaml
+from vaebalance.tuning.journal import Journal
+
+NAIVE = Path(__file__).resolve().parent / "naive.py"
+LOW, HIGH = 0.01, 10.0
+
+
+class Case(NamedTuple):
+    """What is trained."""
+
+    source: str
+    architecture: dict[str, Any]
+    latents: int
+    batch_size: int
+    epochs: int
+    images: int | None  # of each published part; None: all
+
+
+CASES = {
+    "digits": Case("digits", {"kind": "mlp", "hidden": [256, 128]}, 8, 64, 100, None),
+    "mnist": Case("mnist", {"kind": "mlp", "hidden": [400]}, 20, 128, 10, 10_000),
+    "conv": Case(
+        "mnist", {"kind": "conv", "channels": [32, 64], "hidden": [256]}, 16, 128, 10, 4_000
+    ),
+}
+WAYS: dict[str, dict[str, Any]] = {
+    "one by one": {},
+    "workers 2": {"workers": 2},
+    "together auto": {"together": "auto"},
+    "together auto, workers 2": {"together": "auto", "workers": 2},
+    "together auto, quasi_random": {"together": "auto", "sampler": "quasi_random"},
+    "together auto, quasi_random, workers 2": {
+        "together": "auto",
+        "sampler": "quasi_random",
+        "workers": 2,
+    },
+}
+"""What of section `tune` differs from params.yaml."""
+
+
+def settings_of(case: Case, weight: str, trials: int, way: dict[str, Any]) -> dict[str, Any]:
+    """params.yaml with the case in it."""
+    raw = read_yaml(trainings.ROOT / "params.yaml")
+    raw["data"] |= {"source": {"kind": case.source}, "max_images": case.images}
+    raw["data"]["root"] = str(trainings.MNIST)
+    raw["model"] |= {"architecture": case.architecture, "latent_size": case.latents}
+    raw["train"] |= {"epochs": case.epochs, "batch_size": case.batch_size}
+    raw["train"] |= {"patience": None, "device": "cpu"}
+    space = {f"balance.{weight}": {"low": LOW, "high": HIGH, "log": True}}
+    raw["tune"] |= {"trials": trials, "space": space, "objective": {"kind": "negative_elbo"}}
+    return raw | {"tune": raw["tune"] | way}
+
+
+def project(folder: Path, case: Case) -> None:
+    """A folder with prepared images and an MLflow store."""
+    (folder / ".dvc").mkdir(parents=True)
+    (folder / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
+    settings = parse(settings_of(case, "beta", 1, {}))
+    prepare(settings.data, settings.seed, folder / "data" / "prepared")
+    with_store(folder)
+
+
+def naive_runs(folder: Path, case: Case, weight: str, trials: int) -> tuple[float, float]:
+    """Seconds of all runs, and the least D + R."""
+    prepared = folder / "data" / "prepared"
+    nets = ["--hidden", *map(str, case.architecture["hidden"])]
+    nets += ["--channels", *map(str, case.architecture.get("channels", []))]
+    command = [sys.executable, str(NAIVE)]
+    command += [str(prepared / f"{split}.images.npy") for split in ("train", "validation")]
+    command += [*nets, "--latents", str(case.latents), "--epochs", str(case.epochs)]
+    command += ["--batch-size", str(case.batch_size)]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")}
+    found = []
+    began = trainings.clock()
+    for trial in range(trials):
+        value = LOW * (HIGH / LOW) ** (trial / max(1, trials - 1))
+        done = subprocess.run(
+            [*command, f"--{weight}", str(value)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        found.append(json.loads(done.stdout))
+    return trainings.clock() - began, min(found)
+
+
+def studied(
+    folder: Path, case: Case, weight: str, trials: int, way: dict[str, Any]
+) -> tuple[float, float]:
+    """Seconds of a study that begins, and the least D + R."""
+    raw = settings_of(case, weight, trials, way)
+    YAML().dump(raw, folder / PARAMS)
+    seconds = study(folder)
+    ended = Journal(folder / "studies" / raw["tune"]["study"]).trials()
+    values = [trial.values[0] for trial in ended if trial.values]
+    if len(values) != trials:
+        raise SystemExit(f"{len(values)} of {trials} trials have ended")
+    return seconds, min(values)
+
+
+def measure(
+    name: str, case: Case, weight: str, trials: int, rounds: int, ways: Sequence[str]
+) -> list[dict[str, Any]]:
+    """A row for the naive runs, and one for each way."""
+    folder = Path(tempfile.mkdtemp(prefix="vaebalance-")) / name
+    project(folder, case)
+    naive, best = list[float](), dict[str, float]()
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        whole, best["naive"] = naive_runs(folder, case, weight, trials)
+        naive.append(whole)
+        trainings.say(f"{name}: naive: {whole:.1f} s")
+        for way in ways:
+            took, best[way] = studied(folder, case, weight, trials, WAYS[way])
+            seconds[way].append(took)
+            trainings.say(f"{name}: {way}: {took:.1f} s, {whole / took:.2f} times as fast")
+    shared = {"case": name, "trials": trials, "epochs": case.epochs}
+    rows = [_row(shared, "naive", naive, naive, best["naive"])]
+    return rows + [_row(shared, way, seconds[way], naive, best[way]) for way in ways]
+
+
+def _row(
+    shared: dict[str, Any], way: str, seconds: list[float], naive: list[float], best: float
+) -> dict[str, Any]:
+    ratios = [a / b for a, b in zip(naive, seconds, strict=True)]
+    return {
+        **shared,
+        "way": way,
+        "seconds": statistics.median(seconds),
+        "times as fast": statistics.median(ratios),
+        "least": min(ratios),
+        "largest": max(ratios),
+        "best D + R": best,
+    }
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--weight", default="beta", choices=["alpha", "beta"])
+    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--epochs", type=int, help="of each training; default: the case's")
+    parser.add_argument("--images", type=int, help="of each part; default: the case's")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results").resolve())
+    options = parser.parse_args()
+    rows = []
+    for name in options.cases:
+        case = CASES[name]
+        case = case._replace(
+            epochs=options.epochs or case.epochs, images=options.images or case.images
+        )
+        rows += measure(name, case, options.weight, options.trials, options.rounds, options.ways)
+    print(trainings.table(rows))
+    machine = {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "weight": options.weight,
+        "rounds": options.rounds,
+    }
+    trainings.write_rows({**machine, "rows": rows}, options.out / "sixteen_trials.json")
+
+
+if __name__ == "__main__":
+    main()
