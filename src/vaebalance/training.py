@@ -68,7 +68,8 @@ class TrainSpec(Spec):
     precision: Precision
     """Of the networks' products in training; auto: bf16 where hardware has it and it pays."""
     compile: Compile
-    """Whether the training step is compiled; auto: where there are steps enough to pay for it."""
+    """Whether the training step is compiled; auto: where there are steps enough to pay for it.
+    Where it is not, it is recorded on a CUDA device, but with off."""
 
 
 class NonFiniteError(UserError):
