@@ -78,17 +78,23 @@ def gathered(blocks: Iterable[tuple[Tensor, ...]], count: int) -> tuple[Tensor, 
     Args:
         blocks: of consecutive rows, at least one.
         count: rows of all blocks together.
+
+    Raises:
+        ValueError: they are fewer or more.
     """
     whole: tuple[Tensor, ...] = ()
     filled = 0
     for block in blocks:
         if not whole:
             whole = tuple(part.new_empty(count, *part.shape[1:]) for part in block)
+        rows = slice(filled, filled + len(block[0]))
+        filled = rows.stop
+        if filled > count:
+            break
         for target, part in zip(whole, block, strict=True):
-            target[filled : filled + len(part)] = part
-        filled += len(block[0])
+            target[rows] = part
     if filled != count:
-        raise ValueError(f"blocks of {filled} rows where {count} were announced")
+        raise ValueError(f"blocks of {filled} rows, where {count} rows were announced")
     return whole
 
 
