@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from vaebalance.errors import UserError
 from vaebalance.evaluation import measured_images
-from vaebalance.evaluation.images import spread
+from vaebalance.evaluation.images import gathered, spread
 
 CPU = torch.device("cpu")
 
@@ -83,3 +83,17 @@ def test_positions_are_spread_evenly(count, kept):
         assert steps.max() - steps.min() <= 1
         assert index[0] == 0
         assert index[-1] < count
+
+
+def test_blocks_are_gathered_as_they_are():
+    means, rates = torch.randn(10), torch.randn(10, 3, dtype=torch.float64)
+    found = gathered(zip(means.split(4), rates.split(4), strict=True), 10)
+    assert [part.dtype for part in found] == [torch.float32, torch.float64]
+    assert torch.equal(found[0], means)
+    assert torch.equal(found[1], rates)
+
+
+@pytest.mark.parametrize("count", [9, 11, 12])
+def test_rows_other_than_announced_are_refused(count):
+    with pytest.raises(ValueError, match=f"where {count} rows"):
+        gathered(((part,) for part in torch.randn(10).split(3)), count)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal
 
+from vaebalance.evaluation import reconstructions
 from vaebalance.evaluation.reconstructions import (
     reconstruction_quality,
     ssim_window,
@@ -109,3 +110,28 @@ def test_rmse_is_averaged_over_images_and_psnr_over_squares(make_images):
     quality = reconstruction_quality(Off(), images, batch_size=10)
     assert quality.rmse == pytest.approx(0.2, rel=1e-5)
     assert quality.psnr == pytest.approx(-10 * np.log10(0.05), rel=1e-5)
+
+
+def test_no_more_images_than_a_chunk_are_smoothed_at_once(make_images, monkeypatch):
+    class Grey:
+        prior = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+
+        def encode(self, x):
+            return Independent(Normal(x.flatten(1).mean(1, keepdim=True), 1.0), 1)
+
+        def decode(self, z):
+            return Independent(Normal(z[..., None, None].expand(-1, 1, 8, 8), 1.0), 3)
+
+    seen = []
+
+    def watch(a, b):
+        seen.append(len(a))
+        return structural_similarity(a, b)
+
+    monkeypatch.setattr(reconstructions, "structural_similarity", watch)
+    images = make_images(150, (1, 8, 8))
+    quality = reconstruction_quality(Grey(), images, batch_size=1000)
+    assert seen == [64, 64, 22]
+    x = images.pixels(slice(None), CPU)
+    whole = structural_similarity(x.mean((1, 2, 3), keepdim=True).expand_as(x), x)
+    assert quality.ssim == pytest.approx(float(whole.double().mean()), abs=1e-6)

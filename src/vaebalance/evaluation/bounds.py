@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaebalance.elbo import rate_by_latent
-from vaebalance.evaluation.images import MeasuredImages
+from vaebalance.evaluation.images import MeasuredImages, gathered
 from vaebalance.likelihoods import AbstractLikelihood
 from vaebalance.model import VAE
 from vaebalance.randomness import derive_seed, forked
@@ -87,15 +87,19 @@ def elbo_parts(
     score: Score = own_score,
 ) -> ElboParts:
     """D by `samples` draws of q(z|x) for each image, R in closed form."""
-    distortions, rates = [], []
-    for x, noise_seed in blocks_with_seeds(model, images, batch_size, seed, "distortion and rate"):
-        posterior = model.encode(x)
-        with forked(noise_seed):
-            z = posterior.rsample(torch.Size([samples]))
-        (log_p,) = log_likelihoods(model, x, z, batch_size, [score])
-        distortions.append(-log_p.cpu().double().mean(0))
-        rates.append(rate_by_latent(posterior, model.prior).cpu().double())
-    return ElboParts(float(torch.cat(distortions).mean()), torch.cat(rates).mean(0))
+    purpose = "distortion and rate"
+
+    def blocks() -> Iterator[tuple[Tensor, Tensor]]:
+        for x, noise_seed in blocks_with_seeds(model, images, batch_size, seed, purpose):
+            posterior = model.encode(x)
+            with forked(noise_seed):
+                z = posterior.rsample(torch.Size([samples]))
+            (log_p,) = log_likelihoods(model, x, z, batch_size, [score])
+            rates = rate_by_latent(posterior, model.prior)
+            yield -log_p.cpu().double().mean(0), rates.cpu().double()
+
+    distortions, rates = gathered(blocks(), len(images))
+    return ElboParts(float(distortions.mean()), rates.mean(0))
 
 
 def importance_weighted_nll(
@@ -133,17 +137,16 @@ def importance_weighted_nlls(
 
     Decoding K codes of every image is what costs; a further score is cheap.
     """
-    bounds = []
-    for x, noise_seed in blocks_with_seeds(
-        model, images, batch_size, seed, "importance-weighted nll"
-    ):
-        with forked(noise_seed):
-            log_weights = _log_weights(model, x, scores, samples, batch_size)
-        bounds.append([summarise(of_score) for of_score in log_weights])
-    return [
-        ImportanceWeighted(*(torch.cat(part) for part in zip(*blocks, strict=True)))
-        for blocks in zip(*bounds, strict=True)
-    ]
+    purpose = "importance-weighted nll"
+
+    def blocks() -> Iterator[tuple[Tensor, ...]]:
+        for x, noise_seed in blocks_with_seeds(model, images, batch_size, seed, purpose):
+            with forked(noise_seed):
+                log_weights = _log_weights(model, x, scores, samples, batch_size)
+            yield tuple(part for of_score in log_weights for part in summarise(of_score))
+
+    parts = gathered(blocks(), len(images))  # nll and effective sample size, score after score
+    return [ImportanceWeighted(*pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def summarise(log_weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ A likelihood that is no density has no other nats than these.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from torch.distributions import Distribution
 
 from vaebalance.errors import UserError
 from vaebalance.evaluation.bounds import blocks_with_seeds
-from vaebalance.evaluation.images import MeasuredImages
+from vaebalance.evaluation.images import MeasuredImages, gathered
 from vaebalance.model import VAE
 from vaebalance.randomness import forked
 
@@ -60,9 +61,13 @@ def calibrate(
 @torch.inference_mode()
 def mean_squared_error(model: VAE, images: MeasuredImages, *, batch_size: int, seed: int) -> float:
     """Of a pixel, between images and the mean of p(x|z), one z ~ q(z|x) for each image."""
-    errors = []
-    for x, noise_seed in blocks_with_seeds(model, images, batch_size, seed, "calibration"):
-        with forked(noise_seed):
-            z = model.encode(x).rsample()
-        errors.append((model.decode(z).mean - x).square().flatten(1).mean(1).cpu().double())
-    return float(torch.cat(errors).mean())
+
+    def blocks() -> Iterator[tuple[Tensor]]:
+        for x, noise_seed in blocks_with_seeds(model, images, batch_size, seed, "calibration"):
+            with forked(noise_seed):
+                z = model.encode(x).rsample()
+            error = (model.decode(z).mean - x).square().flatten(1).mean(1)
+            yield (error.cpu().double(),)
+
+    (errors,) = gathered(blocks(), len(images))
+    return float(errors.mean())

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate, mse_loss
 
-from vaebalance.evaluation.images import MeasuredImages, spread
+from vaebalance.evaluation.images import MeasuredImages, gathered, spread
 from vaebalance.networks import Conv
 from vaebalance.optimizers import Adam
 from vaebalance.randomness import derive_seed, forked
@@ -121,7 +121,7 @@ def _learnt(lesson: Lesson) -> FeatureSpace:
     with forked(derive_seed(seed, "features")):
         network = Standardised(tuple(images.stored.shape[1:]))
         blocks = images.blocks(BATCH, CPU, "features")
-        x = torch.cat([network.scaled(block) for block in blocks])
+        (x,) = gathered(((network.scaled(block),) for block in blocks), len(images))
         network.pixel_mean, network.pixel_std = x.mean(), x.std().clamp(min=1e-3)
         if labels is not None and len(labels[labels >= 0].unique()) > 1:
             kind = "classifier"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -66,6 +66,36 @@ def spread(count: int, kept: int) -> Tensor:
     """At most `kept` positions evenly spread over `count`, which may be sorted by label: int64."""
     kept = min(count, kept)
     return torch.arange(kept) * count // max(1, kept)
+
+
+def gathered(blocks: Iterable[tuple[Tensor, ...]], count: int) -> tuple[Tensor, ...]:
+    """Tensors of `count` rows from blocks [B, …] of their rows: as torch.cat, of each in turn.
+
+    Where a split's numbers are kept while further blocks are decoded, they belong here and in no
+    list: small tensors that stay between large ones that go leave the heap in pieces, and memory
+    grows with the number of blocks.
+
+    Args:
+        blocks: of consecutive rows, at least one.
+        count: rows of all blocks together.
+
+    Raises:
+        ValueError: they are fewer or more.
+    """
+    whole: tuple[Tensor, ...] = ()
+    filled = 0
+    for block in blocks:
+        if not whole:
+            whole = tuple(part.new_empty(count, *part.shape[1:]) for part in block)
+        rows = slice(filled, filled + len(block[0]))
+        filled = rows.stop
+        if filled > count:
+            break
+        for target, part in zip(whole, block, strict=True):
+            target[rows] = part
+    if filled != count:
+        raise ValueError(f"blocks of {filled} rows, where {count} rows were announced")
+    return whole
 
 
 def measured_images(dataset: Dataset, split: str, seed: int) -> MeasuredImages:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from vaebalance.evaluation.images import MeasuredImages
+from vaebalance.evaluation.images import MeasuredImages, gathered
 from vaebalance.model import VAE
 
 
@@ -58,12 +59,13 @@ class PosteriorMoments:
 @torch.inference_mode()
 def posterior_moments(model: VAE, images: MeasuredImages, *, batch_size: int) -> PosteriorMoments:
     """Mean and standard deviation of q(z|x) of each image."""
-    means, stds = [], []
-    for x in images.blocks(batch_size, model.prior.mean.device, "posterior moments"):
-        posterior = model.encode(x)
-        means.append(posterior.mean.cpu())
-        stds.append(posterior.variance.sqrt().cpu())
-    return PosteriorMoments(torch.cat(means), torch.cat(stds))
+
+    def blocks() -> Iterator[tuple[Tensor, Tensor]]:
+        for x in images.blocks(batch_size, model.prior.mean.device, "posterior moments"):
+            posterior = model.encode(x)
+            yield posterior.mean.cpu(), posterior.variance.sqrt().cpu()
+
+    return PosteriorMoments(*gathered(blocks(), len(images)))
 
 
 def active_units(moments: PosteriorMoments, threshold: float) -> Tensor:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 NEIGHBOURS = 5
 """The k of Naeem et al. 2020."""
-BLOCK_ELEMENTS = 2**22
-"""Distances that are held at once: 32 MB."""
+BLOCK_ELEMENTS = 2**20
+"""Distances that are held at once: 8 MB."""
 DISTANCES = "use_mm_for_euclid_dist"
 """By matrix products, which in float64 are exact enough and many times faster."""
 

@@ -23,8 +23,8 @@ from vaebalance.evaluation.latents import PosteriorMoments
 from vaebalance.randomness import derive_seed
 
 LOG_TWO_PI = math.log(2 * math.pi)
-BLOCK_ELEMENTS = 2**22
-"""Log densities [codes, images] that are held at once: 32 MB."""
+BLOCK_ELEMENTS = 2**20
+"""Log densities [codes, images] that are held at once: 8 MB."""
 LEAST_CODES = 5000
 """Codes, over all images, that the mutual information is averaged over, at least …"""
 MOST_CODES_AN_IMAGE = 64
