@@ -1,9 +1,11 @@
-"""Whether bf16 harms: the same trainings in float32 and in bf16, five seeds each.
+"""Whether bf16 or compiling harms: the same trainings in each way, five seeds each.
 
     python benchmarks/precision.py [--data mnist conv] [--seeds 5] [--epochs E]
 
-Each kept model is measured in float32 on 2,000 test images. A precision is unharmed where its mean
-lies within the spread over seeds of the other's.
+Each kept model is measured in float32 on 2,000 test images. A way does no harm where its mean lies
+within the spread over seeds of float32's, not compiled. The last columns are of the differences to
+that training of the same seed, which has the same batches and the same noise: mean and standard
+error.
 """
 
 from __future__ import annotations
@@ -29,12 +31,19 @@ NETS: dict[str, trainings.Sections] = {
 NUMBERS = ("D", "R", "D + R", "nll")
 
 
-def measure(kind: str, precision: str, seeds: int, changes: dict[str, Any]) -> dict[str, Any]:
-    """Means and standard deviations over seeds."""
+WAYS = (("fp32", "off"), ("bf16", "off"), ("fp32", "on"), ("bf16", "on"))
+"""Precision, and whether it is compiled; the first is what the others are compared with."""
+
+
+def train_all(
+    kind: str, precision: str, compile: str, seeds: int, changes: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """A row for each seed."""
     dataset = trainings.data("mnist", binarisation="dynamic")
     found = []
     for seed in range(seeds):
-        layer = {"train": {"precision": precision, "patience": None} | changes}
+        how = {"precision": precision, "compile": compile, "patience": None}
+        layer = {"train": how | changes}
         scale = trainings.SCALES["mnist"]
         settings = trainings.settings_of(
             scale, NETS[kind], layer, {"likelihood": {"kind": "bernoulli"}}, seed=seed
@@ -44,12 +53,22 @@ def measure(kind: str, precision: str, seeds: int, changes: dict[str, Any]) -> d
         seconds = time.process_time() - started
         row = trainings.row_of(training, seconds, dataset, samples=128, images=2000)
         found.append(row | {"seconds": seconds})
-        trainings.say(f"{kind}, {precision}, seed {seed}: {row}")
-    table: dict[str, Any] = {"data": kind, "precision": precision}
+        trainings.say(f"{kind}, {precision}, compile {compile}, seed {seed}: {row}")
+    return found
+
+
+def summary(found: list[dict[str, Any]], base: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means, standard deviations over seeds, and what differs from `base`."""
+    table: dict[str, Any] = {}
     for name in NUMBERS:
         values = [row[name] for row in found]
         table |= {name: statistics.mean(values), f"{name} ±": statistics.stdev(values)}
-    return table | {"CPU s, median": statistics.median(row["seconds"] for row in found)}
+    table["CPU s, median"] = statistics.median(row["seconds"] for row in found)
+    for name in ("D + R", "nll"):
+        gaps = [row[name] - other[name] for row, other in zip(found, base, strict=True)]
+        error = statistics.stdev(gaps) / len(gaps) ** 0.5
+        table[f"Δ {name}"] = f"{statistics.mean(gaps):+.3f} ± {error:.3f}"
+    return table
 
 
 def main() -> None:
@@ -61,11 +80,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     changes = {} if options.epochs is None else {"epochs": options.epochs}
-    rows = [
-        measure(kind, precision, options.seeds, changes)
-        for kind in options.data
-        for precision in ("fp32", "bf16")
-    ]
+    rows = []
+    for kind in options.data:
+        found = {way: train_all(kind, *way, options.seeds, changes) for way in WAYS}
+        for (precision, compile), each in found.items():
+            names = {"data": kind, "precision": precision, "compile": compile}
+            rows.append(names | summary(each, found[WAYS[0]]))
     trainings.write_rows(rows, Path("benchmarks/results/precision.json"))
     print(trainings.table(rows))
 
