@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import re
 import shutil
 import sys
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from postgres import Server
 
 ROOT = Path(__file__).parents[2]
-# toy_study, postgres: importlib mode puts no folder of tests on the path.
+# toy_study, postgres, forks: importlib mode puts no folder of tests on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 SMALL = {
     "hidden": "[16]",
@@ -31,7 +32,7 @@ SMALL = {
 }
 
 Project = Callable[..., Path]
-SCRIPTS = ("toy_study.py", "toy_workers.py", "toy_tune.py", "tune.py")
+SCRIPTS = ("toy_workers.py", "toy_tune.py", "tune.py")
 """What tests start as processes of their own."""
 
 
@@ -44,6 +45,8 @@ def _nothing_is_left_running() -> Iterator[None]:
         with contextlib.suppress(psutil.NoSuchProcess):
             if any(Path(word).name in SCRIPTS for word in process.cmdline()):
                 process.kill()
+    for fork in multiprocessing.active_children():
+        fork.kill()
 
 
 def edited(text: str, space: str | None = None, **values: str) -> str:
