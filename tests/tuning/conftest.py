@@ -100,11 +100,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def made_project(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Path:
-    """The project's folder, shared because MLflow's database takes seconds to make."""
+def made_project(
+    tmp_path_factory: pytest.TempPathFactory, prepared: Path, fresh_database: Path
+) -> Path:
+    """The project's folder."""
     folder = tmp_path_factory.mktemp("project")
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / "dvc.yaml", folder)
+    shutil.copy(fresh_database, folder)
     shutil.copytree(prepared, folder / "data" / "prepared")
     return folder
 
