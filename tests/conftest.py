@@ -13,6 +13,9 @@ from typing import Any
 import hypothesis
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each worker has a core, not all of them
+
 # (Imported before torch, the package sets how OpenMP's threads wait.)
 from vaebalance.data import Dataset, DataSpec, open_dataset, prepare
 from vaebalance.tracking import store

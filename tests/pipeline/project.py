@@ -162,7 +162,7 @@ def clone(root: Path) -> Project:
         shutil.copytree(
             SOURCE / folder,
             root / folder,
-            ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
+            ignore=shutil.ignore_patterns("*.egg-info"),  # with what is compiled: a second a clone
         )
     (root / ".dvc").mkdir()
     for name in (".gitignore", "config"):

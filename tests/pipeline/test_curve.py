@@ -13,6 +13,7 @@ COMMAND = "pipelines/curve.py"
 def test_it_runs_when_asked_for_with_what_it_needs(project: Project):
     project.set("points: 25 ", "points: 4 ")
     project.set("epochs: 3 ", "epochs: 20 ")
+    project.set("sample_images: 5000 ", "sample_images: 0 ")
     output = project.run("dvc", "repro", CURVE)
     assert stages_run(output) == ["prepare"]
     assert "Running stage 'curve/dvc.yaml:curve'" in output
