@@ -13,8 +13,12 @@ from typing import Any
 import hypothesis
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each worker has a core, not all of them
+
 # (Imported before torch, the package sets how OpenMP's threads wait.)
 from vaebalance.data import Dataset, DataSpec, open_dataset, prepare
+from vaebalance.tracking import store
 
 ROOT = Path(__file__).parent.parent
 # Helpers of the tests (odd_pictures, both_steps): importlib mode puts no folder on the path.
@@ -103,6 +107,18 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("digits") / "prepared"
     prepare(make_data_spec(), 0, folder)
     return open_dataset(folder)
+
+
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new MLflow store to copy, made by one worker for all: making one takes seconds."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    path = folder / "fresh_database" / store.DATABASE
+    store.set_defaults()
+    store.create_database(f"{store.SQLITE}{path}")
+    return path
 
 
 @pytest.fixture

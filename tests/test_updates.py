@@ -48,8 +48,7 @@ def assert_same(one, other):
     torch.testing.assert_close(one.left(), other.left(), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("clip", [None, 0.5])
-@pytest.mark.parametrize("backend", ["eager", "inductor"])
+@pytest.mark.parametrize(("backend", "clip"), [("eager", None), ("eager", 0.5), ("inductor", 0.5)])
 def test_compiled_it_is_the_same(clip, backend):
     """Draws, clipping, Adam, and what is told; the code that is made is run, too."""
     plain, compiled = Line(clip=clip), Line(CompiledUpdate, clip=clip, backend=backend)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -54,13 +55,14 @@ def contenders(run):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, run):
+def store(tmp_path_factory: pytest.TempPathFactory, run, fresh_database: Path):
     """A project's folder whose MLflow store has the runs `one` and `four`, and a third untested."""
     from vaebalance import tracking
     from vaebalance.provenance import make_provenance, read_provenance
     from vaebalance.tracking.store import ENVIRONMENT
 
     root = tmp_path_factory.mktemp("project")
+    shutil.copy(fresh_database, root)
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith(("MLFLOW_", "_MLFLOW_", "DVC_")) or name == "VAEBALANCE_EXPERIMENT":

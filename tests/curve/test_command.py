@@ -37,9 +37,10 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A project with a curve; made once, since MLflow's database takes seconds."""
+def trained(tmp_path_factory, fresh_database):
+    """A project with a curve."""
     root = tmp_path_factory.mktemp("project")
+    shutil.copy(fresh_database, root)
     text = (ROOT / PARAMS).read_text("utf-8")
     for name, value in SMALL.items():
         text, count = re.subn(rf"(?m)^( *{name}:) +[^#\n]*?( *#)", rf"\1 {value}\2", text)

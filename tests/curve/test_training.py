@@ -183,8 +183,8 @@ def test_its_step_can_be_compiled(digits, curve_settings, monkeypatch, method):
     monkeypatch.setattr(training, "CompiledUpdate", traced)
     curves = []
     for compile in ("on", "off"):
-        settings = curve_settings(curve={"method": method})
-        settings = settings.replace(train=settings.train.replace(compile=compile).model_dump())
+        train = {"compile": compile, "epochs": 2}
+        settings = curve_settings(curve={"method": method, "points": 2}, train=train)
         run = curve_training(settings, digits)
         reports = list(run)
         update = run._update if method == "conditioned" else run._learner.update

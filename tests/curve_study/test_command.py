@@ -50,10 +50,11 @@ def edit(**values):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, fresh_database):
     """A project after its first `python pipelines/tune.py`, and what that printed."""
     root = tmp_path_factory.mktemp("project")
     (root / ".dvc").mkdir()
+    shutil.copy(fresh_database, root)
     for name in ("dvc.yaml", "curve/dvc.yaml", "params.yaml"):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, root / name)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
+import runpy
 import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
+import torch
 
 SOURCE = Path(__file__).resolve().parents[2]
 CLONED = [
@@ -63,6 +70,34 @@ class Project:
         )
         assert (done.returncode != 0) == fails, done.stdout
         return done.stdout
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """The clone as this process's folder, with its environment and its one thread."""
+        threads = torch.get_num_threads()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.root)
+            wanted = self.environment()
+            for name in set(os.environ) - set(wanted):
+                patch.delenv(name)
+            for name, value in wanted.items():
+                patch.setenv(name, value)
+            torch.set_num_threads(1)
+            try:
+                yield
+            finally:
+                torch.set_num_threads(threads)
+
+    def here(self, script: str, *arguments: str) -> str:
+        """Run a script of the clone in this process, where all is imported; what it prints."""
+        with (
+            self.entered(),
+            pytest.MonkeyPatch.context() as patch,
+            redirect_stdout(io.StringIO()) as shown,
+        ):
+            patch.setattr(sys, "argv", [script, *arguments])
+            runpy.run_path(script, run_name="__main__")
+        return shown.getvalue()
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start a command as the leader of a process group."""
@@ -127,7 +162,7 @@ def clone(root: Path) -> Project:
         shutil.copytree(
             SOURCE / folder,
             root / folder,
-            ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
+            ignore=shutil.ignore_patterns("*.egg-info"),  # with what is compiled: a second a clone
         )
     (root / ".dvc").mkdir()
     for name in (".gitignore", "config"):

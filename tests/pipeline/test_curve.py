@@ -5,16 +5,15 @@ import json
 from project import Project, stages_run
 
 CURVE = "curve/dvc.yaml"
-# The clone's own code, wherever the installed package points.
-PYTHON = ("env", "PYTHONPATH=src", "python")
 VERSIONS = "SELECT version, run_id FROM model_versions"
 ALIASES = "SELECT name, alias, version FROM registered_model_aliases"
-COMMAND = (*PYTHON, "pipelines/curve.py")
+COMMAND = "pipelines/curve.py"
 
 
 def test_it_runs_when_asked_for_with_what_it_needs(project: Project):
     project.set("points: 25 ", "points: 4 ")
     project.set("epochs: 3 ", "epochs: 20 ")
+    project.set("sample_images: 5000 ", "sample_images: 0 ")
     output = project.run("dvc", "repro", CURVE)
     assert stages_run(output) == ["prepare"]
     assert "Running stage 'curve/dvc.yaml:curve'" in output
@@ -23,7 +22,7 @@ def test_it_runs_when_asked_for_with_what_it_needs(project: Project):
 
 
 def test_a_weight_that_it_promotes_is_trained_with_and_leaves_the_curve(project: Project):
-    project.run(*COMMAND, "--promote", "0.25")
+    project.here(COMMAND, "--promote", "0.25")
     again = project.run("dvc", "repro", CURVE)
     assert "Stage 'curve/dvc.yaml:curve' didn't change, skipping" in again
     assert project.tracked(VERSIONS) == []
@@ -42,8 +41,8 @@ def test_a_weight_that_it_promotes_is_trained_with_and_leaves_the_curve(project:
 
 def test_a_distilled_model_serves_the_evaluate_stage(project: Project):
     """With the numbers that the curve has there."""
-    project.run(*COMMAND, "--distill", "best", "artifacts/model")
-    project.run(*PYTHON, "pipelines/evaluate.py")
+    project.here(COMMAND, "--distill", "best", "artifacts/model")
+    project.here("pipelines/evaluate.py")
     best = json.loads((project.root / "metrics/curve.json").read_text())["best"]
     test = json.loads((project.root / "metrics/evaluation.json").read_text())["test"]
     for name in ("distortion", "rate", "rmse", "psnr"):

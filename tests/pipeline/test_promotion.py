@@ -4,12 +4,19 @@ The tests share a clone and build on each other, in this order.
 """
 
 import json
+from pathlib import Path
 
 import pytest
 from project import Project
 
-TUNE = ("python", "pipelines/tune.py")
+from vaebalance.data import open_dataset
+from vaebalance.objectives import Trained
+from vaebalance.saved_model import load_model
+from vaebalance.settings import Settings, load
+
+TUNE = "pipelines/tune.py"
 VERSIONS = "SELECT version, run_id FROM model_versions ORDER BY version"
+POINTS = "SELECT run_uuid, key, step, value, timestamp FROM metrics ORDER BY 1, 2, 3, 5"
 ALIASES = "SELECT name, alias, version FROM registered_model_aliases"
 SETTINGS = {
     "objective: {kind: nll} ": "objective: {kind: nll, samples: 8} ",
@@ -18,28 +25,15 @@ SETTINGS = {
     "sampler: gp ": "sampler: quasi_random ",
     "device: auto ": "device: cpu ",
 }
-LOOK = """
-import json
-from pathlib import Path
-import mlflow
-from vaebalance import tracking
-from vaebalance.data import open_dataset
-from vaebalance.objectives import Trained
-from vaebalance.saved_model import load_model
-from vaebalance.settings import Settings, load
-settings, dataset = load(Settings), open_dataset(Path("data/prepared"))
-model = load_model(Path("artifacts/model"))
-trained = Trained(model, None, dataset, settings.evaluate, settings.seed)
-tracking.configure()
-registered = mlflow.pyfunc.load_model("models:/vaebalance@promoted").metadata.run_id
-print(json.dumps([settings.tune.objective.measure(trained).values, registered]))
-"""
-"""The objective's values of the model in the folder, and the run of the registered one."""
 
 
-def run_python(project: Project, script: str) -> str:
-    """The last line that a script prints in the clone."""
-    return project.run("env", "PYTHONPATH=src", "python", "-c", script).strip().splitlines()[-1]
+def measured(project: Project) -> tuple[float, ...]:
+    """The objective's values of the model in the folder."""
+    with project.entered():
+        settings, dataset = load(Settings), open_dataset(Path("data/prepared"))
+        model = load_model(Path("artifacts/model"))
+        trained = Trained(model, None, dataset, settings.evaluate, settings.seed)
+        return settings.tune.objective.measure(trained).values
 
 
 def trials_of(project: Project) -> dict[int, float]:
@@ -56,7 +50,7 @@ def studied(project: Project) -> Project:
     for old, new in SETTINGS.items():
         project.set(old, new)
     project.repro("prepare")
-    project.run("env", "PYTHONPATH=src", *TUNE)
+    project.here(TUNE)
     return project
 
 
@@ -79,12 +73,12 @@ def plots(project: Project) -> str:
 
 def test_the_promoted_trial_is_reached_bit_for_bit_and_registered(studied: Project):
     number = min(trials_of(studied), key=lambda n: trials_of(studied)[n])
-    output = studied.run("env", "PYTHONPATH=src", *TUNE, "--promote", str(number))
+    output = studied.here(TUNE, "--promote", str(number))
     assert "Train with it: `dvc repro`, which registers the model." in output
     assert studied.tracked(VERSIONS) == []
     assert studied.repro("train") == ["train"]
-    ((version, run_id),) = studied.tracked(VERSIONS)
-    assert json.loads(run_python(studied, LOOK)) == [[trials_of(studied)[number]], run_id]
+    ((version, _),) = studied.tracked(VERSIONS)
+    assert measured(studied) == (trials_of(studied)[number],)
     assert studied.tracked(ALIASES) == [("vaebalance", "promoted", version)]
     tags = dict(studied.tracked("SELECT key, value FROM model_version_tags"))
     assert (tags["study"], tags["trial"]) == ("small", str(number))
@@ -92,10 +86,14 @@ def test_the_promoted_trial_is_reached_bit_for_bit_and_registered(studied: Proje
     assert tags["why"] in output
 
 
-def test_again_there_is_no_second_version(studied: Project):
-    before = studied.tracked(VERSIONS)
+def test_trained_again_all_is_as_it_was(studied: Project):
+    """The same bytes; no second run, point or version."""
+    files, points = studied.digests("artifacts", "metrics"), studied.tracked(POINTS)
+    versions, runs = studied.tracked(VERSIONS), studied.count("runs")
     assert studied.repro("--force", "--single-item", "train") == ["train"]
-    assert studied.tracked(VERSIONS) == before
+    assert studied.digests("artifacts", "metrics") == files
+    assert studied.tracked(POINTS) == points
+    assert (studied.tracked(VERSIONS), studied.count("runs")) == (versions, runs)
 
 
 def test_an_edit_by_hand_is_not_registered_and_what_dvc_has_is_at_once(studied: Project):
@@ -106,7 +104,7 @@ def test_an_edit_by_hand_is_not_registered_and_what_dvc_has_is_at_once(studied: 
     assert len(studied.tracked(VERSIONS)) == 1
     params.write_text(promoted, encoding="utf-8")
     record = json.loads((studied.root / "promotion.json").read_text(encoding="utf-8"))
-    output = studied.run("env", "PYTHONPATH=src", *TUNE, "--promote", str(record["trial"]))
+    output = studied.here(TUNE, "--promote", str(record["trial"]))
     assert "It was trained before, and is models:/vaebalance@promoted" in output
     assert studied.repro("train") == []
     assert len(studied.tracked(VERSIONS)) == 1

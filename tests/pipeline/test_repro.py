@@ -1,4 +1,4 @@
-"""`dvc repro` with real DVC and MLflow: what runs, what does not, what MLflow then has.
+"""`dvc repro` and `dvc exp run` with real DVC and MLflow: what runs, what MLflow then has.
 
 The tests share a clone and build on each other, in this order; the last kills another.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from project import STAGES, Project, clone, stages_run
+from ruamel.yaml import YAML
 
 RESULTS = ("artifacts", "data/prepared", "metrics")
 RUNS = "SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'"
@@ -88,16 +89,21 @@ def test_again_nothing_runs(project: Project):
     assert "Running stage" not in output
 
 
-def test_another_beta_trains_and_what_follows(project: Project):
-    project.set("beta: 1.0 ", "beta: 4.0 ")
-    assert project.repro() == ["train", "evaluate", "report"]
+def test_an_experiment_with_another_beta_trains_and_what_follows(project: Project):
+    project.run("git", "add", "dvc.lock")
+    project.run("git", "commit", "--quiet", "--message", "One")
+    output = project.run("dvc", "exp", "run", "--name", "four", "-S", "balance.beta=4")
+    assert stages_run(output) == ["train", "evaluate", "report"]
     assert len(project.tracked(RUNS)) == 2
+    difference = json.loads(project.run("dvc", "metrics", "diff", "--json", "four", "HEAD"))
+    rate = difference["metrics/evaluation.json"]["test.rate"]
+    assert rate["new"] > rate["old"]  # a lower β buys rate
 
 
 def test_the_old_beta_again_runs_nothing(project: Project):
     """DVC's run cache has it."""
     points = project.tracked(POINTS)
-    project.set("beta: 4.0 ", "beta: 1.0 ")
+    project.run("git", "checkout", "--quiet", "params.yaml")
     assert project.repro() == []
     assert project.tracked(POINTS) == points
 
@@ -138,8 +144,54 @@ def test_a_wrong_knob_stops_before_anything_is_lost(project: Project):
     assert project.digests("artifacts", "metrics") == before
 
 
+def test_a_copy_runs_its_own_code_and_logs_into_the_same_store(project: Project):
+    """Imports come from the copy's src, not from wherever the package is installed."""
+    runs = project.count("runs")
+    elbo = project.root / "src" / "vaebalance" / "elbo.py"
+    elbo.write_text(elbo.read_text(encoding="utf-8") + '\nprint("code of", __file__)\n')
+    command = ("dvc", "exp", "run", "--temp", "--name", "copy")
+    output = project.run(*command, "-S", "balance.beta=2", "train")
+    assert "train" in stages_run(output)
+    assert "/.dvc/tmp/exps/" in output.partition("code of")[2].splitlines()[0]
+    project.run("git", "checkout", "--quiet", "src")
+    assert project.count("runs") == runs + 1
+    tags = project.tracked("SELECT value FROM tags WHERE key = 'DVC_EXP_NAME'")
+    assert ("copy",) in tags
+    assert not list(project.root.glob(".dvc/tmp/exps/**/mlflow.db"))
+    table = json.loads(project.run("dvc", "exp", "show", "--json"))
+    names = {e["name"] for row in table for e in (row.get("experiments") or [])}
+    assert {"four", "copy"} <= names
+
+
+def test_every_knob_can_be_set(project: Project):
+    """Each key of params.yaml is accepted by -S with its own value, and kept.
+
+    (tune.space, whose keys are paths, as a whole.)
+    """
+
+    def leaves(values, path=""):
+        for name, value in values.items():
+            if isinstance(value, dict) and not any("." in key for key in value):
+                yield from leaves(value, f"{path}{name}.")
+            else:
+                yield f"{path}{name}", value
+
+    def in_words(value):
+        """As -S reads it, whose keys are without quotes."""
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{key}: {in_words(v)}" for key, v in value.items()) + "}"
+        return json.dumps(value)
+
+    raw = YAML(typ="safe").load((project.root / "params.yaml").read_text(encoding="utf-8"))
+    settings = [f"{key}={in_words(value)}" for key, value in leaves(raw)]
+    arguments = [part for setting in settings for part in ("-S", setting)]
+    project.run("dvc", "exp", "run", "--name", "all", *arguments, "prepare")
+    after = YAML(typ="safe").load((project.root / "params.yaml").read_text(encoding="utf-8"))
+    assert after == raw
+
+
 def test_a_killed_pipeline_ends_as_never_killed(undisturbed: Outcome, tmp_path: Path):
-    """The whole process group dies in each stage in turn; then training and evaluation again.
+    """The whole process group dies in each stage in turn.
 
     The same seed, here and in the other clone: byte-identical files, no duplicate run or point.
     """
@@ -152,13 +204,6 @@ def test_a_killed_pipeline_ends_as_never_killed(undisturbed: Outcome, tmp_path: 
     assert repeated_points(project) == undisturbed.points
     leftovers = [p for p in project.root.rglob(".*") if p.parent.name in {"data", "artifacts"}]
     assert [p.name for p in leftovers if p.name != ".gitignore"] == []
-
-    points = project.tracked(POINTS)
-    forced = project.repro("--force", "--single-item", "train", "evaluate")
-    assert forced == ["train", "evaluate"]
-    assert project.digests(*RESULTS) == undisturbed.digests
-    assert len(project.tracked(RUNS)) == 1
-    assert project.tracked(POINTS) == points
 
 
 def kill_in(project: Project, stage: str, moment: float) -> None:

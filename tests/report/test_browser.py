@@ -297,8 +297,11 @@ def test_print_is_light_and_without_controls(pages, visit):
 def test_every_control_can_be_reached_by_keyboard(pages, visit):
     page, _ = visit(pages("plain"))
     page.wait_for_selector("html.drawn")
+    wanted = {"skip", "label", "in", "out", "reset", "latent_plane", "SUMMARY"}
     reached = set()
     for _ in range(80):
+        if wanted <= reached:
+            break
         page.keyboard.press("Tab")
         reached.add(
             page.evaluate(
@@ -306,7 +309,7 @@ def test_every_control_can_be_reached_by_keyboard(pages, visit):
                 "e.dataset.chart || e.className || e.tagName; })()"
             )
         )
-    assert {"skip", "label", "in", "out", "reset", "latent_plane", "SUMMARY"} <= reached
+    assert wanted <= reached
 
 
 def distortion(page) -> str:
@@ -319,14 +322,17 @@ def settled(page) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_slider_moves_within_the_report_and_axe_finds_nothing(
+def test_the_slider_opens_fast_moves_within_the_report_and_axe_finds_nothing(
     device, with_slider, curve, visit
 ):
     page, heard = visit(with_slider, **DEVICES[device])
     page.wait_for_selector("html.drawn")
     page.wait_for_selector(".slider.drawn")
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    script = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+    assert page.evaluate(script) < 2000
+    if device != "desktop":  # light and narrow, dark and wide
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
     page.locator("#trade-off").scroll_into_view_if_needed()
     states = [f"{state.distortion:.2f}" for state in curve.saved.states]
     assert distortion(page) == states[4]  # this run's
@@ -362,13 +368,6 @@ def test_the_slider_moves_within_the_report_and_axe_finds_nothing(
     for width in (page.viewport_size["width"], 320):
         page.set_viewport_size({"width": width, "height": 600})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def test_the_report_opens_fast_with_a_slider(with_slider, visit):
-    page, _ = visit(with_slider)
-    page.wait_for_selector(".slider.drawn")
-    script = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-    assert page.evaluate(script) < 2000
 
 
 def test_the_slider_starts_in_a_page_that_is_never_idle(with_slider, visit):

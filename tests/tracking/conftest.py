@@ -149,15 +149,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new store to copy: making one takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    store.set_defaults()
-    store.create_database(f"sqlite:///{path}")
-    return path
-
-
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("MLFLOW_", "_MLFLOW_", "DVC_")) or name == "VAEBALANCE_EXPERIMENT":

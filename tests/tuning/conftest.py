@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import re
 import shutil
 import sys
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from postgres import Server
 
 ROOT = Path(__file__).parents[2]
-# toy_study, postgres: importlib mode puts no folder of tests on the path.
+# toy_study, postgres, forks: importlib mode puts no folder of tests on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 SMALL = {
     "hidden": "[16]",
@@ -31,7 +32,7 @@ SMALL = {
 }
 
 Project = Callable[..., Path]
-SCRIPTS = ("toy_study.py", "toy_workers.py", "toy_tune.py", "tune.py")
+SCRIPTS = ("toy_workers.py", "toy_tune.py", "tune.py")
 """What tests start as processes of their own."""
 
 
@@ -44,6 +45,8 @@ def _nothing_is_left_running() -> Iterator[None]:
         with contextlib.suppress(psutil.NoSuchProcess):
             if any(Path(word).name in SCRIPTS for word in process.cmdline()):
                 process.kill()
+    for fork in multiprocessing.active_children():
+        fork.kill()
 
 
 def edited(text: str, space: str | None = None, **values: str) -> str:
@@ -97,11 +100,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def made_project(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Path:
-    """The project's folder, shared because MLflow's database takes seconds to make."""
+def made_project(
+    tmp_path_factory: pytest.TempPathFactory, prepared: Path, fresh_database: Path
+) -> Path:
+    """The project's folder."""
     folder = tmp_path_factory.mktemp("project")
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / "dvc.yaml", folder)
+    shutil.copy(fresh_database, folder)
     shutil.copytree(prepared, folder / "data" / "prepared")
     return folder
 

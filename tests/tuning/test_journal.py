@@ -2,14 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import optuna
 import pytest
 import toy_study as toy
+from forks import Forked
 from optuna.artifacts import get_all_artifact_meta
 
 from vaebalance.errors import UserError
@@ -124,27 +122,9 @@ def test_a_damaged_file_is_named(journal):
         Journal(journal.folder)
 
 
-HOLD = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[3])
-import toy_study
-journal = toy_study.open_journal(Path(sys.argv[1]), sys.argv[2])
-with journal.lock:
-    if not sys.argv[2]:
-        journal._optuna._backend._lock.acquire()
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
 def test_a_process_killed_while_it_holds_the_locks_blocks_nobody(open_study, place):
     journal = open_study()
-    arguments = [str(journal.folder), place or "", str(Path(__file__).parent)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, *arguments], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
+    process = Forked(toy.hold, journal.folder, place)
     assert process.stdout.readline() == "held\n"
     waiting = threading.Thread(target=add_one, args=(open_study,), daemon=True)
     waiting.start()

@@ -1,7 +1,6 @@
 """Where a study lies, and what of that is shown."""
 
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import pytest
@@ -80,16 +79,14 @@ def test_a_study_in_a_database_from_begin_to_promotion_and_its_password_nowhere(
     assert [path for path in written if PASSWORD.encode() in path.read_bytes()] == []
 
 
-def test_a_database_that_cannot_be_reached_is_one_line_and_no_traceback(project, server):
-    folder = project(storage=server.tcp_url("missing"))
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "pipelines" / "tune.py"), "--list"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+def test_a_database_that_cannot_be_reached_is_one_line_and_no_traceback(
+    project, server, monkeypatch, capsys
+):
+    project(storage=server.tcp_url("missing"))
+    monkeypatch.setattr("sys.argv", ["tune.py", "--list"])
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(str(ROOT / "pipelines" / "tune.py"), run_name="__main__")
+    (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: params.yaml: tune.storage = 'postgresql+psycopg://vaebalance@")
     assert "PGPASSWORD" in line
 

@@ -2,12 +2,11 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import toy_study as toy
+from forks import Forked
 
 from vaebalance.errors import UserError
 from vaebalance.training import NonFiniteError
@@ -25,11 +24,7 @@ def whole(tmp_path_factory):
 
 
 def spawn(folder, sampler, trials, name="a", together=1, url=None, seconds=0.05):
-    place = [str(folder), url or ""]
-    rest = [sampler, str(trials), name, str(together), str(seconds)]
-    return subprocess.Popen(
-        [sys.executable, toy.__file__, *place, *rest], stdout=subprocess.PIPE, text=True
-    )
+    return Forked(toy.take_part, folder, sampler, trials, name, together, url, seconds)
 
 
 def wait_until(condition, seconds=240):
@@ -57,8 +52,7 @@ def test_more_trials_asked_for_go_on_as_if_never_stopped(sampler, whole, tmp_pat
 def test_sigkill_then_again_ends_as_never_killed(whole, tmp_path, place):
     journal = toy.open_journal(tmp_path / "s", place)
     for stop_at in ("trial 2", "trial 11"):
-        process = spawn(tmp_path / "s", "gp", 14, url=place)
-        assert process.stdout is not None
+        process = spawn(tmp_path / "s", "tpe", 14, url=place)
         for line in process.stdout:
             if line.strip() == stop_at:
                 break
@@ -66,7 +60,7 @@ def test_sigkill_then_again_ends_as_never_killed(whole, tmp_path, place):
         assert process.wait() == -signal.SIGKILL
         assert journal.trials()[-1].state == "running"
         wait_until(lambda: journal.abandoned(journal.trials()))
-    assert toy.pairs(toy.run(tmp_path / "s", "gp", 14, url=place)) == whole["gp"]
+    assert toy.pairs(toy.run(tmp_path / "s", "tpe", 14, url=place)) == whole["tpe"]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -89,9 +83,10 @@ def test_an_interrupted_trial_is_run_again(sampler, whole, tmp_path, place):
 def test_two_starts_at_once_share_the_work(tmp_path, place):
     folders = {"a": "a", "b": "a" if place is None else "b"}  # of one machine, or of two
     processes = [
-        spawn(tmp_path / folder / "s", "gp", 12, name, 2, place) for name, folder in folders.items()
+        spawn(tmp_path / folder / "s", "tpe", 12, name, 2, place)
+        for name, folder in folders.items()
     ]
-    ran = [process.communicate(timeout=300)[0].split() for process in processes]
+    ran = [process.read().split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     trials = toy.open_journal(tmp_path / "a/s", place).trials()
     assert [trial.number for trial in trials] == list(range(12))

@@ -1,11 +1,6 @@
-"""A study of a toy objective.
-
-Run as a script: folder, URL of the database or "", sampler, trials, the process's name, with how
-many others it waits at trial 0 until all are there, and the seconds a trial takes.
-"""
+"""A study of a toy objective."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -64,16 +59,37 @@ def pairs(trials: list[Trial]) -> list[tuple[int, Value, tuple[float, ...] | Non
     return [(trial.number, trial.point[BETA], trial.values) for trial in trials]
 
 
-if __name__ == "__main__":
+def take_part(
+    folder: Path,
+    sampler: str,
+    trials: int,
+    process: str,
+    together: int = 1,
+    url: str | None = None,
+    seconds: float = 0.05,
+) -> None:
+    """Run trials of `seconds` as a process of that name, and print which.
+
+    At trial 0 it waits until so many processes are there together.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    folder, url, sampler, trials, process, together, seconds = sys.argv[1:]
-    looking = open_journal(Path(folder), url)
+    looking = open_journal(folder, url)
 
     def slow(trial: Trial) -> Outcome:
         print(f"trial {trial.number}", flush=True)
-        while trial.number == 0 and len({t.worker for t in looking.trials()}) < int(together):
+        while trial.number == 0 and len({t.worker for t in looking.trials()}) < together:
             time.sleep(0.01)
-        time.sleep(float(seconds))
+        time.sleep(seconds)
         return Outcome((valley(trial.point),), {"process": process})
 
-    run(Path(folder), sampler, int(trials), slow, url=url)
+    run(folder, sampler, trials, slow, url=url)
+
+
+def hold(folder: Path, url: str | None) -> None:
+    """Hold all locks of a study."""
+    journal = open_journal(folder, url)
+    with journal.lock:
+        if url is None:
+            journal._optuna._backend._lock.acquire()
+        print("held", flush=True)
+        time.sleep(60)
