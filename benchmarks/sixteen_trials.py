@@ -8,8 +8,10 @@ the loop, a validation pass an epoch) go one after the other, each a process of 
 default threads, their weights evenly spread on a log scale. A study is `pipelines/tune.py` with its
 files, its table and figures, and MLflow's runs, on the same prepared images, with the same net and
 as many epochs (patience is off); its objective is D + R, which the naive runs print, too. It
-begins anew each time, in a project that has an MLflow store, as after any pipeline. Ratios are to
-the naive runs of the same round; the table has medians.
+begins anew each time, in a project that has an MLflow store, as after any pipeline. `curve` answers
+from one training of twice the epochs, measured at as many weights (nll by one sample, no prior
+samples). Ratios are to the naive runs of
+the same round; the table has medians.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -32,6 +35,9 @@ from ruamel.yaml import YAML
 from study_overhead import study, with_store
 from training_step import processor
 
+from vaebalance.curve.command import FOLDER as CURVE
+from vaebalance.curve.command import validation_rows
+from vaebalance.curve.saved import read_rows
 from vaebalance.data import prepare
 from vaebalance.settings import PARAMS, parse, read_yaml
 from vaebalance.tuning.journal import Journal
@@ -63,6 +69,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "workers 2": {"workers": 2},
     "together auto": {"together": "auto"},
     "together auto, workers 2": {"together": "auto", "workers": 2},
+    "curve": {"method": "curve"},
     "together auto, quasi_random": {"together": "auto", "sampler": "quasi_random"},
     "together auto, quasi_random, workers 2": {
         "together": "auto",
@@ -83,6 +90,10 @@ def settings_of(case: Case, weight: str, trials: int, way: dict[str, Any]) -> di
     raw["train"] |= {"patience": None, "device": "cpu"}
     space = {f"balance.{weight}": {"low": LOW, "high": HIGH, "log": True}}
     raw["tune"] |= {"trials": trials, "space": space, "objective": {"kind": "negative_elbo"}}
+    raw["curve"] |= {"low": LOW, "high": HIGH, "points": max(2, trials)}
+    if way.get("method") == "curve":  # measure of each weight little more than of a trial
+        raw["curve"] |= {"nll_samples": 1}
+        raw["evaluate"] |= {"sample_images": 0}
     return raw | {"tune": raw["tune"] | way}
 
 
@@ -90,6 +101,8 @@ def project(folder: Path, case: Case) -> None:
     """A folder with prepared images and an MLflow store."""
     (folder / ".dvc").mkdir(parents=True)
     (folder / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
+    (folder / "curve").mkdir()
+    (folder / "curve" / "dvc.yaml").write_text("stages: {curve: {deps: []}}\n", encoding="utf-8")
     settings = parse(settings_of(case, "beta", 1, {}))
     prepare(settings.data, settings.seed, folder / "data" / "prepared")
     with_store(folder)
@@ -125,7 +138,11 @@ def studied(
     """Seconds of a study that begins, and the least D + R."""
     raw = settings_of(case, weight, trials, way)
     YAML().dump(raw, folder / PARAMS)
+    shutil.rmtree(folder / CURVE, ignore_errors=True)
     seconds = study(folder)
+    if raw["tune"]["method"] == "curve":
+        rows = validation_rows(read_rows(folder / CURVE))
+        return seconds, min(row.negative_elbo for row in rows)
     ended = Journal(folder / "studies" / raw["tune"]["study"]).trials()
     values = [trial.values[0] for trial in ended if trial.values]
     if len(values) != trials:
