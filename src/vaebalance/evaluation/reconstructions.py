@@ -17,8 +17,8 @@ from vaebalance.model import VAE
 WINDOW_RADIUS = 5  # of the 11×11 window with σ = 1.5 of Wang et al. 2004
 LUMINANCE, CONTRAST = 0.01**2, 0.03**2  # their constants, for pixels in [0, 1]
 SMOOTHED_AT_ONCE = 64
-"""Images whose SSIM is taken at once: the window goes over 5 padded copies of each, which would be
-300 MB for 1,024 of 28×28."""
+"""Images whose SSIM is taken at once: the window goes over 5 products of each and of its
+reconstruction, three times in memory."""
 
 
 @dataclass(frozen=True)
@@ -74,25 +74,27 @@ def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
 
     (Importing torchmetrics for it takes longer than evaluating a small model.)
     """
-    radius = _window_radius(a.shape)
-    window = _gaussian_window(radius, sigma=1.5 * radius / WINDOW_RADIUS).to(a)
-    channels = a.shape[1]
-    kernel = window.expand(channels, 1, *window.shape)
-    a, b = (torch.nn.functional.pad(image, [radius] * 4, mode="reflect") for image in (a, b))
-    moments = torch.cat([a, b, a * a, b * b, a * b])
-    smoothed = torch.nn.functional.conv2d(moments, kernel, groups=channels)
-    mean_a, mean_b, square_a, square_b, product = smoothed.chunk(5)
+    moments = torch.stack([a, b, a * a, b * b, a * b])
+    down, across = (_smoothing(side, a.shape).to(a) for side in a.shape[-2:])
+    smoothed = down @ moments @ across.T
+    mean_a, mean_b, square_a, square_b, product = smoothed.unbind()
     variances = (square_a - mean_a**2).clamp(min=0) + (square_b - mean_b**2).clamp(min=0)
     similarity = (2 * mean_a * mean_b + LUMINANCE) * (2 * (product - mean_a * mean_b) + CONTRAST)
     similarity = similarity / ((mean_a**2 + mean_b**2 + LUMINANCE) * (variances + CONTRAST))
     return similarity.flatten(1).mean(1)
 
 
-def _gaussian_window(radius: int, sigma: float) -> Tensor:
-    """[2·radius + 1, 2·radius + 1], its sum 1."""
+def _smoothing(side: int, shape: torch.Size) -> Tensor:
+    """[side, side]: the window, a product of two lines, along one axis of images [..., H, W].
+
+    (As matrix products 3 to 13 times as fast as a convolution of one channel: sides of 128, 28.)
+    """
+    radius = _window_radius(shape)
     squares = torch.arange(-radius, radius + 1).square()
-    line = torch.softmax(-squares / (2 * sigma**2), 0)
-    return torch.outer(line, line)
+    line = torch.softmax(-squares / (2 * (1.5 * radius / WINDOW_RADIUS) ** 2), 0)
+    mirrored = torch.nn.functional.pad(torch.eye(side)[None], [radius] * 2, mode="reflect")[0]
+    smoothing: Tensor = (mirrored.unfold(1, 2 * radius + 1, 1) @ line).T
+    return smoothing
 
 
 def ssim_window(shape: torch.Size) -> int | None:
