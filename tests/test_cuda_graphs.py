@@ -4,7 +4,7 @@ import pytest
 import torch
 from both_steps import RUN
 
-from vaebalance.arithmetic import bf16_terms
+from vaebalance.arithmetic import COMPILED_CUDA_STEPS, bf16_terms, is_compiled
 from vaebalance.balances import Capacity, ControlVae, Fixed, FreeBits, Geco, OptimalSigma, WarmUp
 from vaebalance.elbo import elbo_terms
 from vaebalance.images import Images
@@ -131,6 +131,12 @@ def test_compiled_it_is_the_same_but_for_rounding(precision):
     assert type(compiled.update) is CompiledUpdate
     assert compiled.update.failure is None
     torch.testing.assert_close(left(compiled), left(plain), rtol=0.02, atol=2e-3)
+
+
+def test_long_trainings_are_compiled():
+    model = make_learner(architecture=Conv(channels=(8,), hidden=(8,))).model
+    assert is_compiled("auto", model, COMPILED_CUDA_STEPS)
+    assert not is_compiled("auto", model, COMPILED_CUDA_STEPS - 1)
 
 
 def test_what_cannot_be_recorded_goes_the_plain_way_and_says_so():

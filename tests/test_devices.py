@@ -1,9 +1,10 @@
-"""`train.device`, and threads of the processor."""
+"""`train.device`, memory, and threads of the processor."""
 
+import psutil
 import pytest
 import torch
 
-from vaebalance.devices import choose_device, on_threads, threads
+from vaebalance.devices import RESIDENT_SHARE, choose_device, on_threads, threads, working_memory
 from vaebalance.errors import UserError
 
 
@@ -21,6 +22,11 @@ def test_devices():
     for name in missing:
         with pytest.raises(UserError, match=f"train.device: '{name}' is not available"):
             choose_device(name)
+
+
+def test_half_of_the_memory_is_expected_to_hold_what_was_read():
+    expected = RESIDENT_SHARE * psutil.virtual_memory().total
+    assert working_memory() == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize(("wanted", "found"), [(1, 1), (2, 2), (3, 3), (8, 3), (None, 3)])
