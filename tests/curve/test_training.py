@@ -114,7 +114,7 @@ def test_a_step_descends_the_loss_with_a_beta_for_each_group(digits, curve_setti
         betas = draw_betas(settings.curve, images // shared)
         terms = elbo_terms(training.model.given(betas), x)
         each = betas.repeat_interleave(shared)
-        alpha = (1 + each) ** -0.7
+        alpha = (1 + each) ** -settings.curve.sharing
         (alpha * (terms.distortion + each * terms.rate)).mean().backward()
     gradients = [p.grad.clone() for p in training.model.parameters()]
     list(training)
