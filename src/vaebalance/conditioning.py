@@ -84,8 +84,8 @@ class FilmMlp(AbstractConditioning):
 
     kind: Literal["film_mlp"] = "film_mlp"
     width: int = Field(default=128, ge=1)
-    """Hidden units of the small MLP. (With 32 the largest β of sprites lagged by 8%, with 128 by 4
-    to 5%; on MNIST there was no difference.)"""
+    """Hidden units of the small MLP. (With 32 the largest β of sprites lagged by 7 to 12%, with
+    128 by 4 to 9%; on MNIST there was no difference.)"""
 
     def modulated(self, widths: Sequence[int]) -> Sequence[int]:
         """All but the last."""

@@ -247,7 +247,7 @@ def shared_weights(betas: Tensor, sharing: float) -> Weights:
     drawn more often, was 11, 6.4, 3.9 and 5.2% above a separate run with 0, 0.5, 0.7 and 1 (the
     last at the largest β, the others at the least); on sprites, with them, 7, 9 and 12% with 0,
     0.4 and 0.7, always at the largest. With a wider MLP, 2.9 and 2.4% with 0.4 and 0.7 on MNIST,
-    and 4.8 and 9.1% on sprites.
+    and 4.8 and 9.1% on sprites (seed 1).
     """
     alpha = (1 + betas) ** -sharing
     return Weights(alpha, (alpha * betas)[:, None])
