@@ -8,6 +8,7 @@ draws, the same numbers, but for float rounding where it is compiled.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -63,7 +64,7 @@ class Update:
         return group
 
 
-class _ShapedUpdate(Update):
+class _ShapedUpdate(Update, ABC):
     """One step of Adam by a function made for batches of the first one's size.
 
     Others go the plain way. So does everything where it cannot be made: see `failure`.
@@ -107,9 +108,9 @@ class _ShapedUpdate(Update):
             self._made, self.failure = None, _reason(error)
             return super().__call__(batch, *others)
 
+    @abstractmethod
     def _make(self) -> Callable[..., Any]:
         """What takes a step, given the objective's inputs, at the learning rate `_rate`."""
-        raise NotImplementedError
 
     def _first_call(self) -> AbstractContextManager[Any]:
         return nullcontext()
