@@ -35,8 +35,8 @@ def contestants(kind: str, dataset: Dataset, compile: str) -> dict[str, Abstract
     plain = settings_of(curve.METHODS["continuation"])
     found: dict[str, AbstractCurveTraining] = {"plain": PlainTraining(plain, dataset, beta=1.0)}
     for group in GROUPS:
-        settings = settings_of(curve.METHODS["film_mlp"] | {"group": group})
-        found[f"film_mlp, group {group}"] = curve_training(settings, dataset)
+        settings = settings_of(curve.METHODS["film_spline"] | {"group": group})
+        found[f"film_spline, group {group}"] = curve_training(settings, dataset)
     return found
 
 

@@ -1,7 +1,7 @@
 """The whole trade-off from one training against eight separate ones, side by side.
 
     python benchmarks/curve.py [--data digits mnist …] [--seeds 0 1 2]
-                               [--methods film_mlp continuation …] [--epochs E] [--images N]
+                               [--methods film_spline continuation …] [--epochs E] [--images N]
                                [--longer] [--budget] [--out benchmarks/results/curve.json]
 
 digits: 1,251 images of 8×8, the net of params.yaml. mnist: 784-256-256-32 ReLU, dynamic
@@ -39,6 +39,7 @@ from vaebalance.settings import CurveSettings, parse, read_yaml
 LOW, HIGH, RUNS = 0.01, 10.0, 8
 BETAS = log_spaced(LOW, HIGH, RUNS)
 METHODS: dict[str, dict[str, Any]] = {
+    "film_spline": {"method": "conditioned", "conditioning": {"kind": "film_spline"}},
     "film_mlp": {"method": "conditioned", "conditioning": {"kind": "film_mlp"}},
     "concatenation": {"method": "conditioned", "conditioning": {"kind": "concatenation"}},
     "multi_rate": {"method": "conditioned", "conditioning": {"kind": "multi_rate"}},

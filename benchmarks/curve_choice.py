@@ -63,7 +63,7 @@ def compare(kind: str, seed: int, samples: int) -> list[dict[str, Any]]:
     dataset = trainings.data("mnist" if kind == "conv" else kind, **curves.DATA[kind])
     rows: list[dict[str, Any]] = []
     alone: Models = {}
-    for what in (f"{POINTS} separate runs", "film_mlp", "continuation"):
+    for what in (f"{POINTS} separate runs", "film_spline", "continuation"):
         method = curves.METHODS.get(what, curves.METHODS["continuation"])
         method = method | ({"points": POINTS} if what == "continuation" else {})
         settings = curves.settings_of(kind, method, None, seed)

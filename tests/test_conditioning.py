@@ -11,6 +11,7 @@ from vaebalance.conditioning import (
     ConditionedVAE,
     Conditioning,
     FilmMlp,
+    FilmSpline,
     MultiRate,
 )
 from vaebalance.elbo import Weights, elbo_terms, weighted_loss
@@ -111,15 +112,41 @@ def test_neighbours_may_share_a_beta(kind, architecture):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
-def test_film_begins_as_the_plain_vae():
+@pytest.mark.parametrize("film", [FilmSpline(), FilmMlp()], ids=lambda film: film.kind)
+def test_film_begins_as_the_plain_vae(film):
     torch.manual_seed(0)
     vae = VAE(
         ModelSpec(architecture=Mlp(), latent_size=3, posterior="gaussian"), Bernoulli(), SHAPE
     )
-    model = ConditionedVAE(vae, FilmMlp(), LOW, HIGH)
+    model = ConditionedVAE(vae, film, LOW, HIGH)
     x, z = torch.rand(2, *SHAPE), torch.randn(2, 3)
     for a, b in zip(outputs(model.at(0.2), x, z), outputs(vae, x, z), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_spline_is_piecewise_linear_in_log_beta():
+    model = make(FilmSpline(knots=4))  # at β = 0.01, 0.1, 1 and 10
+    values = model.decoder_modulator.values
+
+    def modulation(beta):
+        (found,) = model.decoder_modulator(model.standardised(torch.tensor([beta])))
+        return torch.cat([found.scale[0, 0] - 1, found.shift[0, 0]])
+
+    one, two = modulation(0.1), modulation(1.0)
+    torch.testing.assert_close(one, 5 * values[1])
+    torch.testing.assert_close(two, 5 * values[2])
+    torch.testing.assert_close(modulation(0.1 * 10**0.25), 0.75 * one + 0.25 * two)
+    modulation(0.2).sum().backward()
+    assert values.grad.abs().sum(1).bool().tolist() == [False, True, True, False]
+
+
+def test_a_spline_tells_the_encoders_last_layer_too():
+    model = make(FilmSpline(), Conv(channels=(4, 8), hidden=(16,)))
+    widths = [m.shift.shape[-1] for m in model.encoder_modulator(torch.zeros(1))]
+    assert widths == [4, 8, 16, 2 * 3]
+    widths = [m.shift.shape[-1] for m in model.decoder_modulator(torch.zeros(1))]
+    assert len(widths) == 3
+    assert 81 not in widths
 
 
 def test_the_gates_are_those_of_the_paper():

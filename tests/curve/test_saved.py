@@ -111,5 +111,5 @@ def test_a_damaged_table_is_named(tmp_path, conditioned, rows):
 def test_the_description_is_plain(tmp_path, conditioned):
     save(tmp_path / "curve", conditioned, [], PROVENANCE)
     content = json.loads((tmp_path / "curve" / "curve.json").read_text())
-    assert content["conditioning"] == {"kind": "film_mlp", "width": 128}
+    assert content["conditioning"] == {"kind": "film_spline", "knots": 8}
     assert (content["low"], content["high"]) == (0.01, 10.0)

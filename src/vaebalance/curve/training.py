@@ -210,15 +210,18 @@ class ConditionedTraining(AbstractCurveTraining):
 
     def _step(self, step: int, batch: Tensor) -> Tensor:
         self._set_rate(self._optimizer, step / (self._steps))
-        group = math.gcd(self._curve.group, len(batch))  # an epoch's last batch may be an odd one
-        betas = draw_betas(self._curve, len(batch) // group).to(self._device)
-        sums: Tensor = self._update(batch, betas)
+        sums: Tensor = self._update(batch)
         return sums
 
-    def _objective(self, x: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of images x [B, …], of which as many neighbours have each β [G]; their sums."""
+    def _objective(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of images x [B, …], of which `curve.group` neighbours have each β; their sums.
+
+        To draw β is part of the step, too, which so can be compiled and recorded.
+        """
+        group = math.gcd(self._curve.group, len(x))  # an epoch's last batch may be an odd one
+        betas = draw_betas(self._curve, len(x) // group, x.device)
         terms = self._terms(self.model.given(betas), x)
-        of_images = betas.repeat_interleave(len(x) // len(betas))
+        of_images = betas.repeat_interleave(group)
         weights = shared_weights(of_images, self._curve.sharing)
         return weighted_loss(terms, weights), batch_sums(terms.detach(), weights, {})
 
@@ -243,26 +246,26 @@ def shared_weights(betas: Tensor, sharing: float) -> Weights:
 
     The ratio alone decides where the optimum at a β is; α = (1 + β)^−sharing says how much that β
     counts where the shared weights cannot serve all. With 0, α = 1, and the largest β rules the
-    gradient; with 1, α + β = 1, and the least does. On MNIST the worst β, before the ends were
-    drawn more often, was 11, 6.4, 3.9 and 5.2% above a separate run with 0, 0.5, 0.7 and 1 (the
-    last at the largest β, the others at the least); on sprites, with them, 7, 9 and 12% with 0,
-    0.4 and 0.7, always at the largest. With a wider MLP, 2.9 and 2.4% with 0.4 and 0.7 on MNIST,
-    and 4.8 and 9.1% on sprites (seed 1).
+    gradient; with 1, α + β = 1, and the least does. With 0.1 the worst β was 1.8% above a separate
+    run on MNIST (the least) and 4.6% on sprites (the largest); with 0.2, 0.4 and 5.3%.
     """
     alpha = (1 + betas) ** -sharing
     return Weights(alpha, (alpha * betas)[:, None])
 
 
-def draw_betas(spec: CurveSpec, count: int) -> Tensor:
-    """[count] from low to high, evenly on a log scale, but twice as often at both ends.
+TILT = 0.75
+"""Of draws of β towards the ends of the range, from 0 (even on a log scale) to 1."""
 
-    An end has neighbours on one side only that train the shared weights for it. Drawn evenly, the
-    ends were 1.8 and 3.9% above separate runs, and so 0.0 and 2.7% (MNIST, seed 0). Every batch
-    has all of the range: u, before it is bent towards the ends, is drawn in each of `count` equal
-    parts.
+
+def draw_betas(spec: CurveSpec, count: int, device: torch.device | None = None) -> Tensor:
+    """[count] from low to high on a log scale, 1/(1 − TILT) times as often as evenly at both ends.
+
+    An end has neighbours on one side only that train the shared weights for it, and the middle,
+    drawn 0.7 times as often, has them on both. Every batch has all of the range: u, before it is
+    bent towards the ends, is drawn in each of `count` equal parts.
     """
-    u = (torch.arange(count) + torch.rand(count)) / count
-    place = (u + torch.sin(u * math.pi / 2).square()) / 2  # of log β in its range, from 0 to 1
+    u = (torch.arange(count, device=device) + torch.rand(count, device=device)) / count
+    place = (1 - TILT) * u + TILT * torch.sin(u * math.pi / 2).square()  # of log β, from 0 to 1
     betas = spec.low * torch.exp(place * math.log(spec.high / spec.low))
     return betas.clamp(spec.low, spec.high)
 
