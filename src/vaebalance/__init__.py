@@ -37,6 +37,10 @@ The tree is the architecture; imports only point down this list:
 
 import os
 
-# OpenMP's threads spin while they wait for each other: beside any other busy process a small net
-# then trains some 20 times slower. Read once, when torch is loaded; a user's own setting stands.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# OpenMP's threads spin while they wait for each other: beside any other busy process a net then
+# trains up to 20 times slower. If they sleep at once, a net on two quiet cores takes twice its
+# time. So GNU's, which Linux has, spin for some microseconds, as long as the small operations of a
+# step take, and others sleep. Read once, when torch is loaded; a user's own setting stands.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # goes before the policy
