@@ -1,7 +1,9 @@
 """Seeds derived by name."""
 
+import pytest
 import torch
 
+from vaebalance import randomness
 from vaebalance.randomness import derive_seed, forked
 
 
@@ -17,7 +19,9 @@ def test_seeds_are_the_same_on_every_machine():
     assert derive_seed(0, "epoch", 1) == 123735704575244949
 
 
-def test_forking_restores_the_generator():
+@pytest.mark.parametrize("has_accelerator", [False, True])
+def test_forking_restores_the_generator(monkeypatch, has_accelerator):
+    monkeypatch.setattr(randomness, "_has_accelerator", lambda: has_accelerator)
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
@@ -26,3 +30,7 @@ def test_forking_restores_the_generator():
     assert torch.equal(torch.rand(2), expected)
     with forked(1):
         assert torch.equal(torch.rand(2), inside)
+    with pytest.raises(KeyError), forked(1):
+        raise KeyError
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(2), inside)
