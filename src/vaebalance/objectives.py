@@ -246,7 +246,7 @@ class Constrained(AbstractObjective):
         """The term, and by how much the target is missed."""
         report = trained.validation
         images = measured_images(trained.dataset, "validation", trained.seed)
-        quality = reconstruction_quality(trained.model, images, batch_size=BATCH)
+        quality = reconstruction_quality(trained.model, images, batch_size=BATCH, with_ssim=False)
         violation = next(
             excess
             for limit, excess in (

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from vaebalance.evaluation import elbo_parts, importance_weighted_nll
 from vaebalance.evaluation.bounds import (
     bits_per_dim,
+    distortion_draws,
     importance_weighted_nlls,
     own_score,
     summarise,
@@ -58,6 +59,10 @@ def test_the_bounds_first_order_bias_is_the_weights_variance_over_2k(linear_gaus
     assert bias == pytest.approx((second_moment - 1) / 100, rel=0.25)
     effective = estimate.effective_sample_size.mean().item()
     assert effective == pytest.approx(50 / second_moment, rel=0.02)
+
+
+def test_many_images_need_fewer_draws():
+    assert [distortion_draws(n) for n in (1, 1024, 2048, 4096, 10**6)] == [16, 16, 8, 4, 4]
 
 
 def test_elbo_parts_against_closed_forms(linear_gaussian, make_images):

@@ -12,6 +12,7 @@ from vaebalance.curve.trace import CurveRow
 from vaebalance.data import Dataset
 from vaebalance.errors import UserError
 from vaebalance.evaluation import MeasuredImages, elbo_parts, measured_images
+from vaebalance.evaluation.bounds import distortion_draws
 from vaebalance.evaluation.reconstructions import reconstruction_quality
 from vaebalance.frontier import KNEE_RULE, knee
 from vaebalance.model import VAE
@@ -22,7 +23,6 @@ UNITS: dict[Quantity, str] = {
     "rmse": "in pixel values",
     "psnr": "dB",
 }
-SAMPLES = 16  # draws of q(z|x) for an image's distortion, as along the curve
 RELATIVE_WIDTH = 1e-4
 """Of β where the bisection ends: far below what a target moves by from seed to seed."""
 
@@ -199,9 +199,10 @@ def measure_quantity(
 ) -> float:
     """One number of a model, as `trace` gives it."""
     if quantity in ("rmse", "psnr"):
-        found = reconstruction_quality(model, images, batch_size=batch_size)
+        found = reconstruction_quality(model, images, batch_size=batch_size, with_ssim=False)
         return found.rmse if quantity == "rmse" else found.psnr
-    parts = elbo_parts(model, images, samples=SAMPLES, batch_size=batch_size, seed=seed)
+    draws = distortion_draws(len(images))
+    parts = elbo_parts(model, images, samples=draws, batch_size=batch_size, seed=seed)
     return parts.rate if quantity == "rate" else parts.distortion
 
 

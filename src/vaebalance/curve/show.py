@@ -20,6 +20,9 @@ PAGE = "index.html"
 ANIMATION = "curve.gif"
 STATES = 60
 """Of the slider; a continuation has its own."""
+MEASURED = 1000
+"""Test images, at most, behind D and R of a state: all of them, at 60 β, take as long as the
+rows of the curve."""
 HOW = {
     True: "One model, conditioned on β and trained once; each position of the slider is that model "
     "at another β.",
@@ -43,10 +46,11 @@ def show(
     marks = _marks(curve, rows)
     betas = sorted({*curve.betas(STATES - len(marks)), *(mark.beta for mark in marks)})
     first = curve.model_at(betas[0])
-    states = curve_states(((beta, curve.model_at(beta)) for beta in betas), dataset, seed)
+    models = ((beta, curve.model_at(beta)) for beta in betas)
+    states = curve_states(models, dataset, seed, measured=MEASURED)
     facts = CurveFacts(
         dataset.info.name,
-        HOW[curve.is_continuous],
+        HOW[curve.is_continuous] + _of_how_many(len(dataset.images("test"))),
         marks,
         first.likelihood.caution(binarised=dataset.info.binarisation != "none"),
     )
@@ -54,6 +58,10 @@ def show(
     write_curve_page(folder / PAGE, states, shown, facts)
     write_curve_animation(folder / ANIMATION, states, shown, facts)
     save_states(folder / FILE, states, shown, facts)
+
+
+def _of_how_many(images: int) -> str:
+    return f" D and R are of {MEASURED:,} of {images:,} test images." if images > MEASURED else ""
 
 
 def _marks(curve: AbstractCurve, rows: Sequence[CurveRow]) -> tuple[Mark, ...]:

@@ -10,16 +10,18 @@ from vaebalance.curve.curves import AbstractCurve
 from vaebalance.data import Dataset
 from vaebalance.errors import UserError
 from vaebalance.evaluation import EvaluateSpec, elbo_parts
-from vaebalance.evaluation.bounds import Score, importance_weighted_nlls, own_score
+from vaebalance.evaluation.bounds import (
+    Score,
+    distortion_draws,
+    importance_weighted_nlls,
+    own_score,
+)
 from vaebalance.evaluation.calibration import calibrate
 from vaebalance.evaluation.latents import active_units
 from vaebalance.evaluation.reconstructions import reconstruction_quality
 from vaebalance.evaluation.sections.prior_samples import OWN, measure_samples
 from vaebalance.evaluation.sections.subject import Subject
 from vaebalance.model import VAE
-
-DISTORTION_SAMPLES = 16
-"""Draws of q(z|x) for an image's distortion, as in the evaluate stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,15 +91,14 @@ def measure(
     subject = Subject(model, dataset, evaluate, seed)
     images = subject.images(split)
     batch = evaluate.batch_size
-    parts = elbo_parts(
-        model, images, samples=DISTORTION_SAMPLES, batch_size=batch, seed=seed, score=own_score
-    )
+    draws = distortion_draws(len(images))
+    parts = elbo_parts(model, images, samples=draws, batch_size=batch, seed=seed, score=own_score)
     gaussian = calibrate(model, subject.images("validation"), batch_size=batch, seed=seed)
     scores: list[Score] = [own_score, gaussian] if model.likelihood.is_density else [gaussian]
     nlls = importance_weighted_nlls(
         model, images, scores, samples=evaluate.nll_samples, batch_size=batch, seed=seed
     )
-    quality = reconstruction_quality(model, images, batch_size=batch)
+    quality = reconstruction_quality(model, images, batch_size=batch, with_ssim=False)
     active = active_units(subject.moments(images), evaluate.active_threshold)
     spaces, _ = measure_samples(subject, images)
     samples = None if spaces is None else spaces[OWN]

@@ -11,6 +11,7 @@ from torch import Tensor
 from vaebalance.evaluation.bounds import (
     Score,
     bits_per_dim,
+    distortion_draws,
     elbo_parts,
     importance_weighted_nlls,
     own_score,
@@ -20,9 +21,6 @@ from vaebalance.evaluation.images import MeasuredImages
 from vaebalance.evaluation.reconstructions import reconstruction_quality, ssim_window
 from vaebalance.evaluation.results import SplitMetrics
 from vaebalance.evaluation.sections.subject import Subject
-
-DISTORTION_SAMPLES = 16
-"""Draws of q(z|x) for an image's distortion: their noise is small beside the images' spread."""
 
 
 def measure_split(
@@ -35,11 +33,12 @@ def measure_split(
     model, clock, spec = subject.model, subject.clock, subject.spec
     with clock.part("calibration"):
         score, gaussian = _scores(subject)
+    draws = distortion_draws(len(images))
     with clock.part("distortion and rate"):
         parts = elbo_parts(
             model,
             images,
-            samples=DISTORTION_SAMPLES,
+            samples=draws,
             batch_size=spec.batch_size,
             seed=subject.seed,
             score=score,
@@ -63,7 +62,7 @@ def measure_split(
     )
     settings = {
         "nll_samples": spec.nll_samples,
-        "distortion_samples": DISTORTION_SAMPLES,
+        "distortion_samples": draws,
         "ssim_window": ssim_window(images.stored.shape),
         "nats_of": _nats_of(subject),
     }
