@@ -9,7 +9,7 @@ from vaebalance.epochs import EpochReport
 from vaebalance.experiment import Training
 from vaebalance.settings import PARAMS, Settings, load
 from vaebalance.training import NonFiniteError
-from vaebalance.tuning.groups import CPU_WORK, LARGEST, alike, group_size, join
+from vaebalance.tuning.groups import CPU_WORK, FEW, FEW_WORK, LARGEST, alike, group_size, join
 from vaebalance.tuning.journal import Journal
 from vaebalance.tuning.knobs import with_values
 from vaebalance.tuning.pruning import PrunedError, Reading
@@ -167,6 +167,8 @@ def test_auto_leaves_a_sampler_something_to_learn_from():
     assert size(trials=1000) == size(learns=False) == LARGEST
     assert size(learns=False, trials=6) == 6
     assert size(work=CPU_WORK) == 1
+    assert size(work=FEW_WORK) == size(work=CPU_WORK - 1) == FEW
+    assert size(work=FEW_WORK, trials=12) == 3
     assert size(work=CPU_WORK, device=torch.device("cuda")) == 5
 
 

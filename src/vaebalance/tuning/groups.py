@@ -12,8 +12,11 @@ from vaebalance.together import Member, Together, obstacle
 
 LARGEST = 16
 """Trials at once where the model is small; beyond, little is gained (benchmarks/together.py)."""
-CPU_WORK = 20_000_000
+CPU_WORK = 80_000_000
 """Multiplications of a step's forward pass from which a step on a CPU has work enough by itself."""
+FEW, FEW_WORK = 4, 20_000_000
+"""From so many on a CPU, few at once win what there is to win: at 784-400-20 in batches of 128, 41
+million, 2, 4 and 8 at once took 0.9 of the time of one by one, and 16 more."""
 ROUNDS = 4
 """Groups, at least, that a sampler which learns is asked for: all at once would be blind."""
 
@@ -30,7 +33,8 @@ def group_size(*, work: int, device: torch.device, learns: bool, trials: int, wo
     """
     if device.type == "cpu" and work >= CPU_WORK:
         return 1
-    return max(1, min(LARGEST, trials // (workers * (ROUNDS if learns else 1))))
+    largest = FEW if device.type == "cpu" and work >= FEW_WORK else LARGEST
+    return max(1, min(largest, trials // (workers * (ROUNDS if learns else 1))))
 
 
 def alike(trainings: Sequence[Training]) -> tuple[list[list[int]], str | None]:
