@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from toy_study import open_journal
 
+from vaebalance.data import open_dataset
+from vaebalance.epochs import EpochReport
+from vaebalance.experiment import Training
+from vaebalance.settings import TrainSettings, load
 from vaebalance.tuning.cli import Options
 from vaebalance.tuning.command import run
 from vaebalance.tuning.journal import Journal
@@ -49,6 +54,26 @@ def expected(project, lone):
 def test_each_trial_is_what_it_is_alone(project, expected, together, capsys):
     check_same(study(project, f"by-{together}", together=together), expected)
     assert "trial 4" in capsys.readouterr().out
+
+
+def test_a_database_has_what_the_file_has(project, expected, database):
+    project(study="shared_groups", together="3", storage=database, **USUAL)
+    run(RUN)
+    journal = open_journal(Path("studies/shared_groups").resolve(), database)
+    check_same(journal.trials(), expected)
+
+
+def test_what_is_promoted_trains_to_what_it_was_in_its_group(project):
+    trials = study(project, "promoted_group", together="5")
+    run(Options(list=False, promote="best"))
+    best = min(trials, key=lambda trial: trial.values)
+    training = Training(load(TrainSettings), open_dataset(Path("data/prepared")))
+    epochs = [report.epoch for report in training if isinstance(report, EpochReport)]
+    assert len(epochs) == best.results["epochs"]
+    assert training.best.epoch == best.results["best_epoch"]
+    found = training.best.validation
+    assert found.negative_elbo == pytest.approx(best.values[0], rel=1e-4)
+    assert found.rate == pytest.approx(best.results["rate"], rel=1e-3)
 
 
 def test_what_differs_in_shape_runs_and_is_said(project, capsys):
