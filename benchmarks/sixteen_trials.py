@@ -64,24 +64,26 @@ CASES = {
         "mnist", {"kind": "conv", "channels": [32, 64], "hidden": [256]}, 16, 128, 10, 4_000
     ),
 }
-WAYS: dict[str, dict[str, Any]] = {
+GROUPS = {"together": "auto", "sampler": "quasi_random"}
+WAYS: dict[str, dict[str, dict[str, Any]]] = {
     "one by one": {},
-    "workers 2": {"workers": 2},
-    "together auto": {"together": "auto"},
-    "together auto, workers 2": {"together": "auto", "workers": 2},
-    "curve": {"method": "curve"},
-    "together auto, quasi_random": {"together": "auto", "sampler": "quasi_random"},
-    "together auto, quasi_random, workers 2": {
-        "together": "auto",
-        "sampler": "quasi_random",
-        "workers": 2,
-    },
+    "workers 2": {"tune": {"workers": 2}},
+    "together auto": {"tune": {"together": "auto"}},
+    "together auto, workers 2": {"tune": {"together": "auto", "workers": 2}},
+    "together auto, quasi_random": {"tune": GROUPS},
+    "together auto, quasi_random, workers 2": {"tune": GROUPS | {"workers": 2}},
+    "the same in bf16": {"tune": GROUPS | {"workers": 2}, "train": {"precision": "bf16"}},
+    "curve": {"tune": {"method": "curve"}},
+    "curve, compiled": {"tune": {"method": "curve"}, "train": {"compile": "on"}},
 }
-"""What of section `tune` differs from params.yaml."""
+"""What of the sections differs from params.yaml. (To compile takes seconds at first; torch keeps
+what it has compiled.)"""
 
 
-def settings_of(case: Case, weight: str, trials: int, way: dict[str, Any]) -> dict[str, Any]:
-    """params.yaml with the case in it."""
+def settings_of(
+    case: Case, weight: str, trials: int, way: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """params.yaml with the case and the way in it."""
     raw = read_yaml(trainings.ROOT / "params.yaml")
     raw["data"] |= {"source": {"kind": case.source}, "max_images": case.images}
     raw["data"]["root"] = str(trainings.MNIST)
@@ -91,10 +93,12 @@ def settings_of(case: Case, weight: str, trials: int, way: dict[str, Any]) -> di
     space = {f"balance.{weight}": {"low": LOW, "high": HIGH, "log": True}}
     raw["tune"] |= {"trials": trials, "space": space, "objective": {"kind": "negative_elbo"}}
     raw["curve"] |= {"low": LOW, "high": HIGH, "points": max(2, trials)}
-    if way.get("method") == "curve":  # measure of each weight little more than of a trial
+    for section, changes in way.items():
+        raw[section] |= changes
+    if raw["tune"]["method"] == "curve":  # measure of each weight little more than of a trial
         raw["curve"] |= {"nll_samples": 1}
         raw["evaluate"] |= {"sample_images": 0}
-    return raw | {"tune": raw["tune"] | way}
+    return raw
 
 
 def project(folder: Path, case: Case) -> None:
@@ -133,7 +137,7 @@ def naive_runs(folder: Path, case: Case, weight: str, trials: int) -> tuple[floa
 
 
 def studied(
-    folder: Path, case: Case, weight: str, trials: int, way: dict[str, Any]
+    folder: Path, case: Case, weight: str, trials: int, way: dict[str, dict[str, Any]]
 ) -> tuple[float, float]:
     """Seconds of a study that begins, and the least D + R."""
     raw = settings_of(case, weight, trials, way)
