@@ -7,8 +7,8 @@ In one process, taking turns; images/s, and ratios to the naive loop round by ro
 and spread. The limit is that of the products and convolutions alone, forward and backward, in the
 precision that `auto` uses, on the same shapes; on a CUDA device without the time of calling them.
 What `auto` compiles is measured as in a long training, after its compilation, whose seconds are
-printed; `recorded` is what `auto` does on a CUDA device in a short one. pythae is measured if it
-can be imported:
+printed; `recorded` is what `auto` does on a CUDA device in a short one. Threads wait for each other
+as torch has it, since a process knows one way. pythae is measured if it can be imported:
 
     pip install --no-deps --target build/pythae pythae
     PYTHONPATH=build/pythae python benchmarks/training_step.py
