@@ -10,8 +10,7 @@ files, its table and figures, and MLflow's runs, on the same prepared images, wi
 as many epochs (patience is off); its objective is D + R, which the naive runs print, too. It
 begins anew each time, in a project that has an MLflow store, as after any pipeline. `curve` answers
 from one training of twice the epochs, measured at as many weights (nll by one sample, no prior
-samples). Ratios are to the naive runs of
-the same round; the table has medians.
+samples). Ratios are to the naive runs of the same round; the table has medians.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ The tree is the architecture; imports only point down this list:
 import os
 
 # OpenMP's threads spin while they wait for each other: beside any other busy process a net then
-# trains up to 20 times slower. If they sleep at once, a net on two quiet cores takes twice its
+# trains several times slower. If they sleep at once, a net on two quiet cores takes twice its
 # time. So GNU's, which Linux has, spin for some microseconds, as long as the small operations of a
 # step take, and others sleep. Read once, when torch is loaded; a user's own setting stands.
 if "OMP_WAIT_POLICY" not in os.environ:

@@ -42,7 +42,7 @@ class ReconstructionQuality:
 def reconstruction_quality(
     model: VAE, images: MeasuredImages, *, batch_size: int, with_ssim: bool = True
 ) -> ReconstructionQuality:
-    """Compare images with their reconstructions; two thirds of the time is for SSIM."""
+    """Compare images with their reconstructions; half of the time is for SSIM."""
     has_window = with_ssim and ssim_window(images.stored.shape) is not None
 
     def blocks() -> Iterator[tuple[Tensor, ...]]:

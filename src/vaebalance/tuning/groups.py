@@ -16,7 +16,7 @@ CPU_WORK = 80_000_000
 """Multiplications of a step's forward pass from which a step on a CPU has work enough by itself."""
 FEW, FEW_WORK = 4, 20_000_000
 """From so many on a CPU, few at once win what there is to win: at 784-400-20 in batches of 128, 41
-million, 2, 4 and 8 at once took 0.9 of the time of one by one, and 16 more."""
+million, 2 to 8 at once took 0.85 to 0.98 of the time of one by one, and 16 more."""
 ROUNDS = 4
 """Groups, at least, that a sampler which learns is asked for: all at once would be blind."""
 
