@@ -32,6 +32,7 @@ balances penalties
 tally
 training
 stacked
+stacked_step
 together
 provenance
 checkpoints saved_model

@@ -13,6 +13,7 @@ from vaebalance.model import VAE, ModelSpec
 from vaebalance.networks import Conv, Mlp
 from vaebalance.optimizers import Adam
 from vaebalance.penalties import NoPenalty, TotalCorrelation
+from vaebalance.together import Member, Together
 from vaebalance.training import Learner, TrainSpec, train
 from vaebalance.updates import CompiledUpdate, RecordedUpdate, Update
 
@@ -177,3 +178,55 @@ def test_a_training_on_images_that_do_not_fit_is_the_same(monkeypatch):
     far, expected = trained(SPEC)
     assert told == expected
     assert_same(near, far)
+
+
+def stacked(compile, groups):
+    """Trained together: what is left of each, and what each reports."""
+    spec = SPEC.replace(compile=compile)
+    members = [Member(make_learner(**parts), spec, seed) for seed, parts in enumerate(groups)]
+    images = make_images()
+    together = Together(members, images, images)
+    streams = [together.reports(index) for index in range(len(members))]
+    reports = [list(epoch) for epoch in zip(*streams, strict=True)]
+    told = [[(r.train, r.validation, r.vitals, r.gradient_norms) for r in row] for row in reports]
+    return together, [member.learner for member in members], told
+
+
+STACKS = {
+    "weights": [{"balance": Fixed(beta=beta)} for beta in (0.1, 1.0, 4.0)],
+    "controllers": [{"balance": ControlVae(rate=3.0)}, {"balance": FreeBits()}, {}],
+    "penalties": [{"penalty": TotalCorrelation(weight=2.0)}, {}],
+    "optimal": [{"likelihood": GaussianOptimal(), "balance": Fixed(beta=b)} for b in (1.0, 2.0)],
+    "bf16": [{"terms": bf16_terms, "balance": Fixed(beta=beta)} for beta in (0.5, 2.0)],
+}
+
+
+@pytest.mark.filterwarnings("error")  # it warns where it is not recorded
+@pytest.mark.parametrize("name", STACKS)
+def test_a_recorded_stack_is_the_same_to_the_last_bit(name):
+    recorded, ours, told = stacked("auto", STACKS[name])
+    plain, theirs, expected = stacked("off", STACKS[name])
+    assert recorded._step.is_recorded
+    assert not plain._step.is_recorded
+    assert told == expected
+    for one, other in zip(ours, theirs, strict=True):
+        assert_same(one, other)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_recorded_stack_goes_on_with_those_that_are_left():
+    parts = STACKS["weights"]
+    members = [Member(make_learner(**part), SPEC, 0) for part in parts]
+    images = make_images()
+    together = Together(members, images, images)
+    streams = [together.reports(index) for index in range(len(members))]
+    for stream in streams:
+        next(stream)
+    streams[1].close()
+    left_over = [list(stream) for stream in zip(streams[0], streams[2], strict=True)]
+    assert len(left_over) == SPEC.epochs - 1
+    for part, member in ((parts[0], members[0]), (parts[2], members[2])):
+        lone = make_learner(**part)
+        for _ in train(lone, images, images, SPEC, seed=0):
+            pass
+        torch.testing.assert_close(left(member.learner), left(lone), rtol=0.02, atol=2e-3)

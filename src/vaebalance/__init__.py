@@ -21,7 +21,8 @@ The tree is the architecture; imports only point down this list:
     evaluation                 what the weights did
     diagnosis                  what is wrong with a training, in words
     checkpoints, saved_model   resuming exactly, and the trained model on disk
-    together, stacked          several trainings as one
+    together, stacked_step, stacked
+                               several trainings as one
     training, tally            the step and the loop, and the sums they keep
     balances, penalties        who sets α and β; rate terms beside the KL
     updates, arithmetic        how a step is computed: recorded, compiled, in which precision

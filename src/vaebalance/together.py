@@ -8,7 +8,6 @@ its slot is freed.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaebalance.arithmetic import bf16_terms, choose_threads, work_of
-from vaebalance.balances import Fixed
+from vaebalance.arithmetic import choose_threads, work_of
 from vaebalance.devices import threads
-from vaebalance.elbo import ElboTerms, Weights
 from vaebalance.epochs import EpochReport, GradientNorms, SplitReport, Vitals
 from vaebalance.images import Images
 from vaebalance.randomness import derive_seed
 from vaebalance.stacked import Stack, StackedTerms, gradient_norms, misfit
+from vaebalance.stacked_step import StackedStep, row_sums, weigh
 from vaebalance.tally import NonFiniteBatch, Tally, vital_sums, vitals
 from vaebalance.training import (
     MEASURING_BATCH,
@@ -33,7 +31,6 @@ from vaebalance.training import (
     TrainSpec,
     make_report,
     non_finite,
-    penalty_components,
     refuse_non_finite,
     steps_per_epoch,
 )
@@ -80,6 +77,7 @@ class Together:
         # Neighbours of one learning rate are updated at once.
         self._order = sorted(range(len(members)), key=lambda i: members[i].spec.learning_rate)
         self._stack = Stack([members[index].learner for index in self._order])
+        self._step = self._make_step()
         self._outcomes: dict[int, Outcome] = {}
         self._left: set[int] = set()
 
@@ -114,6 +112,7 @@ class Together:
         self._epoch += 1
         run = _Epoch(
             self._stack,
+            self._step,
             [self._members[index] for index in self._order],
             self._images,
             self._validation,
@@ -128,6 +127,15 @@ class Together:
         staying = [slot for slot, index in enumerate(self._order) if index not in self._left]
         self._stack.keep(staying)
         self._order = [self._order[slot] for slot in staying]
+        if staying:
+            self._step = self._make_step()
+
+    def _make_step(self) -> StackedStep:
+        specs = [self._members[index].spec for index in self._order]
+        on_cuda = self._stack.learners[0].device.type == "cuda"
+        is_recorded = on_cuda and all(spec.compile != "off" for spec in specs)
+        clips = [spec.gradient_clip for spec in specs]
+        return StackedStep(self._stack, clips, len(self._images), is_recorded=is_recorded)
 
 
 class _Draws:
@@ -171,21 +179,16 @@ class _Epoch:
     def __init__(
         self,
         stack: Stack,
+        step: StackedStep,
         members: Sequence[Member],
         images: Images,
         validation: Images,
         epoch: int,
     ) -> None:
-        self._stack, self._members = stack, members
+        self._stack, self._step, self._members = stack, step, members
         self._learners = [member.learner for member in members]
         self._images, self._validation = images, validation
         self._epoch = epoch
-        self._in_bf16 = self._learners[0].terms is bf16_terms
-        clips = [member.spec.gradient_clip for member in members]
-        self._clips = None
-        if any(clip is not None for clip in clips):
-            limits = [math.inf if clip is None else clip for clip in clips]
-            self._clips = torch.tensor(limits, device=self._learners[0].device)
 
     def outcomes(self) -> list[Outcome]:
         """What becomes of each."""
@@ -221,30 +224,11 @@ class _Epoch:
         for learner in self._learners:
             learner.model.train()
         for indices in zip(*orders, strict=True):
-            self._step(*source.batch(self._images, indices), tallies)
+            x, noise = source.batch(self._images, indices)
+            taken = self._step(x, noise)
+            for tally, (sums, weights) in zip(tallies, taken, strict=True):
+                tally.add_row(sums, x.shape[1], weights)
         return tallies
-
-    def _step(self, x: Tensor, noise: Tensor, tallies: Sequence[Tally]) -> None:
-        """`train_step` of all."""
-        found = self._stack.terms(x, noise, in_bf16=self._in_bf16)
-        weights = _weigh(self._learners, found)
-        parts = weights.terms(found.terms)
-        loss = torch.stack(parts).sum()
-        costs: list[Tensor] = []  # of [components], a learner each
-        for slot, learner in enumerate(self._learners):
-            if learner.penalty.coefficients():
-                codes = found.of(slot, learner)
-                components = penalty_components(learner, codes, len(self._images))
-                loss = loss + learner.penalty.weighted(components)
-                costs.append(torch.stack(list(components.values())).detach())
-            else:
-                costs.append(x.new_empty(0))
-        self._stack.step(loss, self._clips)
-        for learner, measured in zip(self._learners, weights.measured, strict=True):
-            if measured is not None:
-                state = learner.balance.next_state(learner.balance_state, measured)
-                learner.balance_state = state
-        _add(tallies, found.terms, weights, parts, costs)
 
     def _measure(self) -> list[_Validated | NonFiniteBatch]:
         """After the epoch, as `training` measures a lone learner."""
@@ -291,8 +275,10 @@ class _Epoch:
             chosen = slice(start, start + MEASURING_BATCH)
             batch = source.batch(self._validation, [chosen] * len(source.draws))
             found = self._stack.terms(*batch, self._stack.part(slots), slots)
-            weights = _weigh(learners, found)
-            _add(tallies, found.terms, weights, weights.terms(found.terms))
+            weights = weigh(learners, found)
+            rows = row_sums(found.terms, weights.terms(found.terms))
+            for tally, row, own in zip(tallies, rows, weights.own, strict=True):
+                tally.add_row(row, found.terms.distortion.shape[1], own)
             sums = sums + _vital_sums(learners, found)
         return tallies, sums
 
@@ -302,64 +288,12 @@ class _Epoch:
         batch = source.batch(self._validation, [chosen] * len(source.draws))
         own = self._stack.part(slots)
         found = self._stack.terms(*batch, own, slots)
-        parts = _weigh(self._learners[slots], found).terms(found.terms)
+        parts = weigh(self._learners[slots], found).terms(found.terms)
         columns = [_norms(part, list(own.values())) for part in parts]
         return [GradientNorms(*row) for row in zip(*columns, strict=True)]
 
 
 _Validated = tuple[SplitReport, Vitals, GradientNorms]
-
-
-@dataclass(frozen=True)
-class _StackedWeights:
-    """α and β of K learners."""
-
-    own: list[Weights]
-    alpha: Tensor  # [K]
-    beta: Tensor  # [K, 1] or [K, Z]
-    measured: list[ElboTerms | None]  # what each balance looked at; None: at nothing
-
-    def terms(self, terms: ElboTerms) -> tuple[Tensor, Tensor]:
-        """(α·D, β·R) of each, averaged over its batch: [K] each."""
-        weighted_rate = (self.beta * terms.rate_by_latent.mean(1)).sum(1)
-        return self.alpha * terms.distortion.mean(1), weighted_rate
-
-
-def _weigh(learners: Sequence[Learner], found: StackedTerms) -> _StackedWeights:
-    """What each learner's balance says of its terms."""
-    measured = [
-        None if isinstance(learner.balance, Fixed) else found.of(slot, learner).detach()
-        for slot, learner in enumerate(learners)
-    ]
-    own = [
-        learner.balance.weights(learner.balance_state, terms or found.terms)
-        for learner, terms in zip(learners, measured, strict=True)
-    ]
-    like = found.terms.distortion
-    if not any(isinstance(weight, Tensor) for weights in own for weight in weights):
-        alpha, beta = torch.tensor(own, dtype=like.dtype, device=like.device).unbind(1)
-        return _StackedWeights(own, alpha, beta[:, None], measured)
-    alphas = [torch.as_tensor(w.alpha, dtype=like.dtype, device=like.device) for w in own]
-    betas = [torch.as_tensor(w.beta, dtype=like.dtype, device=like.device) for w in own]
-    beta = torch.stack(torch.broadcast_tensors(*(beta.reshape(-1) for beta in betas)))
-    return _StackedWeights(own, torch.stack(alphas), beta, measured)
-
-
-def _add(
-    tallies: Sequence[Tally],
-    terms: ElboTerms,
-    weights: _StackedWeights,
-    parts: tuple[Tensor, Tensor],
-    costs: Sequence[Tensor] = (),
-) -> None:
-    """`Tally.add` of a batch for all; `costs` are each penalty's components."""
-    distortion, rates = terms.distortion.detach(), terms.rate_by_latent.detach()
-    images = distortion.shape[1]
-    weighted = (images * part.detach() for part in parts)
-    sums = [distortion.sum(1), distortion.square().sum(1), rates.sum((1, 2)), *weighted]
-    for slot, row in enumerate(torch.stack(sums, 1).unbind()):
-        whole = torch.cat([row, images * costs[slot]]) if costs and len(costs[slot]) else row
-        tallies[slot].add_row(whole, images, weights.own[slot])
 
 
 def _vital_sums(learners: Sequence[Learner], found: StackedTerms) -> Tensor:
