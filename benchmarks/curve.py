@@ -43,14 +43,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "film_mlp": {"method": "conditioned", "conditioning": {"kind": "film_mlp"}},
     "concatenation": {"method": "conditioned", "conditioning": {"kind": "concatenation"}},
     "multi_rate": {"method": "conditioned", "conditioning": {"kind": "multi_rate"}},
-    "continuation": {"method": "continuation"},
+    "continuation": {"method": "continuation", "factor": 2.0},
 }
 SMALL_CONV = {"kind": "conv", "channels": [16, 32], "hidden": [128]}
 SCALES: dict[str, dict[str, Any]] = {
     "digits": {
         "model": {"latent_size": 8},
         "train": {"epochs": 100},
-        "curve": {"factor": 1.7},  # a step that is told β costs most here
+        "curve": {"factor": 1.7},  # conditioned, since a step that is told β costs most here
     },
     "mnist": {
         "model": {

@@ -39,10 +39,7 @@ class Modulation(NamedTuple):
     def __call__(self, h: Tensor) -> Tensor:
         """On h [N, H] or [N, H, height, width], whose N/G neighbours have one β."""
         groups = next(len(part) for part in self if part is not None)
-        scale, shift = (
-            part if part is None else part.to(h.dtype)[(..., *[None] * (h.ndim - 2))]
-            for part in self
-        )
+        scale, shift = (part if part is None else _like(part, h) for part in self)
         changed = h.reshape(groups, -1, *h.shape[1:])
         # (Not addcmul, which on a processor takes many times as long in bf16, and on maps.)
         if scale is not None:
@@ -50,6 +47,12 @@ class Modulation(NamedTuple):
         if shift is not None:
             changed = changed + shift
         return changed.reshape(h.shape)
+
+
+def _like(part: Tensor, h: Tensor) -> Tensor:
+    """A modulation's part [G, 1, H] for h, in the precision that h is in."""
+    part = part.to(h.dtype)
+    return part if h.ndim == 2 else part[..., None, None]
 
 
 class AbstractModulator(nn.Module, ABC):
