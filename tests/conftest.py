@@ -95,6 +95,12 @@ def make_data_spec(source: dict[str, Any] | None = None, **changes: Any) -> Data
     return DataSpec.model_validate(values | changes)
 
 
+@pytest.fixture
+def quick_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As often as `train.checkpoint_every` says, however little lies between them."""
+    monkeypatch.setattr("vaebalance.checkpoints.SECONDS_BETWEEN", 0.0)
+
+
 @pytest.fixture(scope="session")
 def data_spec() -> Callable[..., DataSpec]:
     """Makes a `DataSpec`: `data_spec({"kind": ...}, root=..., ...)`."""

@@ -6,6 +6,7 @@ import torch
 from vaebalance.balances import RunFacts, WarmUp
 from vaebalance.checkpoints import (
     Checkpoint,
+    Pace,
     copied,
     learner_state,
     load_checkpoint,
@@ -103,3 +104,12 @@ def test_a_copy_does_not_follow_training():
         for parameter in model.parameters():
             parameter.add_(1)
     assert all(not torch.equal(snapshot[n], p) for n, p in model.named_parameters())
+
+
+def test_a_second_lies_between_two_but_for_the_last(monkeypatch):
+    clock = iter([10.0, 10.9, 11.0, 11.1, 11.2, 30.0])
+    monkeypatch.setattr("vaebalance.checkpoints.time.monotonic", lambda: next(clock))
+    pace = Pace(every=1)
+    found = [pace.is_due(epoch, is_over=epoch == 5) for epoch in range(1, 6)]
+    assert found == [True, False, True, False, True]
+    assert not Pace(every=2).is_due(3, is_over=False)

@@ -75,6 +75,7 @@ def test_initial_weights_depend_on_the_seed_alone(settings, dataset):
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
+@pytest.mark.usefixtures("quick_checkpoints")
 @pytest.mark.parametrize("stop_after", [1, 3])
 def test_a_resumed_training_ends_as_one_never_stopped(settings, dataset, tmp_path, stop_after):
     whole = Training(settings, dataset, "f")
@@ -220,6 +221,7 @@ def test_all_kinds_are_in_the_list():
     assert {values["kind"] for values in BALANCES} | {"fixed"} == kinds
 
 
+@pytest.mark.usefixtures("quick_checkpoints")
 @pytest.mark.parametrize("values", BALANCES, ids=lambda values: values["kind"])
 def test_a_training_resumes_exactly_with_every_balance(settings, dataset, tmp_path, values):
     settings = with_balance(settings, **values)
@@ -272,6 +274,7 @@ def test_a_balance_that_does_not_fit_is_refused_before_training(settings, datase
         Training(with_balance(settings, kind="optimal_sigma"), dataset)
 
 
+@pytest.mark.usefixtures("quick_checkpoints")
 def test_a_non_finite_stop_keeps_the_last_good_checkpoint(settings, dataset, tmp_path):
     path = tmp_path / "c.pt"
     training = Training(settings, dataset, "f", path)
@@ -367,10 +370,12 @@ def test_an_empty_validation_split_is_refused(settings, tmp_path):
 KILLED = """
 import sys, os, signal
 from pathlib import Path
+from vaebalance import checkpoints
 from vaebalance.data import open_dataset
 from vaebalance.experiment import Training
 from vaebalance.saved_model import load_model
 from vaebalance.settings import TrainSettings, load
+checkpoints.SECONDS_BETWEEN = 0.0
 settings = load(TrainSettings, Path(sys.argv[1]))
 settings = settings.replace(train=settings.train.replace(epochs=4, device="cpu").model_dump())
 training = Training(settings, open_dataset(Path(sys.argv[2])), "f", Path(sys.argv[3]))

@@ -16,6 +16,7 @@ from vaebalance.arithmetic import choose_threads, make_terms, name_of, work_of
 from vaebalance.balances import RunFacts
 from vaebalance.checkpoints import (
     Checkpoint,
+    Pace,
     copied,
     learner_state,
     load_checkpoint,
@@ -103,7 +104,7 @@ class Training:
         self.spec = settings.train
         self.seed = settings.seed
         self._fingerprint = fingerprint
-        self._path = checkpoint
+        self._path, self._pace = checkpoint, Pace(settings.train.checkpoint_every)
         self.learner = start_learner(settings, dataset)
         self.images = _images(dataset, "train").near(self.learner.device)
         self.validation = _images(dataset, "validation").near(self.learner.device)
@@ -193,7 +194,7 @@ class Training:
         if self.best is report:
             self.best_weights = copied(self.learner.model.state_dict())
         finished = report.epoch == self.spec.epochs or self.stopped_early
-        if self._path and (finished or report.epoch % self.spec.checkpoint_every == 0):
+        if self._path and self._pace.is_due(report.epoch, is_over=finished):
             save_checkpoint(self._path, self.checkpoint())
 
     def checkpoint(self) -> Checkpoint:

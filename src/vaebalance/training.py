@@ -62,7 +62,8 @@ class TrainSpec(Spec):
     Epochs in which the balance's schedule runs, or its controller is off its target, don't count.
     """
     checkpoint_every: int = Field(ge=1)
-    """Epochs between checkpoints, from which a killed training resumes exactly."""
+    """Epochs between checkpoints, from which a killed training resumes exactly; a second at least
+    lies between two."""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """auto: cuda, else mps, else cpu."""
     precision: Precision

@@ -11,11 +11,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.nn.utils import get_total_norm
 from torch.optim.adam import adam
 
 from vaebalance.cuda_graphs import Recorded, RecordingError
@@ -45,12 +46,21 @@ class Update:
 
     def __call__(self, batch: Tensor, *others: Any) -> Any:
         """Update the weights by the gradient on a batch; what else the objective gives."""
-        loss, found = self._objective(batch, *others)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if self._clip is not None:
-            clip_grad_norm_(self._weights, self._clip)
-        self._optimizer.step()
+        return self._take(self._group["lr"], batch, *others)
+
+    def _take(self, rate: float | Tensor, *inputs: Any, **how: Any) -> Any:
+        # (Without the optimizer's own step, and `.grad`, whose bookkeeping takes an eighth of a
+        # small model's step.)
+        loss, found = self._objective(*inputs)
+        found_of_each = torch.autograd.grad(loss, self._weights, allow_unused=True)
+        gradients = [
+            torch.zeros_like(weight) if gradient is None else gradient.contiguous()
+            for weight, gradient in zip(self._weights, found_of_each, strict=True)
+        ]
+        with torch.no_grad():
+            if self._clip is not None:
+                torch._foreach_mul_(gradients, _clipping(gradients, self._clip))
+            self._adam(rate)(gradients, fused=self._group["fused"], **how)
         return found
 
     @property
@@ -62,6 +72,49 @@ class Update:
     def _group(self) -> dict[str, Any]:
         (group,) = self._optimizer.param_groups  # other ones after a resume
         return group
+
+    def _moments(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """What the optimizer remembers of each weight: averages, squares, steps."""
+        state, on_device = self._optimizer.state, bool(self._group["fused"])
+        for weight in self._weights:
+            if not state[weight]:
+                state[weight] = {
+                    "step": torch.zeros((), device=weight.device if on_device else "cpu"),
+                    "exp_avg": torch.zeros_like(weight),
+                    "exp_avg_sq": torch.zeros_like(weight),
+                }
+        averages, squares, steps = (
+            [state[weight][name] for weight in self._weights]
+            for name in ("exp_avg", "exp_avg_sq", "step")
+        )
+        return averages, squares, steps
+
+    def _adam(self, rate: float | Tensor) -> Callable[..., None]:
+        """Torch's own, of gradients, one for each weight."""
+        weights, group = self._weights, self._group
+        averages, squares, steps = self._moments()
+        beta1, beta2 = group["betas"]
+
+        def update(gradients: list[Tensor], **how: Any) -> None:
+            adam(
+                weights,
+                gradients,
+                averages,
+                squares,
+                [],  # largest squares, which amsgrad would keep
+                steps,
+                foreach=False,
+                amsgrad=False,
+                beta1=beta1,
+                beta2=beta2,
+                lr=rate,
+                weight_decay=0.0,
+                eps=group["eps"],
+                maximize=False,
+                **how,
+            )
+
+        return update
 
 
 class _ShapedUpdate(Update, ABC):
@@ -84,6 +137,7 @@ class _ShapedUpdate(Update, ABC):
         self._device = self._weights[0].device
         self._shape: torch.Size | None = None
         self._made: Callable[..., Any] | None = None
+        # A tensor, lest each value need a graph of its own.
         self._rate = torch.zeros((), device=self._device)
         self._rate_is: float | None = None
         self.failure: str | None = None
@@ -118,49 +172,6 @@ class _ShapedUpdate(Update, ABC):
     def _errors(self) -> tuple[type[Exception], ...]:
         return (RecordingError,)
 
-    def _moments(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """What the optimizer remembers of each weight: averages, squares, steps."""
-        state, on_device = self._optimizer.state, bool(self._group["fused"])
-        for weight in self._weights:
-            if not state[weight]:
-                state[weight] = {
-                    "step": torch.zeros((), device=weight.device if on_device else "cpu"),
-                    "exp_avg": torch.zeros_like(weight),
-                    "exp_avg_sq": torch.zeros_like(weight),
-                }
-        averages, squares, steps = (
-            [state[weight][name] for weight in self._weights]
-            for name in ("exp_avg", "exp_avg_sq", "step")
-        )
-        return averages, squares, steps
-
-    def _adam(self) -> Callable[..., None]:
-        """Torch's own, of gradients, one for each weight."""
-        weights, group, rate = self._weights, self._group, self._rate
-        averages, squares, steps = self._moments()
-        beta1, beta2 = group["betas"]
-
-        def update(gradients: list[Tensor], **how: Any) -> None:
-            adam(
-                weights,
-                gradients,
-                averages,
-                squares,
-                [],  # largest squares, which amsgrad would keep
-                steps,
-                foreach=False,
-                amsgrad=False,
-                beta1=beta1,
-                beta2=beta2,
-                lr=rate,  # a tensor, lest each value need a graph of its own
-                weight_decay=0.0,
-                eps=group["eps"],
-                maximize=False,
-                **how,
-            )
-
-        return update
-
 
 class RecordedUpdate(_ShapedUpdate):
     """The plain way's kernels on a CUDA device as one graph: the same numbers, bit for bit."""
@@ -171,26 +182,7 @@ class RecordedUpdate(_ShapedUpdate):
         return f"the training step is not recorded: {self.failure}" if self.failure else ""
 
     def _make(self) -> Callable[..., Any]:
-        objective, optimizer, weights, clip = (
-            self._objective,
-            self._optimizer,
-            self._weights,
-            self._clip,
-        )
-        update_by = self._adam()
-
-        def update(*inputs: Any) -> Any:
-            loss, found = objective(*inputs)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if clip is not None:
-                clip_grad_norm_(weights, clip)
-            gradients = [w.grad if w.grad is not None else torch.zeros_like(w) for w in weights]
-            with torch.no_grad():
-                update_by(gradients, fused=True, capturable=True)
-            return found
-
-        return Recorded(update)
+        return Recorded(partial(self._take, self._rate, capturable=True))
 
 
 class CompiledUpdate(_ShapedUpdate):
@@ -254,14 +246,14 @@ class CompiledUpdate(_ShapedUpdate):
     def _traced(self) -> Callable[..., Any]:
         weights, objective, clip = self._weights, self._objective, self._clip
         on_cuda = self._device.type == "cuda"
-        update_by = self._adam()
+        update_by = self._adam(self._rate)
 
         def update(*inputs: Any) -> Any:
             loss, found = objective(*inputs)
             gradients = list(torch.autograd.grad(loss, weights))
             with torch.no_grad():
                 if clip is not None:
-                    factor = (clip / (get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
+                    factor = _clipping(gradients, clip)
                     gradients = [gradient * factor for gradient in gradients]
                 # (Told so, torch keeps Adam's count of steps on a CUDA device within the graph.)
                 update_by(gradients, capturable=on_cuda)
@@ -270,6 +262,11 @@ class CompiledUpdate(_ShapedUpdate):
         # Torch keeps graphs by code, eight for each at most, for as long as the code is there.
         update.__code__ = update.__code__.replace()
         return update
+
+
+def _clipping(gradients: list[Tensor], largest: float) -> Tensor:
+    """What brings the norm of the whole gradient to `largest` if it is more, as torch does: []."""
+    return (largest / (get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
 
 
 def _reason(error: Exception) -> str:

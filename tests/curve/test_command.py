@@ -116,6 +116,7 @@ def test_again_the_same_bytes_and_no_other_run(project):
     assert len(store.client.get_metric_history(tracked.info.run_id, "test/rate")) == 7
 
 
+@pytest.mark.usefixtures("quick_checkpoints")
 def test_a_killed_training_is_finished_by_the_same_command(project, monkeypatch):
     """And leaves the bytes of one that was never killed, and no checkpoint."""
     before = {path.name: path.read_bytes() for path in Path("artifacts/curve").iterdir()}

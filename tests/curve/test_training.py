@@ -279,6 +279,7 @@ def stopped_after(settings, dataset, epoch, path, fingerprint="f"):
     return training
 
 
+@pytest.mark.usefixtures("quick_checkpoints")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("stop", [1, 7, 8])
 def test_a_killed_training_goes_on_as_if_never_killed(

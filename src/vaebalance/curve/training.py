@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vaebalance.arithmetic import choose_threads, make_terms, work_of
 from vaebalance.balances import AbstractBalance, State
-from vaebalance.checkpoints import learner_state, read_state, restore_learner, write_state
+from vaebalance.checkpoints import Pace, learner_state, read_state, restore_learner, write_state
 from vaebalance.conditioning import ConditionedVAE
 from vaebalance.curve.curves import (
     AbstractCurve,
@@ -92,6 +92,7 @@ class AbstractCurveTraining(ABC):
         self._steps = self.epochs * self._batches
         self.history: list[CurveEpoch] = []
         self._kept: tuple[Path, str] | None = None
+        self._pace = Pace(settings.train.checkpoint_every)
         with forked(derive_seed(self._seed, "initial weights")):
             self._vae = VAE(settings.model, settings.likelihood, dataset.info.image_shape)
         self._vae.to(self._device)
@@ -102,8 +103,8 @@ class AbstractCurveTraining(ABC):
     def resume(self, path: Path, fingerprint: str) -> None:
         """Go on from the checkpoint at `path`, if it is of this training, and keep one there.
 
-        It is written every `train.checkpoint_every` epochs, and at the end. A sweep's has all its
-        snapshots so far.
+        It is written every `train.checkpoint_every` epochs (see `Pace`), and at the end. A sweep's
+        has all its snapshots so far.
 
         Raises:
             UserError: the file cannot be read.
@@ -139,7 +140,7 @@ class AbstractCurveTraining(ABC):
     def _take(self, report: CurveEpoch) -> None:
         self.history.append(report)
         finished = report.epoch == self.epochs
-        if self._kept and (finished or report.epoch % self._train.checkpoint_every == 0):
+        if self._kept and self._pace.is_due(report.epoch, is_over=finished):
             history = [asdict(known) for known in self.history]
             write_state(*self._kept, {"training": self._state(), "history": history})
 
