@@ -48,6 +48,36 @@ def assert_same(one, other):
     torch.testing.assert_close(one.left(), other.left(), rtol=1e-3, atol=1e-4)
 
 
+class Sums(nn.Module):
+    """Two weights that are added, and so have one gradient, and one that nothing is made of."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other, self.idle = (nn.Parameter(torch.rand(3)) for _ in range(3))
+
+    def measure(self, x):
+        return (x @ (self.one + self.other)).square().mean()
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("clip", [None, 0.1])
+def test_it_does_what_torchs_own_calls_do(clip, fused):
+    """To the last bit."""
+    torch.manual_seed(0)
+    ours, theirs = Sums(), Sums()
+    theirs.load_state_dict(ours.state_dict())
+    optimizers = [torch.optim.Adam(m.parameters(), lr=0.1, fused=fused) for m in (ours, theirs)]
+    update = Update(lambda x: (ours.measure(x), None), optimizers[0], clip)
+    for x in torch.rand(5, 8, 3):
+        update(x)
+        theirs.measure(x).backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(theirs.parameters(), clip)
+        optimizers[1].step()
+        optimizers[1].zero_grad()
+    assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
+
+
 @pytest.mark.parametrize(("backend", "clip"), [("eager", None), ("eager", 0.5), ("inductor", 0.5)])
 def test_compiled_it_is_the_same(clip, backend):
     """Draws, clipping, Adam, and what is told; the code that is made is run, too."""

@@ -59,7 +59,8 @@ class Update:
         ]
         with torch.no_grad():
             if self._clip is not None:
-                torch._foreach_mul_(gradients, _clipping(gradients, self._clip))
+                # (Not in place: weights that are added have one gradient between them.)
+                gradients = list(torch._foreach_mul(gradients, _clipping(gradients, self._clip)))
             self._adam(rate)(gradients, fused=self._group["fused"], **how)
         return found
 
