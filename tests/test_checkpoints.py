@@ -1,5 +1,7 @@
 """Resume states: whole or refused. (That resuming is exact is tested in test_experiment.py.)"""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -108,7 +110,7 @@ def test_a_copy_does_not_follow_training():
 
 def test_a_second_lies_between_two_but_for_the_last(monkeypatch):
     clock = iter([10.0, 10.9, 11.0, 11.1, 11.2, 30.0])
-    monkeypatch.setattr("vaebalance.checkpoints.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("vaebalance.checkpoints.time", SimpleNamespace(monotonic=clock.__next__))
     pace = Pace(every=1)
     found = [pace.is_due(epoch, is_over=epoch == 5) for epoch in range(1, 6)]
     assert found == [True, False, True, False, True]

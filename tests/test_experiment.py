@@ -239,6 +239,7 @@ def test_a_training_resumes_exactly_with_every_balance(settings, dataset, tmp_pa
     assert all(torch.equal(state[name], other[name]) for name in state)
 
 
+@pytest.mark.usefixtures("quick_checkpoints")
 def test_a_compiled_training_is_the_same_resumes_exactly_and_says_so(settings, dataset, tmp_path):
     """To the float's tolerance; and bit for bit after a stop."""
     small = settings.model.replace(architecture={"kind": "mlp", "hidden": (8,)})

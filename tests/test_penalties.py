@@ -88,7 +88,7 @@ class TestConformance:
     def test_a_step_trains_and_reports_it(self, penalty):
         spec = ModelSpec(architecture=Mlp(hidden=(8,)), latent_size=3, posterior="gaussian")
         model = VAE(spec, Bernoulli(), (1, 4, 4))
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
         learner = Learner(model, optimizer, Fixed(), {}, penalty)
         learner.update = Update(step_objective(learner, IMAGES), optimizer, None)
         step = train_step(learner, torch.rand(6, 1, 4, 4))

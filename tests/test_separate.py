@@ -42,6 +42,7 @@ def test_each_is_what_it_is_alone(digits, settings):
         assert report.beta is None
 
 
+@pytest.mark.usefixtures("quick_checkpoints")
 def test_it_resumes(digits, settings, tmp_path):
     whole = SeparateTraining(settings, digits, BETAS)
     list(whole)

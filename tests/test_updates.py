@@ -48,15 +48,18 @@ def assert_same(one, other):
     torch.testing.assert_close(one.left(), other.left(), rtol=1e-3, atol=1e-4)
 
 
-class Sums(nn.Module):
-    """Two weights that are added, and so have one gradient, and one that nothing is made of."""
+class Odd(nn.Module):
+    """Weights that are added, and so have one gradient, that nothing is made of, that lie askew."""
 
     def __init__(self):
         super().__init__()
         self.one, self.other, self.idle = (nn.Parameter(torch.rand(3)) for _ in range(3))
+        self.askew = nn.Parameter(torch.rand(4, 3).T)
+        self.frozen = nn.Parameter(torch.rand(3), requires_grad=False)
 
     def measure(self, x):
-        return (x @ (self.one + self.other)).square().mean()
+        line = x @ (self.one + self.other + self.frozen)
+        return (line + (2 * self.askew + 1).exp().sum(1).sum()).square().mean()
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -64,7 +67,7 @@ class Sums(nn.Module):
 def test_it_does_what_torchs_own_calls_do(clip, fused):
     """To the last bit."""
     torch.manual_seed(0)
-    ours, theirs = Sums(), Sums()
+    ours, theirs = Odd(), Odd()
     theirs.load_state_dict(ours.state_dict())
     optimizers = [torch.optim.Adam(m.parameters(), lr=0.1, fused=fused) for m in (ours, theirs)]
     update = Update(lambda x: (ours.measure(x), None), optimizers[0], clip)
@@ -76,6 +79,13 @@ def test_it_does_what_torchs_own_calls_do(clip, fused):
         optimizers[1].step()
         optimizers[1].zero_grad()
     assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
+
+
+def test_an_optimizer_that_is_not_plain_adam_is_refused():
+    weights = list(nn.Linear(2, 1).parameters())
+    for other in (torch.optim.SGD(weights), torch.optim.Adam(weights, weight_decay=0.1)):
+        with pytest.raises(ValueError, match="plain Adam"):
+            Update(lambda x: (x, None), other, None)
 
 
 @pytest.mark.parametrize(("backend", "clip"), [("eager", None), ("eager", 0.5), ("inductor", 0.5)])

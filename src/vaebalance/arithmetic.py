@@ -1,8 +1,9 @@
 """How the terms of a training batch are computed: in which precision, compiled, on which threads.
 
-bf16 is for the networks' matrix products and convolutions alone: what they put out is read as
-float32, so that log-probabilities, rates, sums and the optimizer's weights stay float32. Measuring
-(validation, evaluation) is float32 and not compiled, whatever the training is.
+bf16 is for the networks' matrix products and convolutions, and what β does to them, alone: what
+they put out is read as float32, so that log-probabilities, rates, sums and the optimizer's weights
+stay float32. Measuring (validation, evaluation) is float32 and not compiled, whatever the training
+is.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Modulation(NamedTuple):
     def __call__(self, h: Tensor) -> Tensor:
         """On h [N, H] or [N, H, height, width], whose N/G neighbours have one β."""
         groups = next(len(part) for part in self if part is not None)
-        scale, shift = (part if part is None else _like(part, h) for part in self)
+        scale, shift = (_like(part, h) for part in self)
         changed = h.reshape(groups, -1, *h.shape[1:])
         # (Not addcmul, which on a processor takes many times as long in bf16, and on maps.)
         if scale is not None:
@@ -49,8 +49,10 @@ class Modulation(NamedTuple):
         return changed.reshape(h.shape)
 
 
-def _like(part: Tensor, h: Tensor) -> Tensor:
+def _like(part: Tensor | None, h: Tensor) -> Tensor | None:
     """A modulation's part [G, 1, H] for h, in the precision that h is in."""
+    if part is None:
+        return None
     part = part.to(h.dtype)
     return part if h.ndim == 2 else part[..., None, None]
 
@@ -146,7 +148,7 @@ either. An MLP in the spline's place has such a gain by the number of its hidden
 
 
 class _FilmSpline(AbstractModulator):
-    start: Tensor  # [outputs]: all 1 + γ and all δ where the parameters are 0
+    start: Tensor  # [2·outputs]: all 1 + γ and all δ where the parameters are 0
     places: Tensor  # [K] of the knots, in units of their spacing
 
     def __init__(self, widths: Sequence[int], knots: int) -> None:

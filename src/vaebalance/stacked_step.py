@@ -17,6 +17,7 @@ from vaebalance.cuda_graphs import Recorded, RecordingError
 from vaebalance.elbo import ElboTerms, Weights
 from vaebalance.stacked import Stack, StackedTerms
 from vaebalance.training import Learner, penalty_components
+from vaebalance.updates import reason_of
 
 
 @dataclass(frozen=True)
@@ -34,22 +35,24 @@ class StackedWeights:
         return self.alpha * terms.distortion.mean(1), weighted_rate
 
 
-def weigh(learners: Sequence[Learner], found: StackedTerms) -> StackedWeights:
-    """What each learner's balance says of its terms."""
+def weigh(
+    learners: Sequence[Learner], states: Sequence[State], found: StackedTerms
+) -> StackedWeights:
+    """What each learner's balance, in its state, says of its terms."""
     measured = [
         None if isinstance(learner.balance, Fixed) else found.of(slot, learner).detach()
         for slot, learner in enumerate(learners)
     ]
     own = [
-        learner.balance.weights(learner.balance_state, terms or found.terms)
-        for learner, terms in zip(learners, measured, strict=True)
+        learner.balance.weights(state, terms or found.terms)
+        for learner, state, terms in zip(learners, states, measured, strict=True)
     ]
     like = found.terms.distortion
-    # A number written on the device, not copied to it, can be recorded there. On the processor one
-    # copy of all is the faster.
+    # A number written on a CUDA device, not copied to it, can be recorded there. Elsewhere one copy
+    # of all is the faster.
     are_numbers = not any(isinstance(weight, Tensor) for weights in own for weight in weights)
     if are_numbers and not like.is_cuda:
-        alpha, beta = torch.tensor(own, dtype=like.dtype).unbind(1)
+        alpha, beta = torch.tensor(own, dtype=like.dtype, device=like.device).unbind(1)
         return StackedWeights(own, alpha, beta[:, None], measured)
     alphas = [_on_device(weights.alpha, like) for weights in own]
     betas = [_on_device(weights.beta, like) for weights in own]
@@ -58,7 +61,7 @@ def weigh(learners: Sequence[Learner], found: StackedTerms) -> StackedWeights:
 
 
 def _on_device(weight: float | Tensor, like: Tensor) -> Tensor:
-    return weight.to(like.dtype) if isinstance(weight, Tensor) else like.new_full((), weight)
+    return weight.to(like) if isinstance(weight, Tensor) else like.new_full((), weight)
 
 
 def row_sums(terms: ElboTerms, parts: tuple[Tensor, Tensor]) -> Tensor:
@@ -127,16 +130,15 @@ class StackedStep:
                 taken: _Taken = self._recorded(x, noise, *states)
                 return taken
             except RecordingError as error:  # raised before anything is changed
-                warnings.warn(f"the training step is not recorded: {error}", stacklevel=2)
+                reason = reason_of(error)
+                warnings.warn(f"the training step is not recorded: {reason}", stacklevel=1)
                 self._recorded = None
         return self._take(x, noise, *states)
 
     def _take(self, x: Tensor, noise: Tensor, *states: State) -> _Taken:
         learners = self._stack.learners
-        for learner, state in zip(learners, states, strict=True):
-            learner.balance_state = state
         found = self._stack.terms(x, noise, in_bf16=self._in_bf16)
-        weights = weigh(learners, found)
+        weights = weigh(learners, states, found)
         parts = weights.terms(found.terms)
         loss = torch.stack(parts).sum()
         costs: list[Tensor] = []

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vaebalance.arithmetic import choose_threads, work_of
+from vaebalance.balances import State
 from vaebalance.devices import threads
 from vaebalance.epochs import EpochReport, GradientNorms, SplitReport, Vitals
 from vaebalance.images import Images
@@ -132,7 +133,11 @@ class Together:
 
     def _make_step(self) -> StackedStep:
         specs = [self._members[index].spec for index in self._order]
-        on_cuda = self._stack.learners[0].device.type == "cuda"
+        # (An Adam that is not fused counts its steps on the processor, where nothing is recorded.)
+        on_cuda = all(
+            learner.device.type == "cuda" and learner.optimizer.param_groups[0]["fused"]
+            for learner in self._stack.learners
+        )
         is_recorded = on_cuda and all(spec.compile != "off" for spec in specs)
         clips = [spec.gradient_clip for spec in specs]
         return StackedStep(self._stack, clips, len(self._images), is_recorded=is_recorded)
@@ -275,7 +280,7 @@ class _Epoch:
             chosen = slice(start, start + MEASURING_BATCH)
             batch = source.batch(self._validation, [chosen] * len(source.draws))
             found = self._stack.terms(*batch, self._stack.part(slots), slots)
-            weights = weigh(learners, found)
+            weights = weigh(learners, _states(learners), found)
             rows = row_sums(found.terms, weights.terms(found.terms))
             for tally, row, own in zip(tallies, rows, weights.own, strict=True):
                 tally.add_row(row, found.terms.distortion.shape[1], own)
@@ -288,12 +293,18 @@ class _Epoch:
         batch = source.batch(self._validation, [chosen] * len(source.draws))
         own = self._stack.part(slots)
         found = self._stack.terms(*batch, own, slots)
-        parts = weigh(self._learners[slots], found).terms(found.terms)
+        learners = self._learners[slots]
+        parts = weigh(learners, _states(learners), found).terms(found.terms)
         columns = [_norms(part, list(own.values())) for part in parts]
         return [GradientNorms(*row) for row in zip(*columns, strict=True)]
 
 
 _Validated = tuple[SplitReport, Vitals, GradientNorms]
+
+
+def _states(learners: Sequence[Learner]) -> list[State]:
+    """Of their balances."""
+    return [learner.balance_state for learner in learners]
 
 
 def _vital_sums(learners: Sequence[Learner], found: StackedTerms) -> Tensor:

@@ -25,6 +25,9 @@ Objective = Callable[..., tuple[Tensor, Any]]
 """Tensors (or containers of them), a batch first -> the loss [], and what else is wanted of it,
 detached."""
 
+OTHER_ADAMS = ("weight_decay", "amsgrad", "maximize")
+"""Options of torch's Adam that make it another one."""
+
 
 class Update:
     """One step of Adam, operation by operation."""
@@ -36,32 +39,39 @@ class Update:
 
         Args:
             objective: whose loss is minimised.
-            optimizer: an Adam of one group without weight decay, of all weights.
+            optimizer: a plain Adam of one group, of all weights; those that need no gradient stay.
             gradient_clip: largest norm of the whole gradient; None: no clipping.
+
+        Raises:
+            ValueError: the optimizer is another one.
         """
         self._objective = objective
         self._optimizer = optimizer
         self._clip = gradient_clip
-        self._weights: list[Tensor] = list(self._group["params"])
+        is_adam = isinstance(optimizer, torch.optim.Adam)
+        if not is_adam or any(self._group[name] for name in OTHER_ADAMS):
+            raise ValueError(f"an update is one of plain Adam, not of {optimizer}")
+        self._weights: list[Tensor] = [w for w in self._group["params"] if w.requires_grad]
 
     def __call__(self, batch: Tensor, *others: Any) -> Any:
-        """Update the weights by the gradient on a batch; what else the objective gives."""
+        """Update the weights by the gradient on a batch; what else the objective gives.
+
+        A weight that the loss does not depend on has the gradient 0.
+        """
         return self._take(self._group["lr"], batch, *others)
 
-    def _take(self, rate: float | Tensor, *inputs: Any, **how: Any) -> Any:
+    def _take(self, rate: float | Tensor, *inputs: Any, capturable: bool = False) -> Any:
         # (Without the optimizer's own step, and `.grad`, whose bookkeeping takes an eighth of a
         # small model's step.)
         loss, found = self._objective(*inputs)
-        found_of_each = torch.autograd.grad(loss, self._weights, allow_unused=True)
-        gradients = [
-            torch.zeros_like(weight) if gradient is None else gradient.contiguous()
-            for weight, gradient in zip(self._weights, found_of_each, strict=True)
-        ]
+        found_gradients = torch.autograd.grad(loss, self._weights, allow_unused=True)
+        gradients = list(map(_laid_out, self._weights, found_gradients))
         with torch.no_grad():
             if self._clip is not None:
                 # (Not in place: weights that are added have one gradient between them.)
                 gradients = list(torch._foreach_mul(gradients, _clipping(gradients, self._clip)))
-            self._adam(rate)(gradients, fused=self._group["fused"], **how)
+            update = self._adam(rate)
+            update(gradients, fused=self._group["fused"], capturable=capturable)
         return found
 
     @property
@@ -160,7 +170,7 @@ class _ShapedUpdate(Update, ABC):
             with self._first_call() if first else nullcontext():
                 return self._made(batch, *others)
         except self._errors() as error:  # raised before anything is changed or drawn
-            self._made, self.failure = None, _reason(error)
+            self._made, self.failure = None, reason_of(error)
             return super().__call__(batch, *others)
 
     @abstractmethod
@@ -265,12 +275,21 @@ class CompiledUpdate(_ShapedUpdate):
         return update
 
 
+def _laid_out(weight: Tensor, gradient: Tensor | None) -> Tensor:
+    """A gradient that lies in memory as its weight does, which fused Adam takes for granted."""
+    if gradient is None:
+        return torch.zeros_like(weight)
+    if gradient.stride() == weight.stride():
+        return gradient
+    return torch.empty_like(weight).copy_(gradient)
+
+
 def _clipping(gradients: list[Tensor], largest: float) -> Tensor:
     """What brings the norm of the whole gradient to `largest` if it is more, as torch does: []."""
     return (largest / (get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The first line of an error that says what happened."""
     cause = error.__cause__ or error
     return next((line.strip() for line in str(cause).splitlines() if line.strip()), repr(cause))
