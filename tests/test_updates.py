@@ -63,7 +63,7 @@ class Odd(nn.Module):
 
 
 @pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("clip", [None, 0.1])
+@pytest.mark.parametrize("clip", [None, 0.1, 100.0])
 def test_it_does_what_torchs_own_calls_do(clip, fused):
     """To the last bit."""
     torch.manual_seed(0)
