@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,19 +32,46 @@ ORIGIN = re.compile(r'transform="translate\(([\d.]+),([\d.]+)\)"')
 
 
 @dataclass(frozen=True)
-class Backdrop:
-    """A chart's axes, and where on them a value is."""
+class _Drawing:
+    """What Vega makes of a chart."""
 
     markup: str
-    """What an SVG with this view box holds."""
-    view_box: tuple[float, float, float, float]
     left: float
-    """Of the plot, whose units are pixels, too."""
     top: float
+
+
+@dataclass(frozen=True)
+class Backdrop:
+    """A chart's axes, and where on them a value is. It is drawn when its markup is wanted."""
+
+    name: str
+    layers: Sequence[alt.Chart]
+    datasets: dict[str, Records]
     x: Domain
     y: Domain
     size: tuple[int, int] = SIZE
-    """Of the plot."""
+    """Of the plot, pixels."""
+
+    @property
+    def markup(self) -> str:
+        """What an SVG with the view box holds."""
+        return self._drawing.markup
+
+    @property
+    def left(self) -> float:
+        """Of the plot within the markup, whose units are pixels, too."""
+        return self._drawing.left
+
+    @property
+    def top(self) -> float:
+        """The same from above."""
+        return self._drawing.top
+
+    @property
+    def view_box(self) -> tuple[float, float, float, float]:
+        """x, y, width, height."""
+        width, height = self.size
+        return self.left - LEFT, self.top - TOP, LEFT + width + RIGHT, TOP + height + BOTTOM
 
     def across(self, values: ArrayLike) -> NDArray[np.float64]:
         """Pixels from the plot's left side."""
@@ -54,6 +82,25 @@ class Backdrop:
         """Pixels from the plot's top."""
         low, high = self.y
         return (high - np.asarray(values, np.float64)) / (high - low) * self.size[1]
+
+    @cached_property
+    def _drawing(self) -> _Drawing:
+        import vl_convert
+
+        spec = finish(self.layers, self.datasets, self.size, live=False, parameters={})
+        svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+        origin = ORIGIN.search(svg)
+        assert origin is not None  # the first group is the plot's
+        inside = svg[svg.index(">") + 1 : svg.rindex("</svg>")]
+        # Clip paths are numbered: those of several charts must not share a page's names.
+        numbers: dict[str, str] = {}
+        inside = re.sub(
+            r"\bclip\d+\b",
+            lambda m: numbers.setdefault(m.group(), f"{self.name}-{len(numbers)}"),
+            inside,
+        )
+        left, top = (float(length) for length in origin.groups())
+        return _Drawing(inside, left, top)
 
 
 @dataclass(frozen=True)
@@ -101,7 +148,7 @@ def curve(
         ),
         words.mark_text(**name, color=INK).encode(**places, text="name:N"),
     ]
-    return _drawn("curve", layers, datasets, x, y)
+    return Backdrop("curve", layers, datasets, x, y)
 
 
 def _names(landmarks: Sequence[Landmark], x: Domain, y: Domain) -> Records:
@@ -134,7 +181,7 @@ def plane(reach: float, titles: Sequence[str | None]) -> Backdrop:
     y = (-reach, reach)
     x = (-reach * SIZE[0] / SIZE[1], reach * SIZE[0] / SIZE[1])
     axes = _axis("x", x, titles[0]) | _axis("y", y, titles[1])
-    return _drawn("plane", [_nothing(axes)], {"corners": _corners(x, y)}, x, y)
+    return Backdrop("plane", [_nothing(axes)], {"corners": _corners(x, y)}, x, y)
 
 
 def bars(count: int, top: float) -> Backdrop:
@@ -142,7 +189,7 @@ def bars(count: int, top: float) -> Backdrop:
     x, y = (0.0, float(count)), (0.0, top)
     axes = _axis("x", x, "latents, most rate first", labels=False)
     axes |= _axis("y", y, "nats per image", grid=True)
-    return _drawn("bars", [_nothing(axes)], {"corners": _corners(x, y)}, x, y)
+    return Backdrop("bars", [_nothing(axes)], {"corners": _corners(x, y)}, x, y)
 
 
 def _nothing(axes: dict[str, Any]) -> alt.Chart:
@@ -170,23 +217,3 @@ def _axis(
     seen = title is not None
     axis = alt.Axis(title=title, grid=grid, labels=labels and seen, ticks=labels and seen)
     return {channel: (alt.X if channel == "x" else alt.Y)(f"{channel}:Q", scale=scale, axis=axis)}
-
-
-def _drawn(
-    name: str, layers: Sequence[alt.Chart], datasets: dict[str, Records], x: Domain, y: Domain
-) -> Backdrop:
-    import vl_convert
-
-    spec = finish(layers, datasets, SIZE, live=False, parameters={})
-    svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
-    origin = ORIGIN.search(svg)
-    assert origin is not None  # the first group is the plot's
-    inside = svg[svg.index(">") + 1 : svg.rindex("</svg>")]
-    # Clip paths are numbered: those of several charts must not share a page's names.
-    numbers: dict[str, str] = {}
-    inside = re.sub(
-        r"\bclip\d+\b", lambda m: numbers.setdefault(m.group(), f"{name}-{len(numbers)}"), inside
-    )
-    left, top = (float(length) for length in origin.groups())
-    box = (left - LEFT, top - TOP, LEFT + SIZE[0] + RIGHT, TOP + SIZE[1] + BOTTOM)
-    return Backdrop(inside, box, left, top, x, y)
