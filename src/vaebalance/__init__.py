@@ -33,7 +33,8 @@ The tree is the architecture; imports only point down this list:
     model, networks            the VAE
     likelihoods                what the decoder says about a pixel
     data                       pictures -> uint8 tensors on disk
-    specs, errors, files, …    the ground
+    specs, errors, files, garbage, …
+                               the ground
 """
 
 import os

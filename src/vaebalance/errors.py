@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from vaebalance.garbage import keep_all
+
 
 class UserError(Exception):
     """Bad input. The message names the file or key, the value, what is allowed and the remedy."""
@@ -15,6 +17,7 @@ def run_stage(main: Callable[[], None]) -> None:
 
     Every other exception is ours and keeps its traceback.
     """
+    keep_all()  # what is imported
     try:
         main()
     except UserError as error:
@@ -23,3 +26,5 @@ def run_stage(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        keep_all()

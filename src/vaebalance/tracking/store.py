@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from vaebalance.errors import UserError
 from vaebalance.files import replacing
+from vaebalance.garbage import importing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -127,7 +128,8 @@ def create_database(uri: str) -> None:
     with FileLock(lock_path(uri)):
         if _is_made(database):
             return
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+        with importing():
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         with replacing(database) as temporary:
             store = SqlAlchemyStore(  # type: ignore[no-untyped-call]
@@ -149,9 +151,10 @@ def open_store() -> Store:
     set_defaults()
     uri = tracking_uri()
     create_database(uri)
-    from mlflow import MlflowClient
+    with importing():
+        from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)  # imports more
     return Store(uri, client, _experiment_id(client, uri))
 
 

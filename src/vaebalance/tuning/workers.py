@@ -24,6 +24,7 @@ import torch
 
 from vaebalance.epochs import EpochReport
 from vaebalance.errors import UserError
+from vaebalance.garbage import keep_all
 from vaebalance.tuning.journal import Trial
 
 STOPPED = 130  # exit status: stopped by a person
@@ -168,3 +169,5 @@ def _run(work: Work, folder: Path, connection: Connection, threads: int) -> None
         raise SystemExit(REFUSED) from None
     except KeyboardInterrupt:
         raise SystemExit(STOPPED) from None
+    finally:
+        keep_all()
