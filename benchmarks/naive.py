@@ -3,7 +3,7 @@
     python benchmarks/naive.py IMAGES.npy VALIDATION.npy [--beta 0.5] [--channels 32 64]
 
 DataLoader over float tensors, Adam, sigmoid + BCE, three `.item()` a step, a pass over the
-validation images after each epoch. Prints the last pass's D + R, nats per image, as JSON. The nets
+validation images after each epoch. Prints the last pass's [D, R], nats per image, as JSON. The nets
 are those that `vaebalance.networks` makes.
 """
 
@@ -68,18 +68,20 @@ def naive_epoch(
     return epoch
 
 
-def naive_validation(vae: NaiveVAE, images: Tensor, batch_size: int) -> Callable[[], float]:
-    """What measures D + R, nats per image."""
+def naive_validation(
+    vae: NaiveVAE, images: Tensor, batch_size: int
+) -> Callable[[], tuple[float, float]]:
+    """What measures D and R, nats per image."""
     loader = DataLoader(TensorDataset(images.float() / 255), batch_size)
 
     @torch.no_grad()
-    def validation() -> float:
+    def validation() -> tuple[float, float]:
         vae.eval()
-        total = 0.0
+        bces, klds = 0.0, 0.0
         for (x,) in loader:
             bce, kld = terms(vae, x)
-            total += bce.item() + kld.item()
-        return total / len(images)
+            bces, klds = bces + bce.item(), klds + kld.item()
+        return bces / len(images), klds / len(images)
 
     return validation
 

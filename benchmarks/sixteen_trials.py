@@ -9,8 +9,10 @@ default threads, their weights evenly spread on a log scale. A study is `pipelin
 files, its table and figures, and MLflow's runs, on the same prepared images, with the same net and
 as many epochs (patience is off); its objective is D + R, which the naive runs print, too. It
 begins anew each time, in a project that has an MLflow store, as after any pipeline. `curve` answers
-from one training of twice the epochs, measured at as many weights (nll by one sample, no prior
-samples). Ratios are to the naive runs of the same round; the table has medians.
+from one training, measured at the weights of the naive runs (nll by one sample, no prior samples):
+of twice the epochs, as in params.yaml, or of as many or less; gap: its D + βR over the naive run's
+at the same β, minus one, on validation images. Ratios are to the naive runs of the same round; the
+table has medians.
 """
 
 from __future__ import annotations
@@ -56,6 +58,17 @@ class Case(NamedTuple):
     images: int | None  # of each published part; None: all
 
 
+class Terms(NamedTuple):
+    """Of a model on validation images, nats per image."""
+
+    distortion: float
+    rate: float
+
+    def weighted(self, beta: float) -> float:
+        """D + βR."""
+        return self.distortion + beta * self.rate
+
+
 CASES = {
     "digits": Case("digits", {"kind": "mlp", "hidden": [256, 128]}, 8, 64, 100, None),
     "mnist": Case("mnist", {"kind": "mlp", "hidden": [400]}, 20, 128, 10, 10_000),
@@ -73,6 +86,9 @@ WAYS: dict[str, dict[str, dict[str, Any]]] = {
     "together auto, quasi_random, workers 2": {"tune": GROUPS | {"workers": 2}},
     "the same in bf16": {"tune": GROUPS | {"workers": 2}, "train": {"precision": "bf16"}},
     "curve": {"tune": {"method": "curve"}},
+    "curve, 1.5 × the epochs": {"tune": {"method": "curve"}, "curve": {"factor": 1.5}},
+    "curve, as many epochs": {"tune": {"method": "curve"}, "curve": {"factor": 1.0}},
+    "curve, .75 × the epochs": {"tune": {"method": "curve"}, "curve": {"factor": 0.75}},
     "curve, compiled": {"tune": {"method": "curve"}, "train": {"compile": "on"}},
 }
 """What of the sections differs from params.yaml. (To compile takes seconds at first; torch keeps
@@ -91,7 +107,8 @@ def settings_of(
     raw["train"] |= {"patience": None, "device": "cpu"}
     space = {f"balance.{weight}": {"low": LOW, "high": HIGH, "log": True}}
     raw["tune"] |= {"trials": trials, "space": space, "objective": {"kind": "negative_elbo"}}
-    raw["curve"] |= {"low": LOW, "high": HIGH, "points": max(2, trials)}
+    betas = betas_of(weight, trials)
+    raw["curve"] |= {"low": betas[0], "high": betas[-1], "points": max(2, trials)}
     for section, changes in way.items():
         raw[section] |= changes
     if raw["tune"]["method"] == "curve":  # measure of each weight little more than of a trial
@@ -106,13 +123,19 @@ def project(folder: Path, case: Case) -> None:
     (folder / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     (folder / "curve").mkdir()
     (folder / "curve" / "dvc.yaml").write_text("stages: {curve: {deps: []}}\n", encoding="utf-8")
-    settings = parse(settings_of(case, "beta", 1, {}))
+    settings = parse(settings_of(case, "beta", 2, {}))
     prepare(settings.data, settings.seed, folder / "data" / "prepared")
     with_store(folder)
 
 
-def naive_runs(folder: Path, case: Case, weight: str, trials: int) -> tuple[float, float]:
-    """Seconds of all runs, and the least D + R."""
+def betas_of(weight: str, trials: int) -> list[float]:
+    """At α = 1, those of the naive runs: even on a log scale, from low to high."""
+    values = [LOW * (HIGH / LOW) ** (trial / max(1, trials - 1)) for trial in range(trials)]
+    return values if weight == "beta" else [1 / alpha for alpha in reversed(values)]
+
+
+def naive_runs(folder: Path, case: Case, weight: str, trials: int) -> tuple[float, list[Terms]]:
+    """Seconds of all runs, and what each came to."""
     prepared = folder / "data" / "prepared"
     nets = ["--hidden", *map(str, case.architecture["hidden"])]
     nets += ["--channels", *map(str, case.architecture.get("channels", []))]
@@ -123,29 +146,29 @@ def naive_runs(folder: Path, case: Case, weight: str, trials: int) -> tuple[floa
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")}
     found = []
     began = trainings.clock()
-    for trial in range(trials):
-        value = LOW * (HIGH / LOW) ** (trial / max(1, trials - 1))
+    for beta in betas_of(weight, trials):
+        value = beta if weight == "beta" else 1 / beta
         done = subprocess.run(
             [*command, f"--{weight}", str(value)],
             env=environment,
             stdout=subprocess.PIPE,
             check=True,
         )
-        found.append(json.loads(done.stdout))
-    return trainings.clock() - began, min(found)
+        found.append(Terms(*json.loads(done.stdout)))
+    return trainings.clock() - began, found
 
 
 def studied(
     folder: Path, case: Case, weight: str, trials: int, way: dict[str, dict[str, Any]]
-) -> tuple[float, float]:
-    """Seconds of a study that begins, and the least D + R."""
+) -> tuple[float, list[Terms] | float]:
+    """Seconds of a study that begins; what its curve is at each β, or else the least D + R."""
     raw = settings_of(case, weight, trials, way)
     YAML().dump(raw, folder / PARAMS)
     shutil.rmtree(folder / CURVE, ignore_errors=True)
     seconds = study(folder)
     if raw["tune"]["method"] == "curve":
         rows = validation_rows(read_rows(folder / CURVE))
-        return seconds, min(row.negative_elbo for row in rows)
+        return seconds, [Terms(row.distortion, row.rate) for row in rows]
     ended = Journal(folder / "studies" / raw["tune"]["study"]).trials()
     values = [trial.values[0] for trial in ended if trial.values]
     if len(values) != trials:
@@ -153,39 +176,54 @@ def studied(
     return seconds, min(values)
 
 
-def measure(
+def compare(
     name: str, case: Case, weight: str, trials: int, rounds: int, ways: Sequence[str]
 ) -> list[dict[str, Any]]:
     """A row for the naive runs, and one for each way."""
     folder = Path(tempfile.mkdtemp(prefix="vaebalance-")) / name
     project(folder, case)
-    naive, best = list[float](), dict[str, float]()
+    betas = betas_of(weight, trials)
+    naive: list[float] = []
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
-        whole, best["naive"] = naive_runs(folder, case, weight, trials)
+        whole, runs = naive_runs(folder, case, weight, trials)
         naive.append(whole)
         trainings.say(f"{name}: naive: {whole:.1f} s")
+        came_to: dict[str, dict[str, float]] = {}
         for way in ways:
-            took, best[way] = studied(folder, case, weight, trials, WAYS[way])
+            took, found = studied(folder, case, weight, trials, WAYS[way])
             seconds[way].append(took)
+            came_to[way] = quality(found, runs, betas)
             trainings.say(f"{name}: {way}: {took:.1f} s, {whole / took:.2f} times as fast")
     shared = {"case": name, "trials": trials, "epochs": case.epochs}
-    rows = [_row(shared, "naive", naive, naive, best["naive"])]
-    return rows + [_row(shared, way, seconds[way], naive, best[way]) for way in ways]
+    rows = [shared | times("naive", naive, naive) | quality(runs, runs, betas)]
+    return rows + [shared | times(way, seconds[way], naive) | came_to[way] for way in ways]
 
 
-def _row(
-    shared: dict[str, Any], way: str, seconds: list[float], naive: list[float], best: float
-) -> dict[str, Any]:
+def times(way: str, seconds: list[float], naive: list[float]) -> dict[str, Any]:
+    """Medians over rounds, and the ratios' range."""
     ratios = [a / b for a, b in zip(naive, seconds, strict=True)]
     return {
-        **shared,
         "way": way,
         "seconds": statistics.median(seconds),
         "times as fast": statistics.median(ratios),
         "least": min(ratios),
         "largest": max(ratios),
-        "best D + R": best,
+    }
+
+
+def quality(found: list[Terms] | float, naive: list[Terms], betas: list[float]) -> dict[str, float]:
+    """The least D + R; of what has the naive runs' β also the gaps to them, in percent."""
+    if isinstance(found, float):
+        return {"best D + R": found}
+    gaps = [
+        100 * (ours.weighted(beta) / theirs.weighted(beta) - 1)
+        for beta, ours, theirs in zip(betas, found, naive, strict=True)
+    ]
+    return {
+        "best D + R": min(terms.weighted(1.0) for terms in found),
+        "mean gap %": statistics.mean(gaps),
+        "worst gap %": max(gaps),
     }
 
 
@@ -207,7 +245,7 @@ def main() -> None:
         case = case._replace(
             epochs=options.epochs or case.epochs, images=options.images or case.images
         )
-        rows += measure(name, case, options.weight, options.trials, options.rounds, options.ways)
+        rows += compare(name, case, options.weight, options.trials, options.rounds, options.ways)
     print(trainings.table(rows))
     machine = {
         "processor": processor(),
