@@ -94,7 +94,11 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor) -> Independent[Distribution]:
         """[B, C, H, W] pixels in [0, 1] -> q(z|x), event [Z]."""
-        return self.posterior(widened(self.encoder(x)))
+        return self.posterior(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] pixels in [0, 1] -> what the encoder puts out, [B, features]."""
+        return widened(self.encoder(x))
 
     def posterior(self, features: Tensor) -> Independent[Distribution]:
         """The encoder's output [B, features] as q(z|x)."""

@@ -7,7 +7,11 @@ from hypothesis import strategies as st
 
 from vaebalance.errors import UserError
 from vaebalance.evaluation import measured_images
-from vaebalance.evaluation.images import gathered, spread
+from vaebalance.evaluation.bounds import elbo_parts, importance_weighted_nll
+from vaebalance.evaluation.calibration import calibrate
+from vaebalance.evaluation.images import encoded, gathered, spread
+from vaebalance.evaluation.latents import posterior_moments
+from vaebalance.evaluation.reconstructions import reconstruction_quality
 
 CPU = torch.device("cpu")
 
@@ -97,3 +101,39 @@ def test_blocks_are_gathered_as_they_are():
 def test_rows_other_than_announced_are_refused(count):
     with pytest.raises(ValueError, match=f"where {count} rows"):
         gathered(((part,) for part in torch.randn(10).split(3)), count)
+
+
+def measures(vae, images):
+    """Everything that asks the encoder."""
+    how = {"batch_size": 64, "seed": 0}
+    parts = elbo_parts(vae, images, samples=3, **how)
+    moments = posterior_moments(vae, images, batch_size=32)
+    return [
+        parts.distortion,
+        parts.rate,
+        importance_weighted_nll(vae, images, samples=5, **how).mean,
+        calibrate(vae, images, **how).sigma,
+        reconstruction_quality(vae, images, batch_size=50).rmse,
+        moments.mean.sum().item(),
+        moments.std.sum().item(),
+    ]
+
+
+@pytest.mark.parametrize("binarisation", ["none", "dynamic"])
+def test_encoded_once_all_measures_are_the_same(make_vae, make_images, binarisation):
+    vae, images = make_vae(), make_images(150, (1, 8, 8), binarisation=binarisation)
+    once = encoded(vae, images, batch_size=40)
+    expected = measures(vae, images)
+    calls = []
+    vae.encoder.register_forward_hook(lambda *_: calls.append(1))
+    assert measures(vae, once) == pytest.approx(expected, rel=1e-5)
+    assert not calls
+
+
+def test_a_part_of_encoded_images_has_its_own_posteriors(make_vae, make_images):
+    vae, images = make_vae(), make_images(150, (1, 8, 8))
+    part = encoded(vae, images, batch_size=64).spread(30)
+    expected = posterior_moments(vae, images.spread(30), batch_size=64)
+    found = posterior_moments(vae, part, batch_size=7)
+    torch.testing.assert_close(found.mean, expected.mean)
+    torch.testing.assert_close(found.std, expected.std)

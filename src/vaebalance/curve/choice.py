@@ -13,6 +13,7 @@ from vaebalance.data import Dataset
 from vaebalance.errors import UserError
 from vaebalance.evaluation import MeasuredImages, elbo_parts, measured_images
 from vaebalance.evaluation.bounds import distortion_draws
+from vaebalance.evaluation.images import encoded
 from vaebalance.evaluation.reconstructions import reconstruction_quality
 from vaebalance.frontier import KNEE_RULE, knee
 from vaebalance.model import VAE
@@ -197,7 +198,8 @@ def find(
 def measure_quantity(
     model: VAE, quantity: Quantity, images: MeasuredImages, *, batch_size: int, seed: int
 ) -> float:
-    """One number of a model, as `trace` gives it."""
+    """One number of a model, as `trace` gives it, to the last bit."""
+    images = encoded(model, images, batch_size)
     if quantity in ("rmse", "psnr"):
         found = reconstruction_quality(model, images, batch_size=batch_size, with_ssim=False)
         return found.rmse if quantity == "rmse" else found.psnr

@@ -17,6 +17,7 @@ from vaebalance.evaluation.bounds import (
     own_score,
 )
 from vaebalance.evaluation.calibration import calibrate
+from vaebalance.evaluation.images import encoded
 from vaebalance.evaluation.latents import active_units
 from vaebalance.evaluation.reconstructions import reconstruction_quality
 from vaebalance.evaluation.sections.prior_samples import OWN, measure_samples
@@ -89,11 +90,12 @@ def measure(
 ) -> CurveRow:
     """The row of a plain VAE that belongs to `beta`, whether of a curve or trained alone."""
     subject = Subject(model, dataset, evaluate, seed)
-    images = subject.images(split)
     batch = evaluate.batch_size
+    images = encoded(model, subject.images(split), batch)
     draws = distortion_draws(len(images))
     parts = elbo_parts(model, images, samples=draws, batch_size=batch, seed=seed, score=own_score)
-    gaussian = calibrate(model, subject.images("validation"), batch_size=batch, seed=seed)
+    validation = images if split == "validation" else subject.images("validation")
+    gaussian = calibrate(model, validation, batch_size=batch, seed=seed)
     scores: list[Score] = [own_score, gaussian] if model.likelihood.is_density else [gaussian]
     nlls = importance_weighted_nlls(
         model, images, scores, samples=evaluate.nll_samples, batch_size=batch, seed=seed

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
 from vaebalance.elbo import rate_by_latent
 from vaebalance.evaluation.images import MeasuredImages, gathered
@@ -100,8 +100,8 @@ def elbo_parts(
     purpose = "distortion and rate"
 
     def blocks() -> Iterator[tuple[Tensor, Tensor]]:
-        for x, noise_seed in blocks_with_seeds(model, images, batch_size, seed, purpose):
-            posterior = model.encode(x)
+        blocks = blocks_with_seeds(model, images, batch_size, seed, purpose)
+        for x, posterior, noise_seed in blocks:
             with forked(noise_seed):
                 z = posterior.rsample(torch.Size([samples]))
             (log_p,) = log_likelihoods(model, x, z, batch_size, [score])
@@ -150,9 +150,10 @@ def importance_weighted_nlls(
     purpose = "importance-weighted nll"
 
     def blocks() -> Iterator[tuple[Tensor, ...]]:
-        for x, noise_seed in blocks_with_seeds(model, images, batch_size, seed, purpose):
+        blocks = blocks_with_seeds(model, images, batch_size, seed, purpose)
+        for x, posterior, noise_seed in blocks:
             with forked(noise_seed):
-                log_weights = _log_weights(model, x, scores, samples, batch_size)
+                log_weights = _log_weights(model, x, posterior, scores, samples, batch_size)
             yield tuple(part for of_score in log_weights for part in summarise(of_score))
 
     parts = gathered(blocks(), len(images))  # nll and effective sample size, score after score
@@ -187,13 +188,18 @@ def bits_per_dim(
 
 
 def _log_weights(
-    model: VAE, x: Tensor, scores: Sequence[Score], samples: int, batch_size: int
+    model: VAE,
+    x: Tensor,
+    posterior: Independent[Distribution],
+    scores: Sequence[Score],
+    samples: int,
+    batch_size: int,
 ) -> Tensor:
     """The weights log p(x|z_k) + log p(z_k) − log q(z_k|x): [scores, K, B] float64, on the CPU.
 
     (MPS has no float64. Even at K = 100,000 these are 51 MB a score.)
     """
-    posterior, prior = model.encode(x), model.prior
+    prior = model.prior
     log_weights = []
     for start in range(0, samples, SAMPLES_A_BLOCK):
         z = posterior.rsample(torch.Size([min(SAMPLES_A_BLOCK, samples - start)]))
@@ -205,9 +211,9 @@ def _log_weights(
 
 def blocks_with_seeds(
     model: VAE, images: MeasuredImages, batch_size: int, seed: int, purpose: str
-) -> Iterator[tuple[Tensor, int]]:
-    """Pixels [B, C, H, W] of a block of images, and the seed of its noise for `purpose`."""
+) -> Iterator[tuple[Tensor, Independent[Distribution], int]]:
+    """Pixels [B, C, H, W] of a block of images, q(z|x), and the seed of the noise for `purpose`."""
     size = min(IMAGES_A_BLOCK, batch_size)
-    blocks = images.blocks(size, model.prior.mean.device, purpose)
-    for number, x in enumerate(blocks):
-        yield x, derive_seed(seed, purpose, number)
+    blocks = images.encoded_blocks(model, size, purpose)
+    for number, (x, posterior) in enumerate(blocks):
+        yield x, posterior, derive_seed(seed, purpose, number)

@@ -63,9 +63,10 @@ def mean_squared_error(model: VAE, images: MeasuredImages, *, batch_size: int, s
     """Of a pixel, between images and the mean of p(x|z), one z ~ q(z|x) for each image."""
 
     def blocks() -> Iterator[tuple[Tensor]]:
-        for x, noise_seed in blocks_with_seeds(model, images, batch_size, seed, "calibration"):
+        blocks = blocks_with_seeds(model, images, batch_size, seed, "calibration")
+        for x, posterior, noise_seed in blocks:
             with forked(noise_seed):
-                z = model.encode(x).rsample()
+                z = posterior.rsample()
             error = (model.decode(z).mean - x).square().flatten(1).mean(1)
             yield (error.cpu().double(),)
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution, Independent
 from tqdm import tqdm
 
 from vaebalance.data import Binarisation, Dataset, to_pixels
 from vaebalance.data.binarisation import binarise
 from vaebalance.errors import UserError
+from vaebalance.model import VAE
 from vaebalance.randomness import derive_seed
 
 
@@ -28,6 +30,8 @@ class MeasuredImages:
     seed: int
     positions: Sequence[int] | None = None
     """[N] in the split, of a part of it; None: all of it, in its order."""
+    features: Tensor | None = None
+    """[N, features] that a model's encoder puts out, see `encoded`; None: not known yet."""
 
     def __len__(self) -> int:
         return self.stored.shape[0]
@@ -49,7 +53,10 @@ class MeasuredImages:
     def at(self, index: Tensor) -> MeasuredImages:
         """Those at `index` [M], with the pixels that they have in the whole."""
         positions = index if self.positions is None else torch.tensor(self.positions)[index]
-        return replace(self, stored=self.stored[index], positions=positions.tolist())
+        features = None if self.features is None else self.features[index]
+        return replace(
+            self, stored=self.stored[index], positions=positions.tolist(), features=features
+        )
 
     def blocks(self, size: int, device: torch.device, activity: str) -> Iterator[Tensor]:
         """The pixels of all images, `size` at a time; a bar on stderr when that is a terminal."""
@@ -60,6 +67,30 @@ class MeasuredImages:
                 x = self.pixels(slice(start, start + size), device)
                 yield x
                 bar.update(len(x))
+
+    def encoded_blocks(
+        self, model: VAE, size: int, activity: str
+    ) -> Iterator[tuple[Tensor, Independent[Distribution]]]:
+        """As `blocks`, each with its q(z|x), on the model's device."""
+        device, start = model.prior.mean.device, 0
+        for x in self.blocks(size, device, activity):
+            part = slice(start, start + len(x))
+            start = part.stop
+            if self.features is None:
+                yield x, model.encode(x)
+            else:
+                yield x, model.posterior(self.features[part].to(device))
+
+
+@torch.inference_mode()
+def encoded(model: VAE, images: MeasuredImages, batch_size: int) -> MeasuredImages:
+    """The same images with what the encoder says of them.
+
+    Several measures of this model then need its encoder once; of another model they would be wrong.
+    """
+    blocks = images.blocks(batch_size, model.prior.mean.device, "encoding")
+    (features,) = gathered(((model.features(x).cpu(),) for x in blocks), len(images))
+    return replace(images, features=features)
 
 
 def spread(count: int, kept: int) -> Tensor:

@@ -61,8 +61,7 @@ def posterior_moments(model: VAE, images: MeasuredImages, *, batch_size: int) ->
     """Mean and standard deviation of q(z|x) of each image."""
 
     def blocks() -> Iterator[tuple[Tensor, Tensor]]:
-        for x in images.blocks(batch_size, model.prior.mean.device, "posterior moments"):
-            posterior = model.encode(x)
+        for _, posterior in images.encoded_blocks(model, batch_size, "posterior moments"):
             yield posterior.mean.cpu(), posterior.variance.sqrt().cpu()
 
     return PosteriorMoments(*gathered(blocks(), len(images)))

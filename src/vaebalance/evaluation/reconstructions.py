@@ -46,8 +46,8 @@ def reconstruction_quality(
     has_window = with_ssim and ssim_window(images.stored.shape) is not None
 
     def blocks() -> Iterator[tuple[Tensor, ...]]:
-        for x in images.blocks(batch_size, model.prior.mean.device, "reconstructions"):
-            reconstruction = model.decode(model.encode(x).mean).mean
+        for x, posterior in images.encoded_blocks(model, batch_size, "reconstructions"):
+            reconstruction = model.decode(posterior.mean).mean
             errors = (reconstruction - x).square().flatten(1).mean(1).cpu().double()
             if not has_window:
                 yield (errors,)
