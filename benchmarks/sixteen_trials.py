@@ -10,9 +10,9 @@ files, its table and figures, and MLflow's runs, on the same prepared images, wi
 as many epochs (patience is off); its objective is D + R, which the naive runs print, too. It
 begins anew each time, in a project that has an MLflow store, as after any pipeline. `curve` answers
 from one training, measured at the weights of the naive runs (nll by one sample, no prior samples):
-of twice the epochs, as in params.yaml, or of as many or less; gap: its D + βR over the naive run's
-at the same β, minus one, on validation images. Ratios are to the naive runs of the same round; the
-table has medians.
+of twice the epochs, as in params.yaml, or of fewer; gap: its D + βR over the naive run's at the
+same β, minus one, on validation images. Ratios are to the naive runs of the same round; the table
+has medians.
 """
 
 from __future__ import annotations
@@ -88,7 +88,6 @@ WAYS: dict[str, dict[str, dict[str, Any]]] = {
     "curve": {"tune": {"method": "curve"}},
     "curve, 1.5 × the epochs": {"tune": {"method": "curve"}, "curve": {"factor": 1.5}},
     "curve, as many epochs": {"tune": {"method": "curve"}, "curve": {"factor": 1.0}},
-    "curve, .75 × the epochs": {"tune": {"method": "curve"}, "curve": {"factor": 0.75}},
     "curve, compiled": {"tune": {"method": "curve"}, "train": {"compile": "on"}},
 }
 """What of the sections differs from params.yaml. (To compile takes seconds at first; torch keeps
