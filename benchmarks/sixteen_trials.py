@@ -107,7 +107,7 @@ def settings_of(
     space = {f"balance.{weight}": {"low": LOW, "high": HIGH, "log": True}}
     raw["tune"] |= {"trials": trials, "space": space, "objective": {"kind": "negative_elbo"}}
     betas = betas_of(weight, trials)
-    raw["curve"] |= {"low": betas[0], "high": betas[-1], "points": max(2, trials)}
+    raw["curve"] |= {"low": betas[0], "high": betas[-1], "points": trials}
     for section, changes in way.items():
         raw[section] |= changes
     if raw["tune"]["method"] == "curve":  # measure of each weight little more than of a trial
@@ -129,7 +129,7 @@ def project(folder: Path, case: Case) -> None:
 
 def betas_of(weight: str, trials: int) -> list[float]:
     """At α = 1, those of the naive runs: even on a log scale, from low to high."""
-    values = [LOW * (HIGH / LOW) ** (trial / max(1, trials - 1)) for trial in range(trials)]
+    values = [LOW * (HIGH / LOW) ** (trial / (trials - 1)) for trial in range(trials)]
     return values if weight == "beta" else [1 / alpha for alpha in reversed(values)]
 
 
@@ -238,6 +238,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="of each part; default: the case's")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results").resolve())
     options = parser.parse_args()
+    if options.trials < 2:
+        parser.error(f"--trials {options.trials}: a range has two ends; give 2 or more")
     rows = []
     for name in options.cases:
         case = CASES[name]

@@ -15,7 +15,8 @@ class UserError(Exception):
 def run_stage(main: Callable[[], None]) -> None:
     """Run a pipeline script's `main`; a `UserError` is printed and exits with 2.
 
-    Every other exception is ours and keeps its traceback.
+    Every other exception is ours and keeps its traceback. What is left at the end is not freed
+    object by object: see `garbage`.
     """
     keep_all()  # what is imported
     try:
