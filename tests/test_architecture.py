@@ -20,7 +20,7 @@ SOURCE = ROOT / "src" / "vaebalance"
 
 # From the ground up. A module imports from lower lines only, or from its own folder.
 LAYERS = """
-garbage
+garbage memory
 errors
 cuda_graphs devices files optimizers randomness selection specs storage_url verdicts
 epochs

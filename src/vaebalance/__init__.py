@@ -33,7 +33,7 @@ The tree is the architecture; imports only point down this list:
     model, networks            the VAE
     likelihoods                what the decoder says about a pixel
     data                       pictures -> uint8 tensors on disk
-    specs, errors, files, garbage, …
+    specs, errors, files, garbage, memory, …
                                the ground
 """
 
@@ -46,3 +46,7 @@ import os
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # goes before the policy
+
+# Tensors of megabytes in pages of 2 MB, of which far fewer are to be asked for, cleared and found
+# again: torch asks for them, where the system has such. A user's own setting stands here, too.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from vaebalance.garbage import keep_all
+from vaebalance.memory import keep_freed
 
 
 class UserError(Exception):
@@ -16,9 +17,10 @@ def run_stage(main: Callable[[], None]) -> None:
     """Run a pipeline script's `main`; a `UserError` is printed and exits with 2.
 
     Every other exception is ours and keeps its traceback. What is left at the end is not freed
-    object by object: see `garbage`.
+    object by object, and memory that is freed before is kept: see `garbage`, `memory`.
     """
     keep_all()  # what is imported
+    keep_freed()
     try:
         main()
     except UserError as error:

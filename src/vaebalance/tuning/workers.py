@@ -25,6 +25,7 @@ import torch
 from vaebalance.epochs import EpochReport
 from vaebalance.errors import UserError
 from vaebalance.garbage import keep_all
+from vaebalance.memory import keep_freed
 from vaebalance.tuning.journal import Trial
 
 STOPPED = 130  # exit status: stopped by a person
@@ -161,6 +162,7 @@ def _run(work: Work, folder: Path, connection: Connection, threads: int) -> None
     """The life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the parent to answer
     torch.set_num_threads(threads)
+    keep_freed()
     reporter = Reporter(connection)
     try:
         work(folder, reporter)
