@@ -1,10 +1,19 @@
 """`train.device`, memory, and threads of the processor."""
 
+import sys
+
 import psutil
 import pytest
 import torch
 
-from vaebalance.devices import RESIDENT_SHARE, choose_device, on_threads, threads, working_memory
+from vaebalance.devices import (
+    RESIDENT_SHARE,
+    choose_device,
+    flushed,
+    on_threads,
+    threads,
+    working_memory,
+)
 from vaebalance.errors import UserError
 
 
@@ -37,6 +46,41 @@ def test_a_block_has_the_threads_it_wants_and_no_more_than_there_are(three_threa
     with pytest.raises(KeyError), threads(wanted):
         raise KeyError
     assert torch.get_num_threads() == 3
+
+
+def has_subnormals():
+    """Whether torch, and Python, have numbers between 0 and the least normal one."""
+    found = {bool(torch.tensor(2e-38) / 4 > 0), sys.float_info.min / 2 > 0}
+    assert len(found) == 1
+    return found.pop()
+
+
+needs_flushing = pytest.mark.skipif(
+    not torch.set_flush_denormal(False), reason="a processor that cannot flush"
+)
+
+
+@needs_flushing
+def test_a_block_has_no_numbers_below_the_normal_ones():
+    assert has_subnormals()
+    with flushed():
+        assert not has_subnormals()
+        with flushed():
+            pass
+        assert not has_subnormals()
+    assert has_subnormals()
+    with pytest.raises(KeyError), flushed():
+        raise KeyError
+    assert has_subnormals()
+
+
+@needs_flushing
+def test_a_generator_is_flushed_and_its_reader_is_not():
+    def asking():
+        yield has_subnormals()
+        yield has_subnormals()
+
+    assert [(found, has_subnormals()) for found in on_threads(1, asking())] == [(False, True)] * 2
 
 
 def speaking(fails):

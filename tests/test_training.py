@@ -1,5 +1,6 @@
 """The training step and loop."""
 
+import contextlib
 import math
 
 import pytest
@@ -111,6 +112,32 @@ def test_clipping_bounds_the_gradient():
     averages = [state["exp_avg"] for state in learner.optimizer.state.values()]  # a tenth of it
     squares = [(10 * average).square().sum() for average in averages]
     assert torch.stack(squares).sum().sqrt().item() == pytest.approx(0.5, rel=1e-4)
+
+
+def subnormals(learner):
+    """How many numbers below the least normal one Adam remembers."""
+    averages = [state["exp_avg"] for state in learner.optimizer.state.values()]
+    least = torch.finfo(torch.float32).tiny
+    return sum(int(((a.abs() < least) & (a.view(torch.int32) != 0)).sum()) for a in averages)
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="a processor that cannot flush")
+def test_what_adam_remembers_of_dead_units_is_flushed_and_no_weight_changes(monkeypatch):
+    def with_dead_units():
+        learner = make_learner()
+        with torch.no_grad():
+            learner.model.encoder[1].bias[:8] = -1e6
+        run(learner, SPEC.replace(epochs=1))
+        learner.optimizer.state[learner.model.encoder[1].weight]["exp_avg"][:8] = 1.2e-38
+        run(learner, SPEC.replace(epochs=2), epochs_done=1)
+        return learner
+
+    flushed = with_dead_units()
+    monkeypatch.setattr("vaebalance.devices.flushed", contextlib.nullcontext)
+    plain = with_dead_units()
+    assert subnormals(plain) == 8 * 64
+    assert subnormals(flushed) == 0
+    assert all(map(torch.equal, flushed.model.parameters(), plain.model.parameters()))
 
 
 def test_reports_count_epochs_steps_and_images():

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vaebalance.arithmetic import choose_threads, work_of
 from vaebalance.balances import State
-from vaebalance.devices import threads
+from vaebalance.devices import flushed, threads
 from vaebalance.epochs import EpochReport, GradientNorms, SplitReport, Vitals
 from vaebalance.images import Images
 from vaebalance.randomness import derive_seed
@@ -119,7 +119,7 @@ class Together:
             self._validation,
             self._epoch,
         )
-        with threads(self._threads):
+        with threads(self._threads), flushed():
             self._outcomes = dict(zip(self._order, run.outcomes(), strict=True))
 
     def _free(self) -> None:

@@ -31,7 +31,7 @@ from vaebalance.curve.curves import (
     log_spaced,
 )
 from vaebalance.data import Dataset
-from vaebalance.devices import choose_device, threads
+from vaebalance.devices import choose_device, flushed, threads
 from vaebalance.elbo import ElboTerms, Weights, weighted_loss
 from vaebalance.errors import UserError
 from vaebalance.images import Images
@@ -124,7 +124,7 @@ class AbstractCurveTraining(ABC):
         yield from tuple(self.history)
         for epoch in range(len(self.history) + 1, self.epochs + 1):
             noise = derive_seed(self._seed, "curve epoch", epoch)
-            with threads(self._threads), forked(noise):
+            with threads(self._threads), flushed(), forked(noise):
                 sums = self._pass(epoch)
             if not sums.isfinite().all():
                 raise NonFiniteError(
