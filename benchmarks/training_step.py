@@ -3,13 +3,14 @@
     python benchmarks/training_step.py [--rounds 7] [--cases …] [--device cpu]
                                        [--out benchmarks/results]
 
-In one process, taking turns; images/s, and ratios to the naive loop round by round paired: medians
-and spread. The limit is that of the products and convolutions alone, forward and backward, in the
-precision that `auto` uses, on the same shapes; on a CUDA device without the time of calling them.
-What `auto` compiles is measured as in a long training, after its compilation, whose seconds are
-printed; `recorded` is what `auto` does on a CUDA device in a short one. Epochs have 1,280 images
-and more, since ours ends one with a report. Threads wait for each other as torch has it, since a
-process knows one way. pythae is measured if it can be imported:
+Each is a process of its own, which stays, and they take turns: an epoch each, round by round.
+Images/s, and ratios to the naive loop of the same round: medians and spread. Ours are processes as
+those of our commands are (how threads wait, which memory is kept); the others are as torch has it.
+The limit is that of the products and convolutions alone, forward and backward, in the precision
+that `auto` uses, on the same shapes; on a CUDA device without the time of calling them. What `auto`
+compiles is measured as in a long training, after its compilation, whose seconds are printed;
+`recorded` is what `auto` does on a CUDA device in a short one. Epochs have 1,280 images and more,
+since ours ends one with a report. pythae is measured if it can be imported:
 
     pip install --no-deps --target build/pythae pythae
     PYTHONPATH=build/pythae python benchmarks/training_step.py
@@ -19,13 +20,16 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import logging
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,12 +44,14 @@ from vaebalance.arithmetic import (
     bf16_terms,
     choose_threads,
     make_terms,
+    name_of,
     work_of,
 )
 from vaebalance.balances import Fixed
 from vaebalance.cuda_graphs import Recorded
 from vaebalance.images import Images
 from vaebalance.likelihoods import Bernoulli
+from vaebalance.memory import keep_freed
 from vaebalance.model import VAE, ModelSpec
 from vaebalance.networks import Architecture, Conv, ImageShape, Mlp
 from vaebalance.training import Learner, TrainSpec, make_update, train
@@ -72,6 +78,22 @@ CASES = {
     "conv 64×64×3, batch 64": Case(Conv(channels=(32, 64), hidden=(256,)), 16, (3, 64, 64), 64, 20),
 }
 Epoch = Callable[[], Any]
+
+WAYS: dict[str, tuple[Precision, Compile, int]] = {
+    "fp32": ("fp32", "off", LONG),
+    "fp32 compiled": ("fp32", "on", LONG),
+    "auto not compiled": ("auto", "off", LONG),
+    "auto": ("auto", "auto", LONG),
+}
+"""Ours: precision, whether compiled, steps planned."""
+
+CUDA_WAYS: dict[str, tuple[Precision, Compile, int]] = {
+    "fp32 recorded": ("fp32", "auto", 1),
+    "recorded": ("auto", "auto", 1),
+}
+
+EVERYONES = {"OMP_WAIT_POLICY": None, "GOMP_SPINCOUNT": None, "THP_MEM_ALLOC_ENABLE": "0"}
+"""What this package sets in its own processes, as torch has it."""
 
 
 def make_model(case: Case, device: torch.device) -> VAE:
@@ -214,50 +236,104 @@ def seconds(action: Epoch) -> float:
     return time.perf_counter() - started
 
 
-def measure(case: Case, rounds: int, device: torch.device) -> dict[str, Any]:
-    """Images/s of each contender, and what it says of itself."""
-    if device.type == "cuda":  # lest what follows an epoch be most of it
-        case = case._replace(batches=5 * case.batches // 2)
-    size, count = case.batch_size, case.batch_size * case.batches
-    images = torch.randint(0, 256, (count, *case.shape), dtype=torch.uint8)
+def scaled(case: Case, device: torch.device) -> Case:
+    """On a CUDA device of longer epochs, lest what follows one be most of it."""
+    longer = 5 * case.batches // 2
+    return case._replace(batches=longer) if device.type == "cuda" else case
+
+
+def contend(name: str, case: Case, device: torch.device) -> None:
+    """Be one of those that take turns, for as long as there are lines to read.
+
+    Prints what there is to say of itself, then the seconds of an epoch for each line.
+    """
+    images = torch.randint(0, 256, (case.batch_size * case.batches, *case.shape), dtype=torch.uint8)
     model = make_model(case, device)
-    naive = NaiveVAE(model.encoder, model.decoder)
-    contenders: dict[str, Epoch] = {"naive": naive_epoch(naive, images, size)}
-    if importlib.util.find_spec("pythae"):
-        contenders["pythae"] = pythae_epoch(make_model(case, device), images, size)
-    ways: dict[str, tuple[Precision, Compile, int]] = {
-        "fp32": ("fp32", "off", LONG),
-        "fp32 compiled": ("fp32", "on", LONG),
-        "auto not compiled": ("auto", "off", LONG),
-        "auto": ("auto", "auto", LONG),
+    learner = None
+    if name == "naive":
+        epoch = naive_epoch(NaiveVAE(model.encoder, model.decoder), images, case.batch_size)
+    elif name == "pythae":
+        epoch = pythae_epoch(model, images, case.batch_size)
+    elif name == "limit":
+        terms = make_terms("auto", model, case.batch_size)
+        epoch = limit_epoch(model, case, torch.bfloat16 if terms is bf16_terms else torch.float32)
+    else:
+        keep_freed()
+        epoch, learner = our_epoch(model, images, case.batch_size, *(WAYS | CUDA_WAYS)[name])
+    epoch()
+    said = learner.update.said if learner and learner.update else ""
+    precision = name_of(learner.terms) if learner else ""
+    print(json.dumps({"said": said, "precision": precision}), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(seconds(epoch)), flush=True)
+
+
+class Contender:
+    """Such a process."""
+
+    def __init__(self, name: str, case: str, device: torch.device) -> None:
+        """Begin it."""
+        command = [sys.executable, __file__, "--contender", name]
+        environment: dict[str, str | None] = dict(os.environ)
+        if name not in WAYS | CUDA_WAYS:
+            environment |= EVERYONES
+        self._process = subprocess.Popen(
+            [*command, "--cases", case, "--device", str(device)],
+            env={key: value for key, value in environment.items() if value is not None}
+            | {"TQDM_DISABLE": "1"},  # pythae's bars
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def hear(self) -> Any:
+        """What it says next."""
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self._process.args} has ended, see above")
+        return json.loads(line)
+
+    def epoch(self) -> float:
+        """Its seconds of one."""
+        assert self._process.stdin
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(self.hear())
+
+    def end(self) -> None:
+        """Let it go."""
+        self._process.communicate()
+
+
+def measure(name: str, rounds: int, device: torch.device) -> dict[str, Any]:
+    """Images/s of each contender in a case, and what it says of itself."""
+    case = scaled(CASES[name], device)
+    ways = WAYS | (CUDA_WAYS if device.type == "cuda" else {})
+    pythae = ["pythae"] if importlib.util.find_spec("pythae") else []
+    contenders = {
+        each: Contender(each, name, device) for each in ["naive", *pythae, *ways, "limit"]
     }
-    if device.type == "cuda":
-        ways |= {"fp32 recorded": ("fp32", "auto", 1), "recorded": ("auto", "auto", 1)}
-    learners = {}
-    for name, way in ways.items():
-        contenders[name], learners[name] = our_epoch(make_model(case, device), images, size, *way)
-    in_bf16 = learners["auto"].terms is bf16_terms
-    dtype = torch.bfloat16 if in_bf16 else torch.float32
-    contenders["limit"] = limit_epoch(make_model(case, device), case, dtype)
-    for epoch in contenders.values():
-        epoch()
-    times = [{name: seconds(epoch) for name, epoch in contenders.items()} for _ in range(rounds)]
-    said = {name: learner.update.said for name, learner in learners.items() if learner.update}
+    told = {each: contender.hear() for each, contender in contenders.items()}
+    times = [
+        {each: contender.epoch() for each, contender in contenders.items()} for _ in range(rounds)
+    ]
+    for contender in contenders.values():
+        contender.end()
+    count = case.batch_size * case.batches
     return {
-        "auto": "bf16" if in_bf16 else "fp32",
-        "said": {name: words for name, words in said.items() if words},
+        "auto": told["auto"]["precision"],
+        "said": {each: words["said"] for each, words in told.items() if words["said"]},
         "images_per_second": {
-            name: count / statistics.median(t[name] for t in times) for name in contenders
+            each: count / statistics.median(t[each] for t in times) for each in contenders
         },
-        "to_naive": {name: spread([t["naive"] / t[name] for t in times]) for name in contenders},
-        "to_pythae": spread([t["pythae"] / t["auto"] for t in times])
-        if "pythae" in contenders
-        else None,
+        "to_naive": {each: spread([t["naive"] / t[each] for t in times]) for each in contenders},
+        "to_pythae": spread([t["pythae"] / t["auto"] for t in times]) if pythae else None,
         "of_limit": spread([t["limit"] / t["auto"] for t in times]),
     }
 
 
-def spread(ratios: list[float]) -> tuple[float, float, float]:
+def spread(ratios: Sequence[float]) -> tuple[float, float, float]:
     """Median, least, largest."""
     return statistics.median(ratios), min(ratios), max(ratios)
 
@@ -277,9 +353,13 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--contender", help="be this one: started by the others' process")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
-    os.environ["TQDM_DISABLE"] = "1"  # pythae's bars
+    if options.contender:
+        (name,) = options.cases
+        contend(options.contender, scaled(CASES[name], options.device), options.device)
+        return
     threads = torch.get_num_threads()
     machine = {"processor": processor(), "threads": threads, "torch": torch.__version__}
     if options.device.type == "cuda":
@@ -287,7 +367,7 @@ def main() -> None:
     print(", ".join(f"{key}: {value}" for key, value in machine.items()))
     found, rows = {}, []
     for name in options.cases:
-        one = found[name] = measure(CASES[name], options.rounds, options.device)
+        one = found[name] = measure(name, options.rounds, options.device)
         trainings.say(f"{name}: {one['said']}")
         row: dict[str, Any] = {"case": name}
         row["naive img/s"] = one["images_per_second"]["naive"]
