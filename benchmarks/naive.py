@@ -73,13 +73,14 @@ def naive_validation(
 ) -> Callable[[], tuple[float, float]]:
     """What measures D and R, nats per image."""
     loader = DataLoader(TensorDataset(images.float() / 255), batch_size)
+    device = next(vae.parameters()).device
 
     @torch.no_grad()
     def validation() -> tuple[float, float]:
         vae.eval()
         bces, klds = 0.0, 0.0
         for (x,) in loader:
-            bce, kld = terms(vae, x)
+            bce, kld = terms(vae, x.to(device))
             bces, klds = bces + bce.item(), klds + kld.item()
         return bces / len(images), klds / len(images)
 
@@ -124,12 +125,14 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--alpha", type=float, default=1.0)
     parser.add_argument("--beta", type=float, default=1.0)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.manual_seed(0)
     images, held_out = (
         torch.from_numpy(np.load(path)) for path in (options.images, options.validation)
     )
     vae = nets(tuple(images.shape[1:]), options.channels, options.hidden, options.latents)
+    vae.to(options.device)
     epoch = naive_epoch(vae, images, options.batch_size, options.alpha, options.beta)
     validation = naive_validation(vae, held_out, options.batch_size)
     for _ in range(options.epochs):

@@ -1,7 +1,7 @@
 """A study of 16 trials over the weight, against 16 runs of the training that everyone writes.
 
     python benchmarks/sixteen_trials.py [--cases digits mnist conv] [--weight beta] [--rounds 1]
-        [--trials 16] [--epochs N] [--images N] [--ways "together auto" …]
+        [--trials 16] [--epochs N] [--images N] [--ways "together auto" …] [--device cpu]
 
 Wall seconds, whole: from a command's start to its end. The naive runs (`naive.py`: torch, numpy and
 the loop, a validation pass an epoch) go one after the other, each a process of its own with torch's
@@ -58,6 +58,14 @@ class Case(NamedTuple):
     images: int | None  # of each published part; None: all
 
 
+class Question(NamedTuple):
+    """What is asked of each case, and where it is computed."""
+
+    weight: str  # alpha or beta
+    trials: int
+    device: str
+
+
 class Terms(NamedTuple):
     """Of a model on validation images, nats per image."""
 
@@ -94,16 +102,15 @@ WAYS: dict[str, dict[str, dict[str, Any]]] = {
 what it has compiled.)"""
 
 
-def settings_of(
-    case: Case, weight: str, trials: int, way: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
+def settings_of(case: Case, question: Question, way: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """params.yaml with the case and the way in it."""
     raw = read_yaml(trainings.ROOT / "params.yaml")
     raw["data"] |= {"source": {"kind": case.source}, "max_images": case.images}
     raw["data"]["root"] = str(trainings.MNIST)
     raw["model"] |= {"architecture": case.architecture, "latent_size": case.latents}
     raw["train"] |= {"epochs": case.epochs, "batch_size": case.batch_size}
-    raw["train"] |= {"patience": None, "device": "cpu"}
+    raw["train"] |= {"patience": None, "device": question.device}
+    weight, trials, _ = question
     space = {f"balance.{weight}": {"low": LOW, "high": HIGH, "log": True}}
     raw["tune"] |= {"trials": trials, "space": space, "objective": {"kind": "negative_elbo"}}
     betas = betas_of(weight, trials)
@@ -122,7 +129,7 @@ def project(folder: Path, case: Case) -> None:
     (folder / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     (folder / "curve").mkdir()
     (folder / "curve" / "dvc.yaml").write_text("stages: {curve: {deps: []}}\n", encoding="utf-8")
-    settings = parse(settings_of(case, "beta", 2, {}))
+    settings = parse(settings_of(case, Question("beta", 2, "cpu"), {}))
     prepare(settings.data, settings.seed, folder / "data" / "prepared")
     with_store(folder)
 
@@ -133,15 +140,16 @@ def betas_of(weight: str, trials: int) -> list[float]:
     return values if weight == "beta" else [1 / alpha for alpha in reversed(values)]
 
 
-def naive_runs(folder: Path, case: Case, weight: str, trials: int) -> tuple[float, list[Terms]]:
+def naive_runs(folder: Path, case: Case, question: Question) -> tuple[float, list[Terms]]:
     """Seconds of all runs, and what each came to."""
+    weight, trials, device = question
     prepared = folder / "data" / "prepared"
     nets = ["--hidden", *map(str, case.architecture["hidden"])]
     nets += ["--channels", *map(str, case.architecture.get("channels", []))]
     command = [sys.executable, str(NAIVE)]
     command += [str(prepared / f"{split}.images.npy") for split in ("train", "validation")]
     command += [*nets, "--latents", str(case.latents), "--epochs", str(case.epochs)]
-    command += ["--batch-size", str(case.batch_size)]
+    command += ["--batch-size", str(case.batch_size), "--device", device]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")}
     found = []
     began = trainings.clock()
@@ -158,10 +166,10 @@ def naive_runs(folder: Path, case: Case, weight: str, trials: int) -> tuple[floa
 
 
 def studied(
-    folder: Path, case: Case, weight: str, trials: int, way: dict[str, dict[str, Any]]
+    folder: Path, case: Case, question: Question, way: dict[str, dict[str, Any]]
 ) -> tuple[float, list[Terms] | float]:
     """Seconds of a study that begins; what its curve is at each β, or else the least D + R."""
-    raw = settings_of(case, weight, trials, way)
+    raw = settings_of(case, question, way)
     YAML().dump(raw, folder / PARAMS)
     shutil.rmtree(folder / CURVE, ignore_errors=True)
     seconds = study(folder)
@@ -170,31 +178,31 @@ def studied(
         return seconds, [Terms(row.distortion, row.rate) for row in rows]
     ended = Journal(folder / "studies" / raw["tune"]["study"]).trials()
     values = [trial.values[0] for trial in ended if trial.values]
-    if len(values) != trials:
-        raise SystemExit(f"{len(values)} of {trials} trials have ended")
+    if len(values) != question.trials:
+        raise SystemExit(f"{len(values)} of {question.trials} trials have ended")
     return seconds, min(values)
 
 
 def compare(
-    name: str, case: Case, weight: str, trials: int, rounds: int, ways: Sequence[str]
+    name: str, case: Case, question: Question, rounds: int, ways: Sequence[str]
 ) -> list[dict[str, Any]]:
     """A row for the naive runs, and one for each way."""
     folder = Path(tempfile.mkdtemp(prefix="vaebalance-")) / name
     project(folder, case)
-    betas = betas_of(weight, trials)
+    betas = betas_of(question.weight, question.trials)
     naive: list[float] = []
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
-        whole, runs = naive_runs(folder, case, weight, trials)
+        whole, runs = naive_runs(folder, case, question)
         naive.append(whole)
         trainings.say(f"{name}: naive: {whole:.1f} s")
         came_to: dict[str, dict[str, float]] = {}
         for way in ways:
-            took, found = studied(folder, case, weight, trials, WAYS[way])
+            took, found = studied(folder, case, question, WAYS[way])
             seconds[way].append(took)
             came_to[way] = quality(found, runs, betas)
             trainings.say(f"{name}: {way}: {took:.1f} s, {whole / took:.2f} times as fast")
-    shared = {"case": name, "trials": trials, "epochs": case.epochs}
+    shared = {"case": name, "trials": question.trials, "epochs": case.epochs}
     rows = [shared | times("naive", naive, naive) | quality(runs, runs, betas)]
     return rows + [shared | times(way, seconds[way], naive) | came_to[way] for way in ways]
 
@@ -236,6 +244,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--epochs", type=int, help="of each training; default: the case's")
     parser.add_argument("--images", type=int, help="of each part; default: the case's")
+    parser.add_argument("--device", default="cpu", help="of all trainings")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results").resolve())
     options = parser.parse_args()
     if options.trials < 2:
@@ -246,7 +255,8 @@ def main() -> None:
         case = case._replace(
             epochs=options.epochs or case.epochs, images=options.images or case.images
         )
-        rows += compare(name, case, options.weight, options.trials, options.rounds, options.ways)
+        question = Question(options.weight, options.trials, options.device)
+        rows += compare(name, case, question, options.rounds, options.ways)
     print(trainings.table(rows))
     machine = {
         "processor": processor(),
@@ -254,6 +264,7 @@ def main() -> None:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "weight": options.weight,
+        "device": options.device,
         "rounds": options.rounds,
     }
     trainings.write_rows({**machine, "rows": rows}, options.out / "sixteen_trials.json")
