@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -39,3 +40,12 @@ def test_what_a_command_made_is_not_freed_one_by_one_when_it_ends():
         "def main():\n    Knot()\n    print('made', end='')\nrun_stage(main)"
     )
     assert found == ["made"]
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="torch is without triton here")
+def test_a_command_that_imported_triton_ends_in_silence():
+    text = "from vaebalance.errors import run_stage\nrun_stage(lambda: __import__('triton'))"
+    done = subprocess.run(
+        [sys.executable, "-c", text], stderr=subprocess.PIPE, text=True, check=True
+    )
+    assert not done.stderr
