@@ -49,6 +49,7 @@ from vaebalance.arithmetic import (
 )
 from vaebalance.balances import Fixed
 from vaebalance.cuda_graphs import Recorded
+from vaebalance.devices import start_threads
 from vaebalance.images import Images
 from vaebalance.likelihoods import Bernoulli
 from vaebalance.memory import keep_freed
@@ -238,7 +239,7 @@ def seconds(action: Epoch) -> float:
 
 def scaled(case: Case, device: torch.device) -> Case:
     """On a CUDA device of longer epochs, lest what follows one be most of it."""
-    longer = 5 * case.batches // 2
+    longer = max(250, case.batches)
     return case._replace(batches=longer) if device.type == "cuda" else case
 
 
@@ -259,6 +260,7 @@ def contend(name: str, case: Case, device: torch.device) -> None:
         epoch = limit_epoch(model, case, torch.bfloat16 if terms is bf16_terms else torch.float32)
     else:
         keep_freed()
+        start_threads()
         epoch, learner = our_epoch(model, images, case.batch_size, *(WAYS | CUDA_WAYS)[name])
     epoch()
     said = learner.update.said if learner and learner.update else ""
@@ -379,6 +381,7 @@ def main() -> None:
         row["auto / pythae"] = one["to_pythae"] and one["to_pythae"][0]
         row["of the limit"] = one["of_limit"][0]
         rows.append(row)
+        trainings.say(trainings.table([row]))
     print(trainings.table(rows))
     trainings.write_rows({**machine, "cases": found}, options.out / "training_step.json")
 

@@ -1,5 +1,7 @@
 """`train.device`, memory, and threads of the processor."""
 
+import os
+import subprocess
 import sys
 
 import psutil
@@ -81,6 +83,36 @@ def test_a_generator_is_flushed_and_its_reader_is_not():
         yield has_subnormals()
 
     assert [(found, has_subnormals()) for found in on_threads(1, asking())] == [(False, True)] * 2
+
+
+THREADS = """
+import sys
+import torch
+from vaebalance.devices import flushed, start_threads
+torch.set_num_threads(2)
+if sys.argv[1:] == ["started"]:
+    start_threads()
+least = torch.full((2**18,), 2e-38)
+print(int((least / 4 > 0).sum()))  # both threads are there at the latest now
+with flushed():
+    print(int((least / 4 > 0).sum()))
+"""
+
+
+@needs_flushing
+@pytest.mark.parametrize(
+    ("arguments", "outside", "within"), [(["started"], 2**17, 0), ([], 2**18, 2**17)]
+)
+def test_threads_stay_as_they_were_started(arguments, outside, within):
+    """In a process of its own; half of an operation is each thread's."""
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"},
+    )
+    assert list(map(int, done.stdout.split())) == [outside, within]
 
 
 def speaking(fails):

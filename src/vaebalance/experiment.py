@@ -24,7 +24,7 @@ from vaebalance.checkpoints import (
     save_checkpoint,
 )
 from vaebalance.data import Dataset
-from vaebalance.devices import choose_device
+from vaebalance.devices import choose_device, start_threads
 from vaebalance.diagnosis import Patient, diagnose, diagnose_so_far
 from vaebalance.epochs import EpochReport, Pulse
 from vaebalance.errors import UserError
@@ -50,6 +50,7 @@ def start_learner(settings: TrainSettings, dataset: Dataset) -> Learner:
     """A learner before its first step; its weights depend on the seed and the settings alone."""
     _refuse_misfits(settings, dataset.info.binarisation)
     device = choose_device(settings.train.device)
+    start_threads()
     with forked(derive_seed(settings.seed, "initial weights")):
         model = VAE(settings.model, settings.likelihood, dataset.info.image_shape).to(device)
     optimizer = Adam(

@@ -31,7 +31,7 @@ from vaebalance.curve.curves import (
     log_spaced,
 )
 from vaebalance.data import Dataset
-from vaebalance.devices import choose_device, flushed, threads
+from vaebalance.devices import choose_device, flushed, start_threads, threads
 from vaebalance.elbo import ElboTerms, Weights, weighted_loss
 from vaebalance.errors import UserError
 from vaebalance.images import Images
@@ -86,6 +86,7 @@ class AbstractCurveTraining(ABC):
         _refuse(settings, dataset)
         self._train, self._curve, self._seed = settings.train, settings.curve, settings.seed
         self._device = choose_device(settings.train.device)
+        start_threads()
         self._images = Images(dataset.images("train"), dataset.info.binarisation).near(self._device)
         self._batches = steps_per_epoch(len(self._images), settings.train)
         self.epochs = max(1, round(settings.curve.factor * settings.train.epochs))
