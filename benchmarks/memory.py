@@ -31,6 +31,7 @@ from vaebalance.data import open_dataset, prepare
 from vaebalance.data.dataset import INFO, DatasetInfo
 from vaebalance.evaluation import evaluate
 from vaebalance.experiment import Training
+from vaebalance.memory import keep_freed
 from vaebalance.model import VAE
 from vaebalance.settings import Settings, TrainSettings, parse, read_yaml
 
@@ -91,6 +92,7 @@ def watched() -> Iterator[dict[str, float]]:
 def measure(folder: Path, images: int) -> dict[str, Any]:
     """A row: memory of training and of evaluating, and what they took."""
     write_images(folder, images)
+    keep_freed()  # as a command does
     chosen, dataset = settings(), open_dataset(folder)
     view = {name: getattr(chosen, name) for name in TrainSettings.model_fields}
     row: dict[str, Any] = {"images": images, "on disk MB": images * 784 / 2**20}
