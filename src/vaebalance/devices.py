@@ -15,6 +15,9 @@ from vaebalance.errors import UserError
 RESIDENT_SHARE = 0.5
 """Of a device's free memory, that images may take: models and their gradients need the rest."""
 
+THREAD_GRAIN = 2**15
+"""Elements of a tensor that torch gives to a thread at least."""
+
 Yielded = TypeVar("Yielded")
 Returned = TypeVar("Returned")
 
@@ -62,9 +65,9 @@ def flushed() -> Iterator[None]:
     """Within the block results below the least normal number are 0, where the processor can.
 
     What Adam remembers of a unit that is dead shrinks to such numbers, with which a processor
-    computes many times slower: a step of dense layers with half of its units dead takes 1.25 times
-    as long. No weight changes by it. Threads that begin within the block keep it so; those that
-    were there are not flushed: see `start_threads`.
+    computes many times slower: a compiled step of dense layers, half of its units dead, takes 1.25
+    times as long. No weight changes by it. Threads that begin within the block keep it so; those
+    that were there are not flushed: see `start_threads`.
     """
     was = sys.float_info.min / 2 == 0
     torch.set_flush_denormal(True)
@@ -72,10 +75,6 @@ def flushed() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(was)
-
-
-THREAD_GRAIN = 2**15
-"""Elements of a tensor that torch gives to a thread at least."""
 
 
 def start_threads() -> None:
