@@ -11,10 +11,12 @@ from vaebalance import memory
 SIZE = 40_000_000
 """Bytes of a tensor: more than glibc keeps of its own accord."""
 
+PR_SET_THP_DISABLE = 41
 FAULTS = f"""
-import resource, sys
+import ctypes, resource, sys
 import torch
 from vaebalance import memory
+ctypes.CDLL(None).prctl({PR_SET_THP_DISABLE}, 1, 0, 0, 0)  # some systems give large pages to all
 if sys.argv[1:] == ["kept"]:
     assert memory.keep_freed()
 def faults():
@@ -33,7 +35,7 @@ needs_glibc = pytest.mark.skipif(not IS_GLIBC, reason="another malloc than glibc
 
 
 def run(text, *arguments, **environment):
-    """What a script prints, in small pages unless told."""
+    """What a script prints."""
     inherited = {k: v for k, v in os.environ.items() if k not in memory.OWN}
     done = subprocess.run(
         [sys.executable, "-c", text, *arguments],
