@@ -24,7 +24,7 @@ def keep_freed() -> bool:
 
     Not where a user's own setting stands, nor where malloc is another one than glibc's.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is None or any(name in os.environ for name in OWN):
         return False
     # Either one alone keeps glibc from raising the other, and makes it worse.
