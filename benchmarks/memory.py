@@ -1,12 +1,14 @@
 """Memory of a training and of an evaluation against the size of the data on disk.
 
-    python benchmarks/memory.py [--images 1000 10000 100000 1000000] [--out benchmarks/results]
+    python benchmarks/memory.py [--images 1000 10000 100000 1000000] [--device cpu]
+                                [--out benchmarks/results]
 
 Each size in a process of its own, on random prepared images of 28×28, of which a tenth each is for
 validation and for testing: an epoch of 784-64-8 with batches of 512, then an evaluation. Memory is
 what belongs to the process alone. The images are mapped from their file: what is read of them
 counts as memory that is shared with the file, which the system takes back when it needs it, and is
-printed beside it. (Linux: it is read from /proc.)
+printed beside it. (Linux: it is read from /proc.) A CUDA device's memory is another column: a
+training keeps its images there if they fit.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import trainings
 
 from vaebalance.data import open_dataset, prepare
@@ -39,18 +42,18 @@ SHAPE = (1, 28, 28)
 CHUNK = 10_000  # images written at once
 
 
-def settings() -> Settings:
+def settings(device: str) -> Settings:
     """The default ones, with a small net and a short training."""
     raw = read_yaml(trainings.ROOT / "params.yaml")
     raw["model"] |= {"latent_size": 8, "architecture": {"kind": "mlp", "hidden": [64]}}
-    raw["train"] |= {"epochs": 1, "batch_size": 512, "device": "cpu"}
+    raw["train"] |= {"epochs": 1, "batch_size": 512, "device": device}
     raw["evaluate"]["nll_samples"] = 16
     return parse(raw)
 
 
 def write_images(folder: Path, count: int) -> None:
     """Prepared data of so many random images, written bit by bit."""
-    chosen = settings()
+    chosen = settings("cpu")
     prepare(chosen.data, chosen.seed, folder)  # digits, for all that is told of the data
     info = DatasetInfo.from_json(json.loads((folder / INFO).read_text(encoding="utf-8")))
     splits = {"train": count - 2 * (count // 10), "validation": count // 10, "test": count // 10}
@@ -89,11 +92,11 @@ def watched() -> Iterator[dict[str, float]]:
         thread.join()
 
 
-def measure(folder: Path, images: int) -> dict[str, Any]:
+def measure(folder: Path, images: int, device: str) -> dict[str, Any]:
     """A row: memory of training and of evaluating, and what they took."""
     write_images(folder, images)
     keep_freed()  # as a command does
-    chosen, dataset = settings(), open_dataset(folder)
+    chosen, dataset = settings(device), open_dataset(folder)
     view = {name: getattr(chosen, name) for name in TrainSettings.model_fields}
     row: dict[str, Any] = {"images": images, "on disk MB": images * 784 / 2**20}
     with watched() as peak:
@@ -107,6 +110,8 @@ def measure(folder: Path, images: int) -> dict[str, Any]:
     with watched() as peak:
         evaluate(model.eval(), dataset, chosen.evaluate, chosen.seed)
     row |= {"evaluating MB": peak["own"], "evaluating s": time.perf_counter() - began}
+    if torch.cuda.is_initialized():
+        row["on the device MB"] = torch.cuda.max_memory_allocated() / 2**20
     return row
 
 
@@ -114,16 +119,19 @@ def main() -> None:
     """Print a table, and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[10**k for k in range(3, 7)])
+    parser.add_argument("--device", default="cpu", help="of training and evaluating")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(measure(Path(folder) / "prepared", options.images[0])))
+            row = measure(Path(folder) / "prepared", options.images[0], options.device)
+            print(json.dumps(row))
         return
     rows = []
     for images in options.images:
         command = [sys.executable, __file__, "--one", "--images", str(images)]
+        command += ["--device", options.device]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         trainings.say(str(rows[-1]))
