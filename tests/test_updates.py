@@ -99,6 +99,24 @@ def test_compiled_it_is_the_same(clip, backend):
     assert compiled.update.said.startswith("the training step is compiled (")
 
 
+def test_adam_as_it_is_compiled_is_torchs_from_the_first_step_on():
+    for clip in (None, 0.5):
+        plain, compiled = Line(clip=clip), traced(clip=clip)
+        for steps in (1, 1, 50):
+            for line in (plain, compiled):
+                line.follow([8] * steps)
+            torch.testing.assert_close(compiled.left(), plain.left(), rtol=1e-5, atol=1e-7)
+
+
+def test_weights_that_have_taken_different_steps_are_not_compiled_together():
+    line = traced()
+    line.follow([8])
+    again = CompiledUpdate(line.measure, line.optimizer, None, backend="eager")
+    line.optimizer.state[line.model.bias]["step"] += 1
+    with pytest.raises(ValueError, match="differ in steps"):
+        again(torch.rand(8, 3), torch.tensor(2.0))
+
+
 def test_a_batch_of_another_size_goes_the_plain_way():
     plain, compiled = Line(), traced()
     sizes = [8, 8, 5, 8]
