@@ -216,7 +216,8 @@ class CompiledUpdate(_ShapedUpdate):
         """
         super().__init__(objective, optimizer, gradient_clip)
         self._backend = backend
-        self._size, self._scale = torch.zeros(()), torch.zeros(())  # see `_corrected_adam`
+        # See `_corrected_adam`.
+        self._size, self._scale = (torch.zeros((), device=self._device) for _ in range(2))
         self.seconds = 0.0
         """What the first call took."""
 
