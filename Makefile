@@ -6,7 +6,7 @@ READY := .venv/.ready
 PORT ?= 5000
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro curve test lint ui lock venv
+.PHONY: repro curve test lint ui lock venv deps
 .DEFAULT_GOAL := repro
 
 repro: venv
@@ -35,10 +35,14 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --require-hashes --requirement requirements.lock
 	python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	python -m vaebalance.dvc_plots .dvc/plots/offline.html
+	python -m vaebalance.pages.dvc_plots .dvc/plots/offline.html
 	touch $@
 
 # Needs uv. Names, versions and hashes only: no download address.
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --output-file requirements.lock
+
+# Write the rooms that each stage imports into dvc.yaml and curve/dvc.yaml.
+deps: venv
+	python -m tests.helpers.stage_dependencies

@@ -17,7 +17,7 @@ import torch
 import trainings
 
 import curve
-from vaebalance.curve.training import AbstractCurveTraining, PlainTraining, curve_training
+from vaebalance.curve.curve_training import AbstractCurveTraining, PlainTraining, curve_training
 from vaebalance.data import Dataset
 from vaebalance.settings import CurveSettings
 

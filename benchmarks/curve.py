@@ -26,15 +26,15 @@ from typing import Any
 import torch
 import trainings
 
+from vaebalance.curve.curve_training import FIRST_SHARE, PlainTraining, curve_training
 from vaebalance.curve.curves import AbstractCurve, log_spaced
-from vaebalance.curve.training import FIRST_SHARE, PlainTraining, curve_training
 from vaebalance.data import Dataset
-from vaebalance.evaluation import elbo_parts, importance_weighted_nll, measured_images
-from vaebalance.evaluation.images import MeasuredImages
-from vaebalance.frontier import hypervolume
-from vaebalance.model import VAE
+from vaebalance.evaluation.bounds import elbo_parts, importance_weighted_nll
+from vaebalance.evaluation.measured_images import MeasuredImages, measured_images
+from vaebalance.objectives.frontier import hypervolume
 from vaebalance.separate import SeparateTraining
 from vaebalance.settings import CurveSettings, parse, read_yaml
+from vaebalance.vae.model import VAE
 
 LOW, HIGH, RUNS = 0.01, 10.0, 8
 BETAS = log_spaced(LOW, HIGH, RUNS)

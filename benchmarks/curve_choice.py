@@ -16,14 +16,14 @@ import torch
 import trainings
 
 import curve as curves
-from vaebalance.curve.choice import best_of
+from vaebalance.curve.chosen_beta import best_of
+from vaebalance.curve.curve_training import curve_training
 from vaebalance.curve.curves import log_spaced
 from vaebalance.curve.trace import CurveRow, measure
-from vaebalance.curve.training import curve_training
 from vaebalance.data import Dataset
-from vaebalance.model import VAE
 from vaebalance.separate import SeparateTraining
 from vaebalance.settings import CurveSettings
+from vaebalance.vae.model import VAE
 
 POINTS = 25
 BETAS = log_spaced(curves.LOW, curves.HIGH, POINTS)

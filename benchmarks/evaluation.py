@@ -23,10 +23,10 @@ from typing import Any
 import torch
 
 from vaebalance.data import open_dataset, prepare
-from vaebalance.evaluation import evaluate
-from vaebalance.experiment import Training
-from vaebalance.saved_model import load_model, save_model
+from vaebalance.evaluation.stage import evaluate
+from vaebalance.run.training_run import Training
 from vaebalance.settings import Settings, TrainSettings, parse, read_yaml
+from vaebalance.vae.saved_model import load_model, save_model
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 

@@ -30,13 +30,13 @@ import numpy as np
 import torch
 import trainings
 
+from vaebalance.base.memory import keep_freed
 from vaebalance.data import open_dataset, prepare
 from vaebalance.data.dataset import INFO, DatasetInfo
-from vaebalance.evaluation import evaluate
-from vaebalance.experiment import Training
-from vaebalance.memory import keep_freed
-from vaebalance.model import VAE
+from vaebalance.evaluation.stage import evaluate
+from vaebalance.run.training_run import Training
 from vaebalance.settings import Settings, TrainSettings, parse, read_yaml
+from vaebalance.vae.model import VAE
 
 SHAPE = (1, 28, 28)
 CHUNK = 10_000  # images written at once

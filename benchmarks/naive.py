@@ -4,7 +4,7 @@
 
 DataLoader over float tensors, Adam, sigmoid + BCE, three `.item()` a step, a pass over the
 validation images after each epoch. Prints the last pass's [D, R], nats per image, as JSON. The nets
-are those that `vaebalance.networks` makes.
+are those that `vaebalance.vae.networks` makes.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from typing import Any
 
 import trainings
 
-from vaebalance.balances import OUT_OF_REACH, UNFINISHED
+from vaebalance.balancing.balances import OUT_OF_REACH, UNFINISHED
+from vaebalance.base.verdicts import HEALTHY
 from vaebalance.data import Dataset
-from vaebalance.diagnosis import COLLAPSED, KL_IGNORED, MISSPECIFIED
-from vaebalance.verdicts import HEALTHY
+from vaebalance.evaluation.diagnosis import COLLAPSED, KL_IGNORED, MISSPECIFIED
 
 
 def fixed(alpha: float, beta: float) -> dict[str, Any]:

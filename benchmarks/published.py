@@ -17,8 +17,9 @@ from typing import Any
 
 import trainings
 
-from vaebalance.evaluation import elbo_parts, importance_weighted_nll, measured_images
-from vaebalance.experiment import Training
+from vaebalance.evaluation.bounds import elbo_parts, importance_weighted_nll
+from vaebalance.evaluation.measured_images import measured_images
+from vaebalance.run.training_run import Training
 
 PUBLISHED = {"dynamic": 86.76, "static": 88.71}
 NET = {

@@ -16,9 +16,9 @@ from typing import Any, get_args
 
 import trainings
 
-from vaebalance.balances import Balance
-from vaebalance.likelihoods import Likelihood
-from vaebalance.penalties import Penalty
+from vaebalance.balancing.balances import Balance
+from vaebalance.balancing.penalties import Penalty
+from vaebalance.vae.likelihoods import Likelihood
 
 SIGMA = 0.1
 GAUSSIAN = {"kind": "gaussian", "sigma": SIGMA}

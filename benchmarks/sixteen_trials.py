@@ -36,12 +36,12 @@ from ruamel.yaml import YAML
 from study_overhead import study, with_store
 from training_step import processor
 
-from vaebalance.curve.command import FOLDER as CURVE
-from vaebalance.curve.command import validation_rows
-from vaebalance.curve.saved import read_rows
+from vaebalance.curve.curve_command import FOLDER as CURVE
+from vaebalance.curve.curve_command import validation_rows
+from vaebalance.curve.saved_curve import read_rows
 from vaebalance.data import prepare
 from vaebalance.settings import PARAMS, parse, read_yaml
-from vaebalance.tuning.journal import Journal
+from vaebalance.study.storage.journal import Journal
 
 NAIVE = Path(__file__).resolve().parent / "naive.py"
 LOW, HIGH = 0.01, 10.0

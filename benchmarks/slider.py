@@ -21,15 +21,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from vaebalance import experiment
 from vaebalance.data import Dataset, open_dataset, prepare
-from vaebalance.model import VAE
+from vaebalance.pages.slider.animation import write_curve_animation
+from vaebalance.pages.slider.examples import shown_images
+from vaebalance.pages.slider.facts import CurveFacts, Mark
+from vaebalance.pages.slider.slider_page import write_curve_page
+from vaebalance.pages.slider.states import curve_states
+from vaebalance.run import training_run as experiment
 from vaebalance.settings import Settings, TrainSettings, parse, read_yaml
-from vaebalance.slider.animation import write_curve_animation
-from vaebalance.slider.facts import CurveFacts, Mark
-from vaebalance.slider.page import write_curve_page
-from vaebalance.slider.shown import shown_images
-from vaebalance.slider.states import curve_states
+from vaebalance.vae.model import VAE
 
 ROOT = Path(__file__).resolve().parents[1]
 BETAS = (0.01, 0.1, 1.0, 10.0)

@@ -16,8 +16,9 @@ from typing import Any
 
 import trainings
 
-from vaebalance.evaluation import EvaluateSpec, evaluate
-from vaebalance.evaluation.vocabulary import rows
+from vaebalance.evaluation.evaluate_spec import EvaluateSpec
+from vaebalance.evaluation.metrics import rows
+from vaebalance.evaluation.stage import evaluate
 
 NET = {
     "model": {

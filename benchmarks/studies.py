@@ -21,15 +21,15 @@ import optuna
 import trainings
 
 from vaebalance.data import Dataset
-from vaebalance.frontier import distortion_at_rate_zero, hypervolume, knee
-from vaebalance.objectives import AbstractObjective
+from vaebalance.objectives.frontier import distortion_at_rate_zero, hypervolume, knee
+from vaebalance.objectives.objectives import AbstractObjective
 from vaebalance.settings import Settings, parse, read_yaml
-from vaebalance.tuning.decision import chosen, terms
-from vaebalance.tuning.journal import Journal, Trial
-from vaebalance.tuning.knobs import current_point, search_space
-from vaebalance.tuning.objective import ask, measured, train_point
-from vaebalance.tuning.pruning import PrunedError, Reading, rungs
-from vaebalance.tuning.search import Outcome, Plan, judge, search
+from vaebalance.study.results.choice import chosen, terms
+from vaebalance.study.search.knobs import current_point, search_space
+from vaebalance.study.search.pruning import PrunedError, Reading, rungs
+from vaebalance.study.search.search import Outcome, Plan, judge, search
+from vaebalance.study.search.trial import ask, measured, train_point
+from vaebalance.study.storage.journal import Journal, Trial
 
 BETA = "balance.beta"
 LOW, HIGH, GRID, TRIALS = 0.01, 10.0, 25, 20

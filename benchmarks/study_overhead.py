@@ -28,8 +28,8 @@ from ruamel.yaml import YAML
 
 from vaebalance.data import open_dataset, prepare
 from vaebalance.settings import PARAMS, Settings, load
-from vaebalance.tuning.journal import Journal
-from vaebalance.tuning.objective import train_point
+from vaebalance.study.search.trial import train_point
+from vaebalance.study.storage.journal import Journal
 
 BETA = "balance.beta"
 TRIVIAL = {

@@ -16,8 +16,9 @@ from typing import Any
 
 import trainings
 
-from vaebalance.evaluation import EvaluateSpec, evaluate
-from vaebalance.evaluation.vocabulary import rows
+from vaebalance.evaluation.evaluate_spec import EvaluateSpec
+from vaebalance.evaluation.metrics import rows
+from vaebalance.evaluation.stage import evaluate
 
 BETAS = tuple(float(f"{0.01 * 10 ** (3 * step / 7):.3g}") for step in range(8))
 NET = {

@@ -18,9 +18,10 @@ import trainings
 from torch import Tensor
 
 from vaebalance.data import Dataset
-from vaebalance.evaluation import elbo_parts, measured_images
+from vaebalance.evaluation.bounds import elbo_parts
 from vaebalance.evaluation.calibration import calibrate
-from vaebalance.experiment import Training
+from vaebalance.evaluation.measured_images import measured_images
+from vaebalance.run.training_run import Training
 
 BERNOULLI = {"likelihood": {"kind": "bernoulli"}}
 DISTORTIONS, RATES = (80.0, 100.0, 130.0), (15.0, 25.0, 40.0)

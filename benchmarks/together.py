@@ -18,14 +18,14 @@ import torch
 from naive import NaiveVAE, naive_epoch
 from training_step import seconds
 
-from vaebalance.arithmetic import choose_threads, work_of
-from vaebalance.balances import Fixed
-from vaebalance.images import Images
-from vaebalance.likelihoods import Bernoulli
-from vaebalance.model import VAE, ModelSpec
-from vaebalance.networks import Architecture, Conv, ImageShape, Mlp
-from vaebalance.together import Member, Together
-from vaebalance.training import Learner, TrainSpec, train
+from vaebalance.balancing.balances import Fixed
+from vaebalance.stacking.together import Member, Together
+from vaebalance.training.loader import Images
+from vaebalance.training.loop import Learner, TrainSpec, train
+from vaebalance.training.precision import choose_threads, work_of
+from vaebalance.vae.likelihoods import Bernoulli
+from vaebalance.vae.model import VAE, ModelSpec
+from vaebalance.vae.networks import Architecture, Conv, ImageShape, Mlp
 
 
 class Case(NamedTuple):

@@ -38,7 +38,13 @@ import trainings
 from naive import NaiveVAE, naive_epoch
 from torch import Tensor, nn
 
-from vaebalance.arithmetic import (
+from vaebalance.balancing.balances import Fixed
+from vaebalance.base.devices import start_threads
+from vaebalance.base.memory import keep_freed
+from vaebalance.training.cuda_graphs import Recorded
+from vaebalance.training.loader import Images
+from vaebalance.training.loop import Learner, TrainSpec, make_update, train
+from vaebalance.training.precision import (
     Compile,
     Precision,
     bf16_terms,
@@ -47,15 +53,9 @@ from vaebalance.arithmetic import (
     name_of,
     work_of,
 )
-from vaebalance.balances import Fixed
-from vaebalance.cuda_graphs import Recorded
-from vaebalance.devices import start_threads
-from vaebalance.images import Images
-from vaebalance.likelihoods import Bernoulli
-from vaebalance.memory import keep_freed
-from vaebalance.model import VAE, ModelSpec
-from vaebalance.networks import Architecture, Conv, ImageShape, Mlp
-from vaebalance.training import Learner, TrainSpec, make_update, train
+from vaebalance.vae.likelihoods import Bernoulli
+from vaebalance.vae.model import VAE, ModelSpec
+from vaebalance.vae.networks import Architecture, Conv, ImageShape, Mlp
 
 LONG = 10**6
 """Steps of a training that is long enough for anything."""
@@ -157,7 +157,7 @@ def our_epoch(
     compile: Compile,
     steps: int,
 ) -> tuple[Epoch, Learner]:
-    """One epoch of `vaebalance.training.train`, its reports included."""
+    """One epoch of `vaebalance.training.loop.train`, its reports included."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     learner = Learner(model, optimizer, Fixed(), {})
     learner.terms = make_terms(precision, model, batch_size)

@@ -12,13 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vaebalance.base.verdicts import names
 from vaebalance.data import Dataset, open_dataset, prepare
-from vaebalance.diagnosis import implied_sigma
-from vaebalance.evaluation import elbo_parts, importance_weighted_nll, measured_images
-from vaebalance.evaluation.latents import active_units, posterior_moments
-from vaebalance.experiment import Training
+from vaebalance.evaluation.bounds import elbo_parts, importance_weighted_nll
+from vaebalance.evaluation.diagnosis import implied_sigma
+from vaebalance.evaluation.measured_images import measured_images
+from vaebalance.evaluation.posterior_moments import active_units, posterior_moments
+from vaebalance.run.training_run import Training
 from vaebalance.settings import TrainSettings, parse, read_yaml
-from vaebalance.verdicts import names
 
 ROOT = Path(__file__).resolve().parents[1]
 MNIST = Path(os.environ.get("VAEBALANCE_MNIST", ROOT.parent / "shared/data"))

@@ -1,13 +1,15 @@
 """Several runs side by side on one page (no DVC stage): MLflow's runs -> artifacts/compare."""
 
-from vaebalance.comparison.cli import parse_options
-from vaebalance.errors import run_stage
+from vaebalance.base.errors import run_stage
+from vaebalance.pages.comparison.options import parse_options
 
 
 def main() -> None:
     """Compare the runs that were named."""
     options = parse_options()
-    from vaebalance.comparison import command  # torch and MLflow: --help need not wait for them
+    from vaebalance.pages.comparison import (
+        compare as command,  # torch and MLflow: --help need not wait for them
+    )
 
     command.run(options)
 

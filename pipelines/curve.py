@@ -3,14 +3,16 @@
 With `--target-…`, `--promote` or `--distill` it answers from the curve that is there.
 """
 
-from vaebalance.curve.cli import parse_options
-from vaebalance.errors import run_stage
+from vaebalance.base.errors import run_stage
+from vaebalance.curve.options import parse_options
 
 
 def main() -> None:
     """Train the curve, or take a weight or a model from it."""
     options = parse_options()
-    from vaebalance.curve import command  # torch and MLflow: --help need not wait for them
+    from vaebalance.curve import (
+        curve_command as command,  # torch and MLflow: --help need not wait for them
+    )
 
     command.run(options)
 

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from vaebalance import tracking
+from vaebalance.base.devices import choose_device
+from vaebalance.base.errors import run_stage
+from vaebalance.base.provenance import read_provenance
 from vaebalance.data import open_dataset
-from vaebalance.devices import choose_device
-from vaebalance.errors import run_stage
-from vaebalance.evaluation import describe, evaluate, write, write_seconds
-from vaebalance.provenance import read_provenance
-from vaebalance.saved_model import load_model
+from vaebalance.evaluation.results import describe, write, write_seconds
+from vaebalance.evaluation.stage import evaluate
 from vaebalance.settings import EvaluateSettings, load
+from vaebalance.vae.saved_model import load_model
 
 MODEL = Path("artifacts/model")
 RESULTS = Path("artifacts/evaluation")

@@ -3,14 +3,14 @@
 `--write` writes them into params.yaml.
 """
 
-from vaebalance.errors import run_stage
-from vaebalance.porting.cli import parse_options
+from vaebalance.base.errors import run_stage
+from vaebalance.porting.options import parse_options
 
 
 def main() -> None:
     """Port a weight, or params.yaml into every convention."""
     options = parse_options()
-    from vaebalance.porting import command  # torch: --help need not wait for it
+    from vaebalance.porting import port as command  # torch: --help need not wait for it
 
     command.run(options)
 

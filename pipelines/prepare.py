@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from vaebalance.base.errors import run_stage
 from vaebalance.data import prepare
-from vaebalance.errors import run_stage
 from vaebalance.settings import PrepareSettings, load
 
 

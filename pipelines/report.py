@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from vaebalance import tracking
-from vaebalance.errors import run_stage
-from vaebalance.report.build import build
-from vaebalance.report.inputs import read_inputs
-from vaebalance.report.siblings import siblings
+from vaebalance.base.errors import run_stage
+from vaebalance.pages.report.build import build
+from vaebalance.pages.report.comparable_runs import siblings
+from vaebalance.pages.report.inputs import read_inputs
+from vaebalance.pages.report.trade_off import known_curve, trade_off
 from vaebalance.settings import ReportSettings, load
-from vaebalance.trade_off import known_curve, trade_off
 
 REPORT = Path("artifacts/report")
 

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from vaebalance import experiment, tracking
+from vaebalance import tracking
+from vaebalance.base.errors import run_stage
 from vaebalance.data import open_dataset
-from vaebalance.errors import run_stage
-from vaebalance.progress import progress
+from vaebalance.run import training_run as experiment
 from vaebalance.settings import TrainSettings, load
+from vaebalance.terminal.progress import progress
 
 ARTIFACTS = Path("artifacts")
 
@@ -15,7 +16,7 @@ def main() -> None:
     """Train, resuming where a killed training of the same fingerprint stopped."""
     settings = load(TrainSettings)
     dataset = open_dataset(Path("data/prepared"))
-    provenance = experiment.provenance_of(settings, dataset, Path())
+    provenance = experiment.provenance_of(settings, dataset)
     checkpoint = Path("checkpoints") / f"{provenance.fingerprint[:16]}.pt"
     with tracking.run(provenance, "train") as tracker:
         training = experiment.Training(settings, dataset, provenance.fingerprint, checkpoint)

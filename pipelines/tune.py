@@ -4,8 +4,8 @@
 of a curve answers instead -> artifacts/curve.
 """
 
-from vaebalance.errors import run_stage
-from vaebalance.tuning.cli import parse_options
+from vaebalance.base.errors import run_stage
+from vaebalance.study.options import parse_options
 
 
 def main() -> None:
@@ -15,9 +15,9 @@ def main() -> None:
     from vaebalance.settings import Settings, load
 
     if load(Settings).tune.method == "curve":
-        from vaebalance.curve_study.command import run
+        from vaebalance.study.by_curve.ask import run
     else:
-        from vaebalance.tuning.command import run
+        from vaebalance.study.command import run
     run(options)
 
 

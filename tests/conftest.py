@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +20,6 @@ from vaebalance.data import Dataset, DataSpec, open_dataset, prepare
 from vaebalance.tracking import store
 
 ROOT = Path(__file__).parent.parent
-# Helpers of the tests (odd_pictures, both_steps): importlib mode puts no folder on the path.
-sys.path.insert(0, str(Path(__file__).parent / "data"))
 
 PATIENCE = 60_000  # ms: a busy machine
 CHROMIUM = os.environ.get("VAEBALANCE_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -98,7 +95,7 @@ def make_data_spec(source: dict[str, Any] | None = None, **changes: Any) -> Data
 @pytest.fixture
 def quick_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """As often as `train.checkpoint_every` says, however little lies between them."""
-    monkeypatch.setattr("vaebalance.checkpoints.SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr("vaebalance.run.checkpoints.SECONDS_BETWEEN", 0.0)
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +139,7 @@ def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def step_compiled() -> Callable[..., Any]:
     """`step_compiled(balance=…, likelihood=…, penalty=…)`: see `both_steps.take_both`."""
-    from both_steps import take_both
+    from tests.helpers.both_steps import take_both
 
     return take_both
 

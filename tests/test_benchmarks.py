@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from vaebalance.likelihoods import Bernoulli
-from vaebalance.model import VAE, ModelSpec
-from vaebalance.networks import Conv, Mlp
+from vaebalance.vae.likelihoods import Bernoulli
+from vaebalance.vae.model import VAE, ModelSpec
+from vaebalance.vae.networks import Conv, Mlp
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(FOLDER.glob("*.py"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vaebalance.curve.training import PlainTraining
+from vaebalance.curve.curve_training import PlainTraining
 from vaebalance.separate import SeparateTraining
 from vaebalance.settings import CurveSettings, parse, read_yaml
 

@@ -2,39 +2,24 @@
 
     weighted loss = α · D + β · R
 
-The tree is the architecture; imports only point down this list:
+The tree is the architecture. Imports point down this list only:
 
-    comparison                 several runs on one page
-    curve_study                a study's question, answered from a curve
-    trade_off                  the slider within a report
-    separate                   a model for each β, trained as one: what a curve is measured against
-    curve                      the whole trade-off from one training
-    slider                     the whole trade-off, from low to high β, on one page
-    report                     the latent-space report
-    tuning                     studies (Optuna)
-    tracking, porting          runs (MLflow), weights of other projects
-    figures                    plain data -> pictures and charts
-    experiment                 settings -> learner -> reports
-    settings                   params.yaml, checked
-    frontier                   what can be had of distortion and rate
-    objectives                 what a study asks of a trained model
-    evaluation                 what the weights did
-    diagnosis                  what is wrong with a training, in words
-    checkpoints, saved_model   resuming exactly, and the trained model on disk
-    together, stacked_step, stacked
-                               several trainings as one
-    training, tally            the step and the loop, and the sums they keep
-    balances, penalties        who sets α and β; rate terms beside the KL
-    updates, arithmetic        how a step is computed: recorded, compiled, in which precision
-    images                     stored images, at hand or read ahead
-    cuda_graphs                a step on a CUDA device, recorded once and replayed
-    conditioning               a VAE that is told β, and folded back into a plain one
-    elbo                       distortion, rate, the one loss
-    model, networks            the VAE
-    likelihoods                what the decoder says about a pixel
-    data                       pictures -> uint8 tensors on disk
-    specs, errors, files, garbage, memory, …
-                               the ground
+    study        Optuna studies: which weights, and which other knobs
+    curve        all β from one training
+    pages        report, slider, comparison
+    stacking     several trainings as one
+    terminal     progress and tables in the terminal
+    porting      weights of other projects
+    run          one training, whole
+    settings     params.yaml, checked
+    objectives   what a study asks of a trained model
+    evaluation   what the weights did
+    training     the step and the loop
+    tracking     runs in MLflow
+    balancing    who sets α and β
+    vae          the model and its loss
+    data         pictures to tensors on disk
+    base         errors, files, seeds, devices, provenance
 """
 
 import os

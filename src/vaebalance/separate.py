@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaebalance.arithmetic import bf16_terms
-from vaebalance.checkpoints import learner_state, restore_learner
-from vaebalance.cuda_graphs import Recorded
+from vaebalance.curve.curve_training import AbstractCurveTraining
 from vaebalance.curve.curves import ContinuationCurve
-from vaebalance.curve.training import AbstractCurveTraining
 from vaebalance.data import Dataset, to_pixels
+from vaebalance.run.checkpoints import learner_state, restore_learner
 from vaebalance.settings import CurveSettings
-from vaebalance.stacked import Stack
+from vaebalance.stacking.stack import Stack
+from vaebalance.training.cuda_graphs import Recorded
+from vaebalance.training.precision import bf16_terms
 
 
 class SeparateTraining(AbstractCurveTraining):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from vaebalance.curve.curve_training import curve_training
 from vaebalance.curve.curves import AbstractCurve
-from vaebalance.curve.training import curve_training
 from vaebalance.data import Dataset
 from vaebalance.settings import CurveSettings, parse, read_yaml
 

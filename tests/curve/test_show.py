@@ -2,7 +2,7 @@
 
 from vaebalance.curve import show as shown
 from vaebalance.curve.trace import trace
-from vaebalance.slider.saved import FILE, load_states
+from vaebalance.pages.slider.saved_states import FILE, load_states
 
 
 def test_it_says_where_not_all_test_images_were_measured(

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
+from vaebalance.base.errors import UserError
 from vaebalance.curve.trace import measure, trace
-from vaebalance.errors import UserError
-from vaebalance.evaluation import evaluate
+from vaebalance.evaluation.stage import evaluate
 
 SPLITS = ["validation", "test"]
 

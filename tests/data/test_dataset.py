@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from vaebalance.base.errors import UserError
 from vaebalance.data import Dataset, DatasetInfo, DataSpec, open_dataset, prepare
-from vaebalance.errors import UserError
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from odd_pictures import MAX_PIXELS, SIDE, OddPictures, quarters, write_odd_pictures
 
+from tests.helpers.odd_pictures import MAX_PIXELS, SIDE, OddPictures, quarters, write_odd_pictures
+from vaebalance.base.errors import UserError
 from vaebalance.data import Collection, ImageFolder
 from vaebalance.data.folder import WORTH_A_POOL, list_pictures, printable
-from vaebalance.errors import UserError
 
 
 def collect(root: Path, workers: int = 1, size: int = SIDE) -> Collection:

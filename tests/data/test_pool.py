@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
+from vaebalance.base.errors import UserError
 from vaebalance.data.pool import available_cores, parallel
-from vaebalance.errors import UserError
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from mnist_files import write_mnist_like
-from odd_pictures import COUNT, OddPictures, write_odd_pictures
 from PIL import Image
 
+from tests.helpers.mnist_files import write_mnist_like
+from tests.helpers.odd_pictures import COUNT, OddPictures, write_odd_pictures
+from vaebalance.base.errors import UserError
 from vaebalance.data import DatasetInfo, DataSpec, open_dataset, preparation, prepare
 from vaebalance.data.folder import list_pictures
-from vaebalance.errors import UserError
 
 MakeSpec = Callable[..., DataSpec]
 SPRITES = {"kind": "sprites", "size": 16, "positions": 4}

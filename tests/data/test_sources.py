@@ -7,9 +7,10 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
-from mnist_files import write_mnist_like
-from odd_pictures import quarters
 
+from tests.helpers.mnist_files import write_mnist_like
+from tests.helpers.odd_pictures import quarters
+from vaebalance.base.errors import UserError
 from vaebalance.data import (
     CIFAR10,
     KMNIST,
@@ -21,7 +22,6 @@ from vaebalance.data import (
     ImageFolder,
     Sprites,
 )
-from vaebalance.errors import UserError
 
 
 def collect(source: AbstractSource, root: Path) -> Collection:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal
 
-from vaebalance.evaluation import EvaluateSpec, MeasuredImages
-from vaebalance.evaluation.latents import PosteriorMoments
-from vaebalance.likelihoods import Bernoulli
-from vaebalance.model import VAE, ModelSpec
-from vaebalance.networks import Mlp
+from vaebalance.evaluation.evaluate_spec import EvaluateSpec
+from vaebalance.evaluation.measured_images import MeasuredImages
+from vaebalance.evaluation.posterior_moments import PosteriorMoments
+from vaebalance.vae.likelihoods import Bernoulli
+from vaebalance.vae.model import VAE, ModelSpec
+from vaebalance.vae.networks import Mlp
 
 SHAPE = (1, 2, 3)
 PIXELS = math.prod(SHAPE)

@@ -8,15 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vaebalance.evaluation import elbo_parts, importance_weighted_nll
 from vaebalance.evaluation.bounds import (
     bits_per_dim,
     distortion_draws,
+    elbo_parts,
+    importance_weighted_nll,
     importance_weighted_nlls,
     own_score,
     summarise,
 )
-from vaebalance.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian, Rmse
+from vaebalance.vae.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian, Rmse
 
 CPU = torch.device("cpu")
 

@@ -7,11 +7,10 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from vaebalance.errors import UserError
-from vaebalance.evaluation import elbo_parts
-from vaebalance.evaluation.bounds import importance_weighted_nlls
+from vaebalance.base.errors import UserError
+from vaebalance.evaluation.bounds import elbo_parts, importance_weighted_nlls
 from vaebalance.evaluation.calibration import CalibratedGaussian, calibrate
-from vaebalance.likelihoods import Bernoulli, Gaussian, Likelihood, Rmse
+from vaebalance.vae.likelihoods import Bernoulli, Gaussian, Likelihood, Rmse
 
 CPU = torch.device("cpu")
 EVERY_LIKELIHOOD = [member() for member in get_args(get_args(Likelihood)[0])]

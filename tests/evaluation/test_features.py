@@ -5,7 +5,7 @@ import torch
 
 from vaebalance.evaluation import features
 from vaebalance.evaluation.features import own_features
-from vaebalance.evaluation.images import MeasuredImages, measured_images
+from vaebalance.evaluation.measured_images import MeasuredImages, measured_images
 
 CPU = torch.device("cpu")
 

@@ -7,9 +7,9 @@ import torch
 from torchvision.models import inception_v3
 from torchvision.transforms.functional import normalize
 
-from vaebalance.errors import UserError
-from vaebalance.evaluation import evaluate
+from vaebalance.base.errors import UserError
 from vaebalance.evaluation.inception import inception_features
+from vaebalance.evaluation.stage import evaluate
 
 CPU = torch.device("cpu")
 

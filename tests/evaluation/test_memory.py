@@ -9,9 +9,9 @@ CODE = """
 from pathlib import Path
 import torch
 from vaebalance.evaluation import MeasuredImages, elbo_parts
-from vaebalance.likelihoods import Bernoulli
-from vaebalance.model import VAE, ModelSpec
-from vaebalance.networks import Mlp
+from vaebalance.vae.likelihoods import Bernoulli
+from vaebalance.vae.model import VAE, ModelSpec
+from vaebalance.vae.networks import Mlp
 
 def own():
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()

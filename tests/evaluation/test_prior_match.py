@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaebalance.evaluation import prior_match
-from vaebalance.evaluation.latents import PosteriorMoments
+from vaebalance.evaluation.posterior_moments import PosteriorMoments
 from vaebalance.evaluation.prior_match import (
     aggregate_moments,
     aggregate_moments_null,

@@ -11,7 +11,7 @@ from vaebalance.evaluation.reconstructions import (
     ssim_window,
     structural_similarity,
 )
-from vaebalance.likelihoods import Bernoulli, Gaussian, Rmse
+from vaebalance.vae.likelihoods import Bernoulli, Gaussian, Rmse
 
 CPU = torch.device("cpu")
 

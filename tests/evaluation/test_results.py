@@ -11,10 +11,17 @@ import pandas as pd
 import pytest
 import torch
 
-from vaebalance.errors import UserError
-from vaebalance.evaluation import EvaluateSpec, describe, evaluate, read_codes, write
-from vaebalance.evaluation.results import refuse_non_finite, write_seconds
-from vaebalance.evaluation.vocabulary import rows
+from vaebalance.base.errors import UserError
+from vaebalance.evaluation.evaluate_spec import EvaluateSpec
+from vaebalance.evaluation.metrics import rows
+from vaebalance.evaluation.results import (
+    describe,
+    read_codes,
+    refuse_non_finite,
+    write,
+    write_seconds,
+)
+from vaebalance.evaluation.stage import evaluate
 
 SPEC = EvaluateSpec(
     nll_samples=4,

@@ -8,14 +8,15 @@ import pytest
 import scipy.linalg
 import torch
 
-from vaebalance.evaluation import evaluate, features
+from vaebalance.evaluation import features
 from vaebalance.evaluation.samples import (
     are_draws,
     decoded_prior_samples,
     frechet_distance,
     sample_quality,
 )
-from vaebalance.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian, Likelihood
+from vaebalance.evaluation.stage import evaluate
+from vaebalance.vae.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian, Likelihood
 
 EVERY_LIKELIHOOD = [member() for member in get_args(get_args(Likelihood)[0])]
 

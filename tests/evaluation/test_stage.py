@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from vaebalance.base.errors import UserError
 from vaebalance.data import SPLITS, open_dataset, prepare
-from vaebalance.errors import UserError
-from vaebalance.evaluation import EvaluateSpec, evaluate, stage, write
-from vaebalance.evaluation.latents import PosteriorMoments
+from vaebalance.evaluation import stage
+from vaebalance.evaluation.evaluate_spec import EvaluateSpec
+from vaebalance.evaluation.posterior_moments import PosteriorMoments
+from vaebalance.evaluation.results import write
 from vaebalance.evaluation.sections import known_factors
 from vaebalance.evaluation.sections.subject import Subject
-from vaebalance.likelihoods import (
+from vaebalance.evaluation.stage import evaluate
+from vaebalance.vae.likelihoods import (
     Bernoulli,
     DiscretisedLogistic,
     Gaussian,
@@ -23,8 +26,8 @@ from vaebalance.likelihoods import (
     Rmse,
     Sse,
 )
-from vaebalance.model import VAE, ModelSpec
-from vaebalance.networks import Mlp
+from vaebalance.vae.model import VAE, ModelSpec
+from vaebalance.vae.networks import Mlp
 
 SPEC = EvaluateSpec(
     nll_samples=8,

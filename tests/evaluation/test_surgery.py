@@ -7,12 +7,8 @@ import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from vaebalance.evaluation import surgery as module
-from vaebalance.evaluation.latents import PosteriorMoments
-from vaebalance.evaluation.surgery import (
-    held_out_marginal_kl,
-    log_aggregate_posterior,
-    surgery,
-)
+from vaebalance.evaluation.posterior_moments import PosteriorMoments
+from vaebalance.evaluation.surgery import held_out_marginal_kl, log_aggregate_posterior, surgery
 
 WRONG = [
     {},

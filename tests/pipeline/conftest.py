@@ -1,12 +1,8 @@
 """Fixtures of the end-to-end tests."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from project import Project, clone
+from tests.helpers.project import Project, clone
 
 
 @pytest.fixture(scope="module")

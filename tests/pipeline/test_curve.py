@@ -2,7 +2,7 @@
 
 import json
 
-from project import Project, stages_run
+from tests.helpers.project import Project, stages_run
 
 CURVE = "curve/dvc.yaml"
 VERSIONS = "SELECT version, run_id FROM model_versions"

@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 
 import pytest
-from project import Project
 
+from tests.helpers.project import Project
 from vaebalance.data import open_dataset
-from vaebalance.objectives import Trained
-from vaebalance.saved_model import load_model
+from vaebalance.objectives.objectives import Trained
 from vaebalance.settings import Settings, load
+from vaebalance.vae.saved_model import load_model
 
 TUNE = "pipelines/tune.py"
 VERSIONS = "SELECT version, run_id FROM model_versions ORDER BY version"

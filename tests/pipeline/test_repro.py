@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from project import STAGES, Project, clone, stages_run
 from ruamel.yaml import YAML
+
+from tests.helpers.project import STAGES, Project, clone, stages_run
 
 RESULTS = ("artifacts", "data/prepared", "metrics")
 RUNS = "SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'"
@@ -147,7 +148,7 @@ def test_a_wrong_knob_stops_before_anything_is_lost(project: Project):
 def test_a_copy_runs_its_own_code_and_logs_into_the_same_store(project: Project):
     """Imports come from the copy's src, not from wherever the package is installed."""
     runs = project.count("runs")
-    elbo = project.root / "src" / "vaebalance" / "elbo.py"
+    elbo = project.root / "src" / "vaebalance" / "vae" / "elbo.py"
     elbo.write_text(elbo.read_text(encoding="utf-8") + '\nprint("code of", __file__)\n')
     command = ("dvc", "exp", "run", "--temp", "--name", "copy")
     output = project.run(*command, "-S", "balance.beta=2", "train")

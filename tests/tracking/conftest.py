@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from vaebalance.likelihoods import Bernoulli
-from vaebalance.model import VAE, ModelSpec
-from vaebalance.provenance import Provenance, make_provenance, write_provenance
-from vaebalance.saved_model import save_model
+from vaebalance.base.provenance import Provenance, make_provenance, write_provenance
 from vaebalance.tracking import store
+from vaebalance.vae.likelihoods import Bernoulli
+from vaebalance.vae.model import VAE, ModelSpec
+from vaebalance.vae.saved_model import save_model
 
 IMAGE_SHAPE = (1, 8, 8)
 LATENT_SIZE = 3

@@ -9,7 +9,7 @@ import mlflow
 import pytest
 
 from vaebalance import tracking
-from vaebalance.errors import UserError
+from vaebalance.base.errors import UserError
 from vaebalance.tracking.promotions import (
     FILE,
     CurveOrigin,

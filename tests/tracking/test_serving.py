@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaebalance.errors import UserError
+from vaebalance.base.errors import UserError
 from vaebalance.tracking.serving import BATCH, Request, answer
 
 

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from vaebalance import tracking
-from vaebalance.errors import UserError
+from vaebalance.base.errors import UserError
 from vaebalance.tracking.store import open_store
 
 TRAIN = """
@@ -24,7 +24,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from vaebalance import tracking
-from vaebalance.provenance import read_provenance
+from vaebalance.base.provenance import read_provenance
 from vaebalance.tracking.points import read_curves
 
 with tracking.run(read_provenance(Path("artifacts/model")), "train") as tracker:

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from vaebalance import tracking
-from vaebalance.errors import UserError
+from vaebalance.base.errors import UserError
 from vaebalance.tracking.store import open_store, project_root, tracking_uri
 
 FIRST_TOUCH = """
 import sys
 from pathlib import Path
 from vaebalance import tracking
-from vaebalance.provenance import make_provenance
+from vaebalance.base.provenance import make_provenance
 
 dataset = {"name": "digits", "digest": "d"}
 for beta in (sys.argv[1], "shared"):

@@ -6,7 +6,7 @@ import pytest
 from mlflow.entities import ViewType
 
 from vaebalance import tracking
-from vaebalance.errors import UserError
+from vaebalance.base.errors import UserError
 from vaebalance.tracking.store import open_store
 
 

@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from vaebalance import tracking
+from vaebalance.base.verdicts import Verdict
 from vaebalance.tracking.tracker import Buffer, digest_files
-from vaebalance.verdicts import Verdict
 
 
 def curve(tracker, key):

@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vaebalance.conditioning import ConditionedVAE
-from vaebalance.errors import UserError
-from vaebalance.model import VAE
+from vaebalance.base.errors import UserError
+from vaebalance.vae.conditioning import ConditionedVAE
+from vaebalance.vae.model import VAE
 
 
 class AbstractCurve(ABC):

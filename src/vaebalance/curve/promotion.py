@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vaebalance import tracking
-from vaebalance.curve.choice import Chosen
+from vaebalance.base.errors import UserError
+from vaebalance.base.provenance import TRAINING_ROOMS, Provenance, stage_provenance
+from vaebalance.curve.chosen_beta import Chosen
 from vaebalance.data import Dataset
-from vaebalance.errors import UserError
-from vaebalance.params_file import content, edit_section, rewrite
-from vaebalance.provenance import Provenance, stage_provenance
 from vaebalance.settings import PARAMS, Settings, TrainSettings, load, parse
+from vaebalance.settings.params_file import content, edit_section, rewrite
 from vaebalance.tracking import CurveOrigin, Promotion, write_promotion
 
 
@@ -32,7 +32,7 @@ def promote(chosen: Chosen, origin: Provenance, dataset: Dataset) -> str:
     diff = rewrite(PARAMS, lambda text: _with_balance(text, chosen.beta))
     settings = load(TrainSettings)
     params = settings.model_dump(mode="json")
-    provenance = stage_provenance(params, dataset.info.to_json(), Path(), "train")
+    provenance = stage_provenance(params, dataset.info.to_json(), TRAINING_ROOMS)
     promotion = _promotion(chosen, origin, provenance)
     write_promotion(Path(), promotion)
     address = tracking.register_trained(provenance, promotion)

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from vaebalance.curve.choice import best_of, best_own_of, knee_of
+from vaebalance.curve.chosen_beta import best_of, best_own_of, knee_of
+from vaebalance.curve.curve_training import AbstractCurveTraining, CurveEpoch
 from vaebalance.curve.trace import CurveRow
-from vaebalance.curve.training import AbstractCurveTraining, CurveEpoch
-from vaebalance.frontier import KNEE_RULE
+from vaebalance.objectives.frontier import KNEE_RULE
 
 PLAIN_WIDTH = 110
 COLUMNS = {

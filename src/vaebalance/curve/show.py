@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaebalance.curve.choice import best_of, knee_of
+from vaebalance.curve.chosen_beta import best_of, knee_of
 from vaebalance.curve.curves import AbstractCurve
 from vaebalance.curve.trace import CurveRow
 from vaebalance.data import Dataset
-from vaebalance.slider.animation import write_curve_animation
-from vaebalance.slider.facts import CurveFacts, Mark
-from vaebalance.slider.page import write_curve_page
-from vaebalance.slider.saved import FILE, save_states
-from vaebalance.slider.shown import shown_images
-from vaebalance.slider.states import curve_states
+from vaebalance.pages.slider.animation import write_curve_animation
+from vaebalance.pages.slider.examples import shown_images
+from vaebalance.pages.slider.facts import CurveFacts, Mark
+from vaebalance.pages.slider.saved_states import FILE, save_states
+from vaebalance.pages.slider.slider_page import write_curve_page
+from vaebalance.pages.slider.states import curve_states
 
 PAGE = "index.html"
 ANIMATION = "curve.gif"

@@ -6,23 +6,24 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
+from vaebalance.base.errors import UserError
 from vaebalance.curve.curves import AbstractCurve
 from vaebalance.data import Dataset
-from vaebalance.errors import UserError
-from vaebalance.evaluation import EvaluateSpec, elbo_parts
 from vaebalance.evaluation.bounds import (
     Score,
     distortion_draws,
+    elbo_parts,
     importance_weighted_nlls,
     own_score,
 )
 from vaebalance.evaluation.calibration import calibrate
-from vaebalance.evaluation.images import encoded
-from vaebalance.evaluation.latents import active_units
+from vaebalance.evaluation.evaluate_spec import EvaluateSpec
+from vaebalance.evaluation.measured_images import encoded
+from vaebalance.evaluation.posterior_moments import active_units
 from vaebalance.evaluation.reconstructions import reconstruction_quality
 from vaebalance.evaluation.sections.prior_samples import OWN, measure_samples
 from vaebalance.evaluation.sections.subject import Subject
-from vaebalance.model import VAE
+from vaebalance.vae.model import VAE
 
 
 @dataclass(frozen=True, kw_only=True)

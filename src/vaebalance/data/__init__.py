@@ -18,11 +18,11 @@ imported where they are used.
 
 from vaebalance.data.binarisation import Binarisation, to_pixels
 from vaebalance.data.collection import AbstractSource, Batch, Collection
+from vaebalance.data.data_spec import DataSpec, Source
 from vaebalance.data.dataset import Dataset, DatasetInfo, open_dataset
 from vaebalance.data.folder import ImageFolder
 from vaebalance.data.preparation import prepare
 from vaebalance.data.sources import CIFAR10, KMNIST, MNIST, Digits, FashionMNIST
-from vaebalance.data.spec import DataSpec, Source
 from vaebalance.data.splits import SPLITS, Split
 from vaebalance.data.sprites import Sprites
 

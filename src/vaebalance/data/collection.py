@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vaebalance.specs import Spec
+from vaebalance.base.specs import Spec
 
 CHUNK_BYTES = 8 * 2**20
 """Pixels that are held in memory at once, wherever pictures are read, binarised or written."""

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vaebalance.base.errors import UserError
 from vaebalance.data.binarisation import Binarisation
 from vaebalance.data.splits import SPLITS
-from vaebalance.errors import UserError
 
 INFO = "dataset.json"
 MANIFEST = "manifest.parquet"

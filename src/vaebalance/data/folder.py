@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from vaebalance.base.errors import UserError
 from vaebalance.data.collection import AbstractSource, Batch, Collection
-from vaebalance.data.pictures import EXTENSIONS, Picture, Recipe, read_picture
+from vaebalance.data.picture_files import EXTENSIONS, Picture, Recipe, read_picture
 from vaebalance.data.pool import available_cores, parallel
-from vaebalance.errors import UserError
 
 WORTH_A_POOL = 256
 """Pictures below which starting processes takes longer than decoding."""

@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import BaseContext
 from typing import TypeVar
 
-from vaebalance.errors import UserError
+from vaebalance.base.errors import UserError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

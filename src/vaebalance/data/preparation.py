@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from vaebalance.base.errors import UserError
+from vaebalance.base.files import replacing, write_json
 from vaebalance.data.binarisation import Binarisation, binarise
 from vaebalance.data.collection import Collection, chunks
+from vaebalance.data.data_spec import DataSpec
 from vaebalance.data.dataset import INFO, MANIFEST, DatasetInfo
-from vaebalance.data.spec import DataSpec
 from vaebalance.data.splits import SPLITS, assign_splits, choose_subset
-from vaebalance.errors import UserError
-from vaebalance.files import replacing, write_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vaebalance.base.errors import UserError
 from vaebalance.data.collection import AbstractSource, Collection, read_array
-from vaebalance.errors import UserError
 
 PATIENCE = 30
 """Seconds that a download may go without an answer."""

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from vaebalance.elbo import rate_by_latent
-from vaebalance.evaluation.images import MeasuredImages, gathered
-from vaebalance.likelihoods import AbstractLikelihood
-from vaebalance.model import VAE
-from vaebalance.randomness import derive_seed, forked
+from vaebalance.base.seeds import derive_seed, forked
+from vaebalance.evaluation.measured_images import MeasuredImages, gathered
+from vaebalance.vae.elbo import rate_by_latent
+from vaebalance.vae.likelihoods import AbstractLikelihood
+from vaebalance.vae.model import VAE
 
 IMAGES_A_BLOCK = 64
 SAMPLES_A_BLOCK = 256

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vaebalance.errors import UserError
+from vaebalance.base.errors import UserError
+from vaebalance.base.seeds import forked
 from vaebalance.evaluation.bounds import blocks_with_seeds
-from vaebalance.evaluation.images import MeasuredImages, gathered
-from vaebalance.model import VAE
-from vaebalance.randomness import forked
+from vaebalance.evaluation.measured_images import MeasuredImages, gathered
+from vaebalance.vae.model import VAE
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate, mse_loss
 
-from vaebalance.evaluation.images import MeasuredImages, gathered, spread
-from vaebalance.networks import Conv
-from vaebalance.optimizers import Adam
-from vaebalance.randomness import derive_seed, forked
+from vaebalance.base.adam import Adam
+from vaebalance.base.seeds import derive_seed, forked
+from vaebalance.evaluation.measured_images import MeasuredImages, gathered, spread
+from vaebalance.vae.networks import Conv
 
 CPU = torch.device("cpu")
 FEATURES = 64

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from vaebalance.errors import UserError
+from vaebalance.base.errors import UserError
 from vaebalance.evaluation.features import FeatureSpace
 
 SIDE = 299

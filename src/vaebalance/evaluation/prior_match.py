@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from vaebalance.evaluation.latents import PosteriorMoments
+from vaebalance.base.seeds import derive_seed
 from vaebalance.evaluation.neighbours import (
     BLOCK_ELEMENTS,
     DISTANCES,
@@ -22,7 +22,7 @@ from vaebalance.evaluation.neighbours import (
     blocks_of_distances,
     overlap,
 )
-from vaebalance.randomness import derive_seed
+from vaebalance.evaluation.posterior_moments import PosteriorMoments
 
 NULL_PAIRS = 5
 """Pairs of sets of prior draws behind the nulls of the energy distances."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaebalance.evaluation.images import MeasuredImages, gathered
-from vaebalance.model import VAE
+from vaebalance.evaluation.measured_images import MeasuredImages, gathered
+from vaebalance.vae.model import VAE
 
 WINDOW_RADIUS = 5  # of the 11×11 window with σ = 1.5 of Wang et al. 2004
 LUMINANCE, CONTRAST = 0.01**2, 0.03**2  # their constants, for pixels in [0, 1]

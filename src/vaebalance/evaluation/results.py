@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaebalance.errors import UserError
-from vaebalance.evaluation.vocabulary import NATS, Row, rows
-from vaebalance.files import replacing, write_json
+from vaebalance.base.errors import UserError
+from vaebalance.base.files import replacing, write_json
+from vaebalance.evaluation.metrics import NATS, Row, rows
 
 METRICS = "metrics.csv"
 RATE_BY_LATENT = "rate_by_latent.csv"

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vaebalance.base.seeds import derive_seed, forked
 from vaebalance.evaluation.bounds import IMAGES_A_BLOCK
 from vaebalance.evaluation.neighbours import overlap
 from vaebalance.evaluation.prior_match import prior_draws
-from vaebalance.likelihoods import AbstractLikelihood
-from vaebalance.model import VAE
-from vaebalance.randomness import derive_seed, forked
+from vaebalance.vae.likelihoods import AbstractLikelihood
+from vaebalance.vae.model import VAE
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaebalance.base.errors import UserError
 from vaebalance.data import Dataset
-from vaebalance.errors import UserError
-from vaebalance.evaluation.images import spread
+from vaebalance.evaluation.evaluate_spec import EvaluateSpec
 from vaebalance.evaluation.inception import require_weights
-from vaebalance.evaluation.latents import PosteriorMoments, active_units
+from vaebalance.evaluation.measured_images import spread
+from vaebalance.evaluation.posterior_moments import PosteriorMoments, active_units
 from vaebalance.evaluation.results import (
     Codes,
     Evaluation,
@@ -25,8 +26,7 @@ from vaebalance.evaluation.sections.latent_space import measure_latents
 from vaebalance.evaluation.sections.prior_samples import measure_samples
 from vaebalance.evaluation.sections.split import measure_split
 from vaebalance.evaluation.sections.subject import Subject
-from vaebalance.evaluation.spec import EvaluateSpec
-from vaebalance.model import VAE
+from vaebalance.vae.model import VAE
 
 LARGEST_CODES = 20_000
 """Test images, at most, whose codes are kept for the report."""

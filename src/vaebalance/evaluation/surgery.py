@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaebalance.evaluation.latents import PosteriorMoments
-from vaebalance.randomness import derive_seed
+from vaebalance.base.seeds import derive_seed
+from vaebalance.evaluation.posterior_moments import PosteriorMoments
 
 LOG_TWO_PI = math.log(2 * math.pi)
 BLOCK_ELEMENTS = 2**20

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaebalance.randomness import derive_seed
+from vaebalance.base.seeds import derive_seed
 
 LEAST_POINTS = 10
 """Of each side: half of them must both train and test a classifier."""

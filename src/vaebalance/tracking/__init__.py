@@ -17,7 +17,7 @@ runs, and a stage that runs again adds nothing. Only this folder knows MLflow, a
 imports neither MLflow nor torch.
 """
 
-from vaebalance.tracking.curves import CURVE_FOLDER, curve, log_along
+from vaebalance.tracking.curve_runs import CURVE_FOLDER, curve, log_along
 from vaebalance.tracking.promotions import CurveOrigin, Promotion, write_promotion
 from vaebalance.tracking.retrieval import fetch, fetch_curve
 from vaebalance.tracking.stages import register_trained, run

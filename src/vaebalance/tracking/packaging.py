@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import vaebalance
-from vaebalance.provenance import read_provenance
+from vaebalance.base.provenance import read_provenance
 from vaebalance.tracking.store import Store
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vaebalance.errors import UserError
+from vaebalance.base.errors import UserError
 
 PARAM_LENGTH = 6000  # MLflow's limit
 KNOBS = "settings"

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vaebalance.errors import UserError
-from vaebalance.files import write_json
-from vaebalance.provenance import Provenance
+from vaebalance.base.errors import UserError
+from vaebalance.base.files import write_json
+from vaebalance.base.provenance import Provenance
 
 FILE = "promotion.json"
 

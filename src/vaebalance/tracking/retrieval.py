@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path, PurePosixPath
 
-from vaebalance.errors import UserError
-from vaebalance.tracking.curves import CURVE_FOLDER
+from vaebalance.base.errors import UserError
+from vaebalance.tracking.curve_runs import CURVE_FOLDER
 from vaebalance.tracking.packaging import NAME, find_models
 from vaebalance.tracking.stages import MODEL, STAGES
 from vaebalance.tracking.store import Store, open_store

@@ -13,9 +13,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from vaebalance.errors import UserError
-from vaebalance.saved_model import load_model
+from vaebalance.base.errors import UserError
 from vaebalance.tracking.serving import Answer, Request, answer
+from vaebalance.vae.saved_model import load_model
 
 
 class ServedModel(PythonModel):

@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaebalance.errors import UserError
-from vaebalance.model import VAE
+from vaebalance.base.errors import UserError
+from vaebalance.vae.model import VAE
 
 BATCH = 1000
 MOST_SAMPLES = 10_000

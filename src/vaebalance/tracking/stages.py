@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaebalance.errors import UserError
-from vaebalance.provenance import FILE as PROVENANCE
-from vaebalance.provenance import Provenance, read_provenance
+from vaebalance.base.errors import UserError
+from vaebalance.base.provenance import FILE as PROVENANCE
+from vaebalance.base.provenance import Provenance, read_provenance
+from vaebalance.base.verdicts import read_verdicts
 from vaebalance.tracking.packaging import delete_models
 from vaebalance.tracking.points import read_curves, read_metrics
 from vaebalance.tracking.promotions import Promotion, read_promotion
 from vaebalance.tracking.registry import register
 from vaebalance.tracking.store import Store, open_store, project_root
 from vaebalance.tracking.tracker import Tracker, lifecycle
-from vaebalance.verdicts import read_verdicts
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

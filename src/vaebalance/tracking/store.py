@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from vaebalance.errors import UserError
-from vaebalance.files import replacing
-from vaebalance.garbage import importing
+from vaebalance.base.errors import UserError
+from vaebalance.base.files import replacing
+from vaebalance.base.garbage import importing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

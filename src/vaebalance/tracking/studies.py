@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaebalance.errors import UserError
+from vaebalance.base.errors import UserError
 from vaebalance.tracking.points import flatten, param_text
 from vaebalance.tracking.stages import origin
 from vaebalance.tracking.store import Store, open_store

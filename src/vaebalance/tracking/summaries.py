@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vaebalance.tracking.curves import CURVE
+from vaebalance.tracking.curve_runs import CURVE
 from vaebalance.tracking.stages import DATASET_DIGEST, FINGERPRINT, STAGES
 from vaebalance.tracking.store import create_database, experiment_name, set_defaults, tracking_uri
 from vaebalance.tracking.studies import STATE, STUDY, STUDY_ITSELF, TRIAL

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from vaebalance.base.verdicts import HEALTHY, Verdict, names
 from vaebalance.tracking.points import TIMING, Point, flatten, param_text, same
 from vaebalance.tracking.store import Store
-from vaebalance.verdicts import HEALTHY, Verdict, names
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

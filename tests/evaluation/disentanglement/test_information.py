@@ -7,10 +7,7 @@ import pytest
 from sklearn.metrics import mutual_info_score
 
 from vaebalance.evaluation.disentanglement.factors import FactorCodes
-from vaebalance.evaluation.disentanglement.information import (
-    factor_entropies,
-    mutual_information,
-)
+from vaebalance.evaluation.disentanglement.information import factor_entropies, mutual_information
 from vaebalance.evaluation.disentanglement.mig import gap_of_best_two, mutual_information_gap
 from vaebalance.evaluation.disentanglement.modularity import modularity
 

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from vaebalance.base.seeds import derive_seed
 from vaebalance.data import SPLITS
 from vaebalance.evaluation.disentanglement import beta_vae, dci, factor_vae, sap
 from vaebalance.evaluation.disentanglement.factors import known_factors, shares
 from vaebalance.evaluation.disentanglement.information import factor_entropies, mutual_information
 from vaebalance.evaluation.disentanglement.mig import mutual_information_gap
 from vaebalance.evaluation.disentanglement.modularity import modularity
-from vaebalance.evaluation.images import spread
+from vaebalance.evaluation.measured_images import spread
 from vaebalance.evaluation.results import DisentanglementMetrics, FactorTable
 from vaebalance.evaluation.sections.subject import Subject
-from vaebalance.randomness import derive_seed
 
 LARGEST_IMAGES = 15_000
 """To learn from and to test on, together."""

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from vaebalance.evaluation.images import spread
-from vaebalance.evaluation.latents import PosteriorMoments, active_units
+from vaebalance.base.seeds import derive_seed
+from vaebalance.evaluation.measured_images import spread
 from vaebalance.evaluation.neighbours import NEIGHBOURS
+from vaebalance.evaluation.posterior_moments import PosteriorMoments, active_units
 from vaebalance.evaluation.prior_match import (
     aggregate_moments,
     aggregate_moments_null,
@@ -22,7 +23,6 @@ from vaebalance.evaluation.results import LatentMetrics
 from vaebalance.evaluation.sections.subject import Subject
 from vaebalance.evaluation.surgery import held_out_marginal_kl, surgery
 from vaebalance.evaluation.two_sample import two_sample_accuracy
-from vaebalance.randomness import derive_seed
 
 
 def measure_latents(

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from vaebalance.evaluation.features import LARGEST_TRAINING, FeatureSpace, own_features
-from vaebalance.evaluation.images import MeasuredImages, spread
 from vaebalance.evaluation.inception import inception_features
+from vaebalance.evaluation.measured_images import MeasuredImages, spread
 from vaebalance.evaluation.results import SampleMetrics
 from vaebalance.evaluation.samples import are_draws, decoded_prior_samples, sample_quality
 from vaebalance.evaluation.sections.subject import Subject

@@ -17,7 +17,7 @@ from vaebalance.evaluation.bounds import (
     own_score,
 )
 from vaebalance.evaluation.calibration import CalibratedGaussian, calibrate
-from vaebalance.evaluation.images import MeasuredImages
+from vaebalance.evaluation.measured_images import MeasuredImages
 from vaebalance.evaluation.reconstructions import reconstruction_quality, ssim_window
 from vaebalance.evaluation.results import SplitMetrics
 from vaebalance.evaluation.sections.subject import Subject

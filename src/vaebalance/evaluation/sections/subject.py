@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from vaebalance.base.errors import UserError
 from vaebalance.data import Dataset
-from vaebalance.errors import UserError
 from vaebalance.evaluation.clock import Clock
-from vaebalance.evaluation.images import MeasuredImages, measured_images
-from vaebalance.evaluation.latents import PosteriorMoments, posterior_moments
-from vaebalance.evaluation.spec import EvaluateSpec
-from vaebalance.model import VAE
+from vaebalance.evaluation.evaluate_spec import EvaluateSpec
+from vaebalance.evaluation.measured_images import MeasuredImages, measured_images
+from vaebalance.evaluation.posterior_moments import PosteriorMoments, posterior_moments
+from vaebalance.vae.model import VAE
 
 
 @dataclass(frozen=True)

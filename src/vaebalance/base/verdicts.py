@@ -1,0 +1,52 @@
+"""A verdict on a training: what is wrong with it, in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaebalance.base.errors import UserError
+
+HEALTHY = "healthy"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One thing that is wrong."""
+
+    name: str
+    """A few words, always the same for the same thing."""
+    evidence: str
+    """The numbers that say so."""
+    remedy: str
+    """The knob of params.yaml to turn, and which way."""
+    since_epoch: int | None = None
+    """The first epoch of those, up to the last, of which it holds; None: not counted."""
+
+    def __str__(self) -> str:
+        """All of it in a line."""
+        since = "" if self.since_epoch is None else f" (since epoch {self.since_epoch})"
+        return f"{self.name}{since}. {self.evidence} {self.remedy}"
+
+
+def read_verdicts(path: Path) -> list[Verdict]:
+    """The verdicts that the train stage wrote.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        return [Verdict(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; run `dvc repro train` first.") from error
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); run `dvc repro --force train`."
+        ) from error
+
+
+def names(verdicts: Iterable[Verdict]) -> str:
+    """The verdicts in a few words."""
+    return "; ".join(verdict.name for verdict in verdicts) or HEALTHY

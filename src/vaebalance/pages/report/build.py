@@ -1,0 +1,60 @@
+"""Inputs -> the report's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vaebalance.base.files import replacing
+from vaebalance.pages.kit.blocks import Panel
+from vaebalance.pages.kit.csv_text import as_csv
+from vaebalance.pages.kit.page import render
+from vaebalance.pages.report.inputs import Inputs
+from vaebalance.pages.report.panels import panels, plane
+from vaebalance.pages.report.summary import Summary, summarise
+from vaebalance.settings import ReportSpec
+
+PAGE = "index.html"
+
+
+LARGEST = 8_000_000
+"""Bytes of the page, all in all."""
+
+PanelFor = Callable[[int], Panel]
+"""Bytes that the page has left -> a panel that takes no more."""
+
+
+def build(
+    inputs: Inputs, spec: ReportSpec, seed: int, folder: Path, trade_off: PanelFor | None = None
+) -> Path:
+    """Write the page and its figures into `folder`, all or nothing; returns the page's path.
+
+    The same inputs give the same bytes.
+
+    Args:
+        inputs: of the run.
+        spec: how much is shown.
+        seed: of the run.
+        folder: it is replaced.
+        trade_off: all that other weights would do; it follows the rate–distortion plane.
+    """
+    summary, found = summarise(inputs), panels(inputs, spec, seed)
+    if trade_off is not None:
+        room = LARGEST - len(render(summary, found).encode())
+        place = [panel.anchor for panel in found].index(plane.ANCHOR) + 1
+        found.insert(place, trade_off(room))
+    return write_page(summary, found, folder)
+
+
+def write_page(summary: Summary, panels: Sequence[Panel], folder: Path) -> Path:
+    """Write the page of the panels and their files into `folder`, all or nothing; its path."""
+    page = render(summary, panels)
+    files = {name: content for panel in panels for name, content in panel.files.items()}
+    if summary.settings is not None:
+        files["settings.csv"] = as_csv(summary.settings.header, summary.settings.rows)
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        (temporary / PAGE).write_text(page, encoding="utf-8", newline="\n")
+        for name, content in files.items():
+            (temporary / name).write_bytes(content)
+    return folder / PAGE

@@ -1,0 +1,151 @@
+"""What the decoder makes of codes: of images, of one latent moved, of the prior."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from vaebalance.pages.figures import picture_sheets as pictures
+from vaebalance.pages.kit.blocks import Pair, Pairs, Panel, Sheet, Sheets, Strip, Strips
+from vaebalance.pages.kit.csv_text import as_csv
+from vaebalance.pages.kit.decoded import prior_samples, reconstruct, traverse
+from vaebalance.pages.kit.words import counted, number, weight
+from vaebalance.pages.report.inputs import Inputs, Latent
+from vaebalance.pages.report.sample_images import (
+    evenly,
+    examples,
+    image_name,
+    label_name,
+    most_typical,
+    pixels,
+)
+from vaebalance.settings import ReportSpec
+
+SAMPLE_COLUMNS = 10
+MOST_TRAVERSED = 20
+REACH = 3.0  # prior standard deviations of a traversal to either side
+SHEET_BYTES, STRIP_BYTES, PAIR_BYTES = 900_000, 60_000, 40_000
+
+
+def reconstructions(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:
+    """Test images beside what the decoder makes of their codes."""
+    chosen = examples(inputs.codes.label.tolist(), spec.images)
+    x = pixels(inputs, chosen, seed)
+    decoded = reconstruct(inputs.model, x)
+    variational = inputs.model.is_variational
+    pairs = []
+    for position, original, picture, distortion, rate in zip(
+        chosen, x, decoded.pictures, decoded.distortion, decoded.rate, strict=True
+    ):
+        title = image_name(inputs, position)
+        image = pictures.sheet(torch.stack([original, picture])[:, None])
+        alt = f"{title}: the original above its reconstruction"
+        pairs.append(
+            Pair(
+                label_name(inputs, position) or f"#{int(inputs.codes.index[position])}",
+                title,
+                pictures.embed(image, alt, PAIR_BYTES),
+                number(float(distortion), 3),
+                number(float(rate), 3) if variational else None,
+            )
+        )
+    header = ("image", "name", "D", "R")
+    rows = [
+        (int(inputs.codes.index[p]), image_name(inputs, p), float(d), float(r))[: 3 + variational]
+        for p, d, r in zip(chosen, decoded.distortion, decoded.rate, strict=True)
+    ]
+    together = pictures.sheet(torch.stack([x, decoded.pictures]))
+    return Panel(
+        "reconstructions",
+        "Reconstructions",
+        "Reconstructions",
+        "Above the test image, below what the decoder makes of its code (the mean of p(x|z) at "
+        "z = E[z|x]). What is missing below is what the rate did not pay for. Under each: its own "
+        + ("D and R." if variational else "D."),
+        (Pairs(tuple(pairs)),),
+        pictures.files("reconstructions", together, ("original", "reconstruction"))
+        | {"reconstructions.csv": as_csv(header[: 3 + variational], rows)},
+    )
+
+
+def traversals(inputs: Inputs, spec: ReportSpec) -> Panel:
+    """One latent at a time, from one end to the other."""
+    variational = inputs.model.is_variational
+    codes = torch.from_numpy(inputs.codes.mean)
+    typical = most_typical(codes)
+    ordered = inputs.latents[:MOST_TRAVERSED]
+    chosen = [latent.index for latent in ordered]
+    steps = torch.linspace(-REACH, REACH, spec.traversal_steps)
+    centre, spread = torch.zeros(len(chosen)), torch.ones(len(chosen))
+    if not variational:
+        centre, spread = codes.mean(0)[chosen], codes.std(0, correction=0)[chosen]
+    values = centre[:, None] + steps * spread[:, None]
+    decoded = traverse(inputs.model, codes[typical], chosen, values)
+    marks = tuple(weight(round(float(step), 2)) for step in steps)
+    strips = tuple(_strip(*row, ordered, marks) for row in zip(ordered, decoded, strict=True))
+    scale, code, order = (
+        ("prior standard deviations", "posterior mean", "rate")
+        if variational
+        else ("standard deviations of the codes about their mean", "code", "variance")
+    )
+    all_of_them = len(chosen) == inputs.model.latent_size
+    shown = "" if all_of_them else f"; the first {len(chosen)} are shown"
+    names = [f"{strip.name}  {strip.detail}".strip() for strip in strips]
+    return Panel(
+        "traversals",
+        "Traversals",
+        "Traversals",
+        f"Each row moves one latent over ±{REACH:g} {scale}; the others stay at the {code} of one "
+        f"test image, the most typical ({image_name(inputs, typical)}). The latent with the most "
+        f"{order} comes first{shown}. A row that does not change is a latent the decoder ignores.",
+        (Strips(strips, marks),),
+        pictures.files("traversals", pictures.sheet(decoded), names, marks),
+    )
+
+
+def _strip(latent: Latent, row: Tensor, ordered: list[Latent], marks: tuple[str, ...]) -> Strip:
+    """The pictures of one latent, row [S, C, H, W], with a bar of its rate."""
+    alt = f"{latent.name} from {marks[0]} to {marks[-1]} standard deviations"
+    picture = pictures.embed(pictures.sheet(row[None]), alt, STRIP_BYTES)
+    if math.isnan(latent.rate):
+        return Strip(latent.name, "", 0.0, picture)
+    detail = f"{number(latent.rate, 3)} nats" if latent.rate >= 0.01 else "< 0.01 nats"
+    most = max(other.rate for other in ordered)
+    return Strip(latent.name, detail, latent.rate / most if most > 0 else 0.0, picture)
+
+
+def samples(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:
+    """What the decoder makes of draws from the prior."""
+    drawn = prior_samples(inputs.model, spec.images * SAMPLE_COLUMNS, seed)
+    image = pictures.sheet(drawn.unflatten(0, (spec.images, SAMPLE_COLUMNS)))
+    if inputs.model.is_variational:
+        title = "Samples from the prior"
+        reading = (
+            "Codes drawn from N(0, I), which no image chose, and decoded. Pictures that look like "
+            "none of the data come from places where the prior has mass and the codes have none."
+        )
+    else:
+        title = "Samples without a prior"
+        reading = (
+            "A plain autoencoder has no prior to draw from. These are codes from N(0, I) all the "
+            "same: where nothing holds the codes in place, the decoder has not learned what to "
+            "make of them."
+        )
+    alt = f"{counted(len(drawn), 'decoded draw')} from N(0, I), in {SAMPLE_COLUMNS} columns"
+    sheets = [Sheet("Decoded draws from N(0, I)", pictures.embed(image, alt, SHEET_BYTES))]
+    beside = evenly(len(inputs.codes.index), len(drawn))
+    if len(beside) == len(drawn):
+        real = pixels(inputs, beside, seed).unflatten(0, (spec.images, SAMPLE_COLUMNS))
+        alt = f"{counted(len(drawn), 'test image')}, in {SAMPLE_COLUMNS} columns"
+        picture = pictures.embed(pictures.sheet(real), alt, SHEET_BYTES)
+        sheets.append(Sheet("Test images, for comparison", picture))
+    return Panel(
+        "samples",
+        "Samples",
+        title,
+        reading,
+        (Sheets(tuple(sheets)),),
+        pictures.files("samples", image),
+    )

@@ -1,0 +1,153 @@
+"""What pipelines/port.py prints: tables, or JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from vaebalance.porting.conventions import (
+    BALANCES,
+    CONVENTIONS,
+    OPTIONS,
+    Convention,
+    Ported,
+    Scene,
+    Translation,
+)
+from vaebalance.settings.params_file import Knobs
+
+PLAIN_WIDTH = 120
+
+
+def make_console() -> Console:
+    """Standard output, as wide as the tables when it is no terminal."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console
+
+
+def say(console: Console, text: str) -> None:
+    """A paragraph, as it is."""
+    console.print(text, soft_wrap=True)
+
+
+def show_ours(
+    console: Console,
+    sections: dict[str, Knobs],
+    convention: Convention,
+    weight: float,
+    scene: Scene,
+) -> None:
+    """Their weight as our likelihood and balance, with the reason."""
+    say(console, f"{convention.loss} with {convention.weight} = {weight:g} ({convention.used_by})")
+    table = Table(box=box.SIMPLE)
+    table.add_column("params.yaml")
+    table.add_column("value", justify="right")
+    for section, knobs in sections.items():
+        for name, value in knobs.items():
+            shown = value if isinstance(value, str) else f"{value:g}"
+            table.add_row(f"{section}.{name}", shown)
+    console.print(table)
+    say(console, reason(convention, weight, scene))
+
+
+def reason(convention: Convention, weight: float, scene: Scene) -> str:
+    """The derivation in one sentence, and what the likelihood makes of it."""
+    if convention.measure == "RMSE of an image":
+        span = convention.span(scene)
+        alpha = (
+            f"α = {weight:.6g}" if span == 1 else f"α = {weight:.6g}·{span:g}, their pixels' span"
+        )
+        return (
+            "They take the root of the mean squared error of each image, as our rmse does, sum KL "
+            f"over latents and average both over images; so {alpha}. (It is no log-likelihood: "
+            "negative ELBO and nll are those of a Gaussian.)"
+        )
+    return f"They have: {convention.derivation(weight, scene)}"
+
+
+def show_theirs(console: Console, title: str, found: Translation) -> None:
+    """Our weights as other projects would write them."""
+    say(console, title)
+    say(console, found.summary)
+    if found.rows:
+        table = Table(box=box.SIMPLE)
+        table.add_column("convention", no_wrap=True)
+        table.add_column("they minimise", no_wrap=True)
+        table.add_column("this run there", justify="right", no_wrap=True)
+        table.add_column("seen in", overflow="fold")
+        for row in found.rows:
+            value = f"{row.weight} = {row.value:.5g}"
+            table.add_row("\n".join(row.names), row.loss, value, row.used_by)
+        console.print(table)
+    for gap in found.unknown:
+        what = " and ".join(dict.fromkeys(OPTIONS[field] for field in gap.lacks))
+        say(console, f"{gap.names[0]}: depends on {what}")
+
+
+def show_list(console: Console) -> None:
+    """Every convention."""
+    table = Table(box=box.SIMPLE)
+    table.add_column("convention", no_wrap=True)
+    table.add_column("they minimise", no_wrap=True)
+    table.add_column("makes", no_wrap=True)
+    table.add_column("seen in", overflow="fold")
+    for c in CONVENTIONS:
+        table.add_row("\n".join(c.names), c.loss, c.equation(), c.used_by)
+    console.print(table)
+    say(
+        console,
+        "n = C·H·W pixels, Z latents, B images a batch, C channels, span = white minus black in "
+        "their pixels (if not as their loader makes it: --pixel-span). Without Σ, a term is "
+        "averaged over images.",
+    )
+
+
+def describe_ours(
+    sections: dict[str, Knobs],
+    ported: Ported,
+    convention: Convention,
+    weight: float,
+    scene: Scene,
+) -> dict[str, Any]:
+    """`show_ours` as plain data."""
+    return {
+        "convention": convention.name,
+        "weight": weight,
+        **{section: dict(knobs) for section, knobs in sections.items()},
+        "balances_as": BALANCES[convention.family],
+        "amounts_to": ported.balance,
+        "derivation": reason(convention, weight, scene),
+    }
+
+
+def describe_theirs(sections: dict[str, Any], found: Translation) -> dict[str, Any]:
+    """`show_theirs` as plain data."""
+    return {
+        **sections,
+        "summary": found.summary,
+        "sigma": found.sigma,
+        "conventions": [
+            {"names": row.names, "loss": row.loss, "weight": row.weight, "value": row.value}
+            for row in found.rows
+        ],
+        "unknown": [{"names": gap.names, "depends_on": gap.lacks} for gap in found.unknown],
+    }
+
+
+def describe_list() -> list[dict[str, Any]]:
+    """`show_list` as plain data."""
+    return [
+        {"names": c.names, "loss": c.loss, "weight": c.weight, "used_by": c.used_by}
+        for c in CONVENTIONS
+    ]
+
+
+def print_json(value: Any) -> None:
+    """Readable, on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

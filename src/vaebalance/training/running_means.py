@@ -1,0 +1,133 @@
+"""Sums over a split, kept on the device and read seldom."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from vaebalance.balancing.penalties import AbstractPenalty, Components
+from vaebalance.base.reports import SplitReport, Vitals
+from vaebalance.vae.elbo import ElboTerms, Weights, weighted_terms
+from vaebalance.vae.model import VAE
+
+TERMS = ("distortion", "distortion", "rate", "weighted distortion", "weighted rate")
+"""What a row of sums begins with, for messages."""
+
+
+class NonFiniteBatch(Exception):  # noqa: N818 - caught by `train`, which knows the epoch
+    """A batch (counted from 1 within its epoch) whose `term` is NaN or infinite."""
+
+    def __init__(self, batch: int, term: str) -> None:
+        super().__init__(f"{term}, batch {batch}")
+        self.batch = batch
+        self.term = term
+
+
+class Tally:
+    """Means of D, R, their weighted values and a penalty's components."""
+
+    def __init__(self, model: VAE, penalty: AbstractPenalty) -> None:
+        self._likelihood = model.likelihood
+        self._dimensions = math.prod(model.image_shape)
+        self._costs = penalty.coefficients()
+        self._names = (*TERMS, *self._costs)
+        self._pending: list[Tensor] = []  # of [5 + components], a batch each: see `add`
+        self._sums = torch.zeros(len(self._names), dtype=torch.float64)
+        self._alpha: float | Tensor = 0.0
+        self._beta: float | Tensor = 0.0
+        self._images = 0
+        self._batches = 0
+
+    def add(self, terms: ElboTerms, weights: Weights, components: Components) -> None:
+        """Take a batch's detached terms, the weights used on it and the penalty's components."""
+        self.add_row(batch_sums(terms, weights, components), len(terms.distortion), weights)
+
+    def add_row(self, row: Tensor, images: int, weights: Weights) -> None:
+        """Take a batch of so many images by its `batch_sums`."""
+        self._pending.append(row)
+        self._alpha = self._alpha + images * weights.alpha
+        self._beta = self._beta + images * _mean(weights.beta)
+        self._images += images
+
+    def read(self) -> SplitReport:
+        """The means over the images added so far; waits for the device.
+
+        Raises:
+            NonFiniteBatch: a batch since the last reading had a NaN or an infinity.
+        """
+        if self._pending:
+            rows = torch.stack(self._pending).cpu().double()  # [batches, 5 + components]
+            self._refuse_non_finite(rows)
+            self._sums += rows.sum(0)
+            self._batches += len(self._pending)
+            self._pending.clear()
+        means = (self._sums / self._images).tolist()
+        distortion, mean_square, rate, weighted_distortion, weighted_rate, *measured = means
+        nats = self._likelihood.distortion_in_nats(distortion, mean_square, self._dimensions)
+        components = dict(zip(self._costs, measured, strict=True))
+        penalty = sum(self._costs[name] * value for name, value in components.items())
+        return SplitReport(
+            distortion=distortion,
+            rate=rate,
+            weighted_distortion=weighted_distortion,
+            weighted_rate=weighted_rate,
+            weighted_loss=weighted_distortion + weighted_rate + penalty,
+            negative_elbo=nats + rate,
+            alpha=float(self._alpha) / self._images,
+            beta=float(self._beta) / self._images,
+            weighted_penalty=float(penalty),
+            components=components,
+        )
+
+    def _refuse_non_finite(self, rows: Tensor) -> None:
+        bad = ~rows.isfinite()
+        if not bad.any():
+            return
+        batch = int(bad.any(1).int().argmax())
+        name = self._names[int(bad[batch].int().argmax())]
+        raise NonFiniteBatch(self._batches + batch + 1, name.replace("_", " "))
+
+
+def batch_sums(terms: ElboTerms, weights: Weights, components: Components) -> Tensor:
+    """What a tally adds up of a batch, by its detached terms: [5 + components], without a graph."""
+    images = len(terms.distortion)
+    weighted_distortion, weighted_rate = weighted_terms(terms, weights)
+    row = [
+        terms.distortion.sum(),
+        terms.distortion.square().sum(),
+        terms.rate.sum(),
+        images * weighted_distortion,
+        images * weighted_rate,
+        *(images * value.detach() for value in components.values()),
+    ]
+    return torch.stack(row)
+
+
+def vital_sums(terms: ElboTerms, *, is_density: bool) -> Tensor:
+    """What `vitals` needs of a batch, summed over its images: [2 + 2Z] float64, on the CPU.
+
+    Squared error and variance of p(x|z) (0 for what is no density), each a mean over pixels; rates
+    and variances of q(z|x) by latent. Of the terms of K stacked models [K, 2 + 2Z].
+    """
+    predicted = terms.predicted_variance if is_density else torch.zeros_like(terms.distortion)
+    columns = [terms.mean_squared_error[..., None], predicted[..., None]]
+    rows = torch.cat([*columns, terms.rate_by_latent, terms.posterior_variance], -1)
+    return rows.sum(-2).cpu().double()
+
+
+def vitals(sums: Tensor, images: int, *, is_density: bool) -> Vitals:
+    """The vitals of a split of so many images from its batches' `vital_sums`, added up."""
+    squared_error, predicted, *by_latent = (sums / images).tolist()
+    rates, variances = by_latent[: len(by_latent) // 2], by_latent[len(by_latent) // 2 :]
+    return Vitals(
+        rmse=math.sqrt(squared_error),
+        predicted_sigma=math.sqrt(predicted) if is_density else None,
+        rate_by_latent=tuple(rates),
+        sigma_by_latent=tuple(map(math.sqrt, variances)),
+    )
+
+
+def _mean(weight: float | Tensor) -> float | Tensor:
+    return weight.mean() if isinstance(weight, Tensor) else weight

@@ -1,0 +1,54 @@
+"""Processes that come up at once: forks of a clean one in which torch and Optuna are imported.
+
+A test that kills processes is not about their start, which is seconds of imports for each.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+PRELOADED = ["vaebalance.study.search.search", "vaebalance.study.storage.postgres_storage"]
+
+
+class Forked:
+    """A process that calls `target` with plain arguments; used as a `subprocess.Popen` is."""
+
+    def __init__(self, target: Callable[..., None], *arguments: object) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)
+        ours, theirs = context.Pipe(duplex=False)
+        self._process = context.Process(
+            target=_printing, args=(theirs, target, arguments), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self.stdout = os.fdopen(os.dup(ours.fileno()), encoding="utf-8")
+        ours.close()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float = 60) -> int | None:
+        self._process.join(timeout)
+        return self.returncode
+
+    def read(self, timeout: float = 60) -> str:
+        """All that it still prints, once it has ended."""
+        text = self.stdout.read()
+        self.wait(timeout)
+        return text
+
+
+def _printing(pipe: Connection, target: Callable[..., None], arguments: tuple[object, ...]) -> None:
+    """Call `target`, which prints into the pipe."""
+    os.dup2(pipe.fileno(), 1)
+    target(*arguments)

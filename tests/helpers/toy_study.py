@@ -1,0 +1,109 @@
+"""A study of a toy objective."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import optuna
+
+from tests.helpers.forks import Forked
+from vaebalance.evaluation.metrics import Better
+from vaebalance.study.search.search import Outcome, Plan, search
+from vaebalance.study.space import Point, Range, Space, Value
+from vaebalance.study.storage.journal import Journal, Trial
+from vaebalance.study.storage.postgres_storage import DatabaseStorage, Rhythm
+
+BETA = "balance.beta"
+SPACE = Space((Range(BETA, 0.05, 20.0),))
+
+
+RHYTHM = Rhythm(heartbeat=1, grace=3, patience=30)
+
+
+def open_journal(
+    folder: Path, url: str | None = None, goals: Sequence[Better] = ("lower",)
+) -> Journal:
+    """A study in its folder, or in the database."""
+    storage = DatabaseStorage(url, folder.name, "tune.storage", RHYTHM) if url else None
+    return Journal(folder, goals, storage)
+
+
+def valley(point: Point) -> float:
+    weight = point[BETA]
+    assert isinstance(weight, float)
+    return 100 + math.log(weight / 0.7) ** 2 + 0.1 * math.sin(40 * weight)
+
+
+class Quiet:
+    def started(self, trial: Trial) -> None: ...
+    def ended(self, trials: object, number: int) -> None: ...
+    def waiting(self, trials: object) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+def run(
+    folder: Path,
+    sampler: str = "gp",
+    trials: int = 10,
+    objective: Callable[[Trial], Outcome] | None = None,
+    start: float | None = 1.0,
+    url: str | None = None,
+) -> list[Trial]:
+    journal = open_journal(folder, url)
+    plan = Plan(SPACE, sampler, 0, trials, None if start is None else {BETA: start})
+    search(journal, plan, objective or (lambda t: Outcome((valley(t.point),), {})), Quiet())
+    return journal.trials()
+
+
+def pairs(trials: list[Trial]) -> list[tuple[int, Value, tuple[float, ...] | None]]:
+    return [(trial.number, trial.point[BETA], trial.values) for trial in trials]
+
+
+def take_part(
+    folder: Path,
+    sampler: str,
+    trials: int,
+    process: str,
+    together: int = 1,
+    url: str | None = None,
+    seconds: float = 0.05,
+) -> None:
+    """Run trials of `seconds` as a process of that name, and print which.
+
+    At trial 0 it waits until so many processes are there together.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    looking = open_journal(folder, url)
+
+    def slow(trial: Trial) -> Outcome:
+        print(f"trial {trial.number}", flush=True)
+        while trial.number == 0 and len({t.worker for t in looking.trials()}) < together:
+            time.sleep(0.01)
+        time.sleep(seconds)
+        return Outcome((valley(trial.point),), {"process": process})
+
+    run(folder, sampler, trials, slow, url=url)
+
+
+def hold(folder: Path, url: str | None) -> None:
+    """Hold all locks of a study."""
+    journal = open_journal(folder, url)
+    with journal.lock:
+        if url is None:
+            journal._optuna._backend._lock.acquire()
+        print("held", flush=True)
+        time.sleep(60)
+
+
+def spawn(folder, sampler, trials, name="a", together=1, url=None, seconds=0.05):
+    """Start a process that runs trials of the study in `folder`."""
+    return Forked(take_part, folder, sampler, trials, name, together, url, seconds)
+
+
+def wait_until(condition, seconds=240):
+    """Wait for `condition()`, and fail if it does not come."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.05)

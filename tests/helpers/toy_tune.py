@@ -1,0 +1,28 @@
+"""pipelines/tune.py with a short rhythm of heartbeats, and trials that take their time.
+
+Worker processes import this file, too.
+"""
+
+import time
+
+from vaebalance.base.errors import run_stage
+from vaebalance.study.options import parse_options
+from vaebalance.study.storage import postgres_storage as database_storage
+from vaebalance.training import loop as training
+
+database_storage.RHYTHM = database_storage.Rhythm(heartbeat=1, grace=3, patience=60)
+validate = training.validate
+
+
+def validate_slowly(*arguments):
+    """So that one trial still runs when the other worker has come up."""
+    time.sleep(0.04)
+    return validate(*arguments)
+
+
+training.validate = validate_slowly
+
+if __name__ == "__main__":
+    from vaebalance.study import command
+
+    run_stage(lambda: command.run(parse_options()))

@@ -1,0 +1,106 @@
+"""Names as people give them, and the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vaebalance.base.errors import UserError
+from vaebalance.pages.comparison.chosen_runs import choose
+from vaebalance.pages.comparison.options import OUT, parse_options
+from vaebalance.tracking import RunSummary
+
+ROOT = Path(__file__).resolve().parents[3]
+DONE = frozenset({"train", "evaluate"})
+
+
+def summary(run_id, fingerprint, name, experiment=None, stages=DONE):
+    return RunSummary(run_id, name, fingerprint, {}, {}, experiment, stages)
+
+
+RUNS = [
+    summary("abc1", "f001", "digits beta=1", "tidal-newt"),
+    summary("abc2", "f002", "digits beta=4", "abc"),
+    summary("def3", "abd3", "digits beta=4"),
+    summary("999a", "e004", "digits beta=9", stages=frozenset({"train"})),
+]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["abc1", "def3"], [0, 2]),
+        (["d", "f002"], [2, 1]),
+        (["abd", "tidal-newt"], [2, 0]),
+        (["digits beta=1", "abc"], [0, 1]),  # a whole name before the beginning of an id
+    ],
+)
+def test_a_run_has_many_names(names, expected):
+    assert choose(names, RUNS) == [RUNS[k] for k in expected]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["ab", "d"], r"'ab' may be any of these runs, say more:\n +abc1 .*\n +abc2 .*\n +def3"),
+        (["digits beta=4", "d"], r"may be any of these runs"),
+        (["newt", "d"], r"'newt' is no run. There are:\n +abc1  digits beta=1, experiment tidal-"),
+        (["", "d"], r"'' is no run"),
+        (["abc1", "f001"], r"'f001' is a run that was named before: abc1"),
+        (["abc1", "999"], r"'999' is not evaluated.*999a.*, not evaluated.*dvc repro"),
+    ],
+)
+def test_what_cannot_be_chosen_lists_what_there_is(names, message):
+    with pytest.raises(UserError, match=message):
+        choose(names, RUNS)
+
+
+def test_without_runs_there_is_something_to_do():
+    with pytest.raises(UserError, match=r"There are: none. Run `dvc repro` first"):
+        choose(["a", "b"], [])
+
+
+def test_many_runs_are_not_all_listed():
+    runs = [summary(f"{k:04}", f"f{k:03}", f"run {k}") for k in range(50)]
+    with pytest.raises(UserError, match="and 30 more"):
+        choose(["x", "y"], runs)
+
+
+def test_options():
+    options = parse_options(["a", "b", "--out", "here"])
+    assert (options.runs, options.out, options.list) == (("a", "b"), Path("here"), False)
+    assert parse_options(["a", "b"]).out == OUT
+    assert parse_options(["--list"]).list
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give two to 8 runs, not 0"),
+        (["a"], "give two to 8 runs, not 1"),
+        (["a"] * 9, "give two to 8 runs, not 9"),
+        (["--list", "a"], "--list takes no run"),
+    ],
+)
+def test_wrong_options_say_what_is_right(arguments, message, capsys):
+    with pytest.raises(SystemExit) as error:
+        parse_options(arguments)
+    assert error.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_needs_neither_torch_nor_mlflow():
+    script = (
+        "import sys, runpy; sys.argv = ['compare.py', '--help']\n"
+        "try: runpy.run_path('pipelines/compare.py', run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert not {'torch', 'mlflow', 'numpy'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "tidal-newt" in done.stdout

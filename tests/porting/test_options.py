@@ -1,0 +1,71 @@
+"""The arguments of pipelines/port.py."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vaebalance.porting.options import parse_options
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_without_arguments_params_yaml_is_ported():
+    options = parse_options([])
+    assert options.convention is None
+    assert not options.write
+
+
+def test_everything():
+    line = "bolts 0.1 --shape 3x32x16 --latents 256 --batch 4 --rmse 0.1 --pixel-span 2"
+    options = parse_options([*line.split(), "--write", "--json"])
+    assert (options.convention, options.weight, options.shape) == ("bolts", 0.1, (3, 32, 16))
+    assert (options.latents, options.batch, options.rmse) == (256, 4, 0.1)
+    assert (options.pixel_span, options.write, options.json) == (2.0, True, True)
+
+
+@pytest.mark.parametrize("text", ["3x64x32", "3X64X32", "3×64×32", " 3,64,32 "])
+def test_a_shape(text):
+    assert parse_options(["--shape", text]).shape == (3, 64, 32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--shape 64x64", "'64x64' is not like 3x64x64 (channels x height x width)"),
+        ("--shape 3x64x", "is not like 3x64x64"),
+        ("--shape 0x64x64", "is not like 3x64x64"),
+        ("--shape 3x-64x64", "is not like 3x64x64"),
+        ("--shape 64x48x3", "has its channels last; did you mean 3x64x48?"),
+        ("bolts -0.1", "'-0.1' is not a weight: a number above 0"),
+        ("bolts 0", "'0' is not a weight"),
+        ("bolts nan", "'nan' is not a weight"),
+        ("bolts inf", "'inf' is not a weight"),
+        ("bolts much", "'much' is not a weight"),
+        ("bolts", "bolts: give its weight, too"),
+        ("--latents 0", "'0' is no number of latents: 1 or more"),
+        ("--batch 1.5", "'1.5' is no number of images"),
+        ("--rmse -1", "'-1' is not an RMSE"),
+        ("--write", "--write needs a convention and its weight"),
+        ("bolts 1 --list", "--list takes no convention"),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse_options(arguments.split())
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_needs_no_torch():
+    script = (
+        "import sys, runpy; sys.argv = ['port.py', '--help']\n"
+        "try: runpy.run_path('pipelines/port.py', run_name='__main__')\n"
+        "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "antixk 0.00025 --shape 3x64x64" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 False"

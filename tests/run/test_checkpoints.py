@@ -1,0 +1,119 @@
+"""Resume states: whole or refused. (That resuming is exact is tested in test_experiment.py.)"""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from vaebalance.balancing.balances import RunFacts, WarmUp
+from vaebalance.base.errors import UserError
+from vaebalance.run.checkpoints import (
+    Checkpoint,
+    Pace,
+    copied,
+    learner_state,
+    load_checkpoint,
+    restore_learner,
+    save_checkpoint,
+)
+from vaebalance.training.loop import Learner, step_objective, train_step
+from vaebalance.training.step import Update
+from vaebalance.vae.likelihoods import Bernoulli
+from vaebalance.vae.model import VAE, ModelSpec
+from vaebalance.vae.networks import Mlp
+
+CPU = torch.device("cpu")
+
+
+def make_learner(seed=0):
+    torch.manual_seed(seed)
+    spec = ModelSpec(architecture=Mlp(hidden=(8,)), latent_size=2, posterior="gaussian")
+    model = VAE(spec, Bernoulli(), (1, 8, 8))
+    balance = WarmUp(steps=5)
+    run = RunFacts(dimensions=64, latent_size=2, steps=10, steps_per_epoch=5)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    return Learner(model, optimizer, balance, balance.initial_state(run))
+
+
+def step(learner):
+    torch.manual_seed(9)
+    learner.update = Update(step_objective(learner, 4), learner.optimizer, None)
+    train_step(learner, torch.rand(4, 1, 8, 8))
+
+
+def save(path, learner, fingerprint="f"):
+    weights = copied(learner.model.state_dict())
+    save_checkpoint(path, Checkpoint(fingerprint, learner_state(learner), weights, []))
+
+
+def test_weights_optimizer_and_balance_come_back(tmp_path):
+    """A step after restoring equals a step without the detour."""
+    learner, other = make_learner(), make_learner(seed=1)
+    step(learner)
+    save(tmp_path / "c.pt", learner)
+    found = load_checkpoint(tmp_path / "c.pt", "f", CPU)
+    assert found is not None
+    restore_learner(other, found.learner)
+    step(learner)
+    step(other)
+    for a, b in zip(learner.model.parameters(), other.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert float(other.balance_state["step"]) == 2
+
+
+def test_the_same_state_is_the_same_bytes(tmp_path):
+    learner = make_learner()
+    step(learner)
+    save(tmp_path / "a" / "c.pt", learner)
+    save(tmp_path / "b" / "c.pt", learner)
+    assert (tmp_path / "a/c.pt").read_bytes() == (tmp_path / "b/c.pt").read_bytes()
+
+
+def test_none_is_found_where_there_is_none_or_another_trainings(tmp_path):
+    assert load_checkpoint(tmp_path / "c.pt", "f", CPU) is None
+    save(tmp_path / "c.pt", make_learner(), fingerprint="other")
+    assert load_checkpoint(tmp_path / "c.pt", "f", CPU) is None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_cut_file_is_refused(tmp_path, share):
+    path = tmp_path / "c.pt"
+    save(path, make_learner())
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(UserError, match=r"c\.pt: not a readable checkpoint"):
+        load_checkpoint(path, "f", CPU)
+
+
+def test_no_code_is_run_on_loading(tmp_path):
+    """A pickle that would run a command is refused."""
+    import os
+
+    class Trap:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path}/trapped",)
+
+    torch.save({"fingerprint": Trap()}, tmp_path / "c.pt")
+    with pytest.raises(UserError, match="not a readable checkpoint"):
+        load_checkpoint(tmp_path / "c.pt", "f", CPU)
+    assert not (tmp_path / "trapped").exists()
+
+
+def test_a_copy_does_not_follow_training():
+    model = make_learner().model
+    snapshot = copied(model.state_dict())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    assert all(not torch.equal(snapshot[n], p) for n, p in model.named_parameters())
+
+
+def test_a_second_lies_between_two_but_for_the_last(monkeypatch):
+    clock = iter([10.0, 10.9, 11.0, 11.1, 11.2, 30.0])
+    monkeypatch.setattr(
+        "vaebalance.run.checkpoints.time", SimpleNamespace(monotonic=clock.__next__)
+    )
+    pace = Pace(every=1)
+    found = [pace.is_due(epoch, is_over=epoch == 5) for epoch in range(1, 6)]
+    assert found == [True, False, True, False, True]
+    assert not Pace(every=2).is_due(3, is_over=False)
