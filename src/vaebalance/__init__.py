@@ -5,8 +5,8 @@
 The tree is the architecture. Imports point down this list only:
 
     study        Optuna studies: which weights, and which other knobs
-    curve        all β from one training
     pages        report, slider, comparison
+    curve        all β from one training
     stacking     several trainings as one
     terminal     progress and tables in the terminal
     porting      weights of other projects

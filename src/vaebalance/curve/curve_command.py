@@ -86,7 +86,10 @@ def train(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
             for row in trace(curve, betas, dataset, split, spec, settings.seed)
         ]
         save(FOLDER, curve, rows, provenance)
-        from vaebalance.curve.show import PAGE, show  # altair and Pillow: for this alone
+        from vaebalance.pages.slider.curve_page import (  # altair and Pillow: for this alone
+            PAGE,
+            show,
+        )
 
         show(FOLDER, curve, validation_rows(rows), dataset, settings.seed)
         write_json(METRICS, summary(rows))

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from vaebalance.base.errors import UserError
-from vaebalance.curve import show
 from vaebalance.curve.saved_curve import read_rows
 from vaebalance.data import prepare
+from vaebalance.pages.slider import curve_page as show
 from vaebalance.settings import PARAMS, Settings, load
 from vaebalance.study.by_curve import ask as command
 from vaebalance.study.by_curve.ask import run

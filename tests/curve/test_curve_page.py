@@ -1,7 +1,7 @@
 """What the curve's page says of the numbers on it."""
 
-from vaebalance.curve import show as shown
 from vaebalance.curve.trace import trace
+from vaebalance.pages.slider import curve_page as shown
 from vaebalance.pages.slider.saved_states import FILE, load_states
 
 
