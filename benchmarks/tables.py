@@ -109,9 +109,10 @@ def grouped(rows: Sequence[Row], by: tuple[str, ...]) -> Iterator[Row]:
 
 
 def merged(values: list[Any]) -> Any:
-    """Merge the values of one key."""
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return Range(min(values), max(values))
+    """Merge the values of one key; numbers of which one is missing are missing."""
+    numeric = (int, float, type(None))
+    if all(isinstance(value, numeric) and not isinstance(value, bool) for value in values):
+        return None if None in values else Range(min(values), max(values))
     return ", ".join(dict.fromkeys("–" if value is None else str(value) for value in values))
 
 
