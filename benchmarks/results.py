@@ -34,6 +34,8 @@ SCRATCH = ROOT / "benchmarks" / "scratch"
 """What git ignores: pictures, and what a script needs to resume."""
 PACKAGES = ("torch", "numpy", "scikit-learn", "optuna", "mlflow", "dvc", "pythae")
 """Their versions are recorded where they are installed."""
+NO_CODE = (":!benchmarks/results", ":!*.md")
+"""What may differ from the commit, since no number rests on it."""
 DIGITS = 6
 """Significant digits that are written of a number."""
 Row = dict[str, Any]
@@ -95,7 +97,7 @@ def origin() -> dict[str, Any]:
     return {
         "command": f"python {shlex.join([shown, *sys.argv[1:]])}",
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": _git("status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results") != "",
+        "dirty": _git("status", "--porcelain", "-uno", "--", ".", *NO_CODE) != "",
         "date": datetime.now(UTC).date().isoformat(),
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
     }

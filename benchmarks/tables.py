@@ -136,9 +136,10 @@ def measured(result: dict[str, Any]) -> str:
     versions = result["versions"]
     where = [result["processor"], *([result["gpu"]] if result["gpu"] else [])]
     commit = result["commit"][:7] + (", with uncommitted changes" if result["dirty"] else "")
+    threads = f"{result['threads']} thread{'' if result['threads'] == 1 else 's'}"
     return (
-        f"*`{result['command']}` on {', '.join(where)}, {result['threads']} threads on "
-        f"{result['cores']} cores, torch {versions['torch']}, {result['date']}, commit {commit}.*"
+        f"*`{result['command']}` on {', '.join(where)}, {result['cores']} cores, with {threads}, "
+        f"torch {versions['torch']}, {result['date']}, commit {commit}.*"
     )
 
 
