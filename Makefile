@@ -6,7 +6,7 @@ READY := .venv/.ready
 PORT ?= 5000
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro curve test lint ui lock venv deps
+.PHONY: repro curve test lint ui lock tables venv deps
 .DEFAULT_GOAL := repro
 
 repro: venv
@@ -37,6 +37,10 @@ $(READY): requirements.lock pyproject.toml
 	python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	python -m vaebalance.pages.dvc_plots .dvc/plots/offline.html
 	touch $@
+
+# Fill the documentation's tables from benchmarks/results.
+tables: venv
+	python benchmarks/tables.py
 
 # Needs uv. Names, versions and hashes only: no download address.
 lock:

@@ -1,6 +1,6 @@
 """What conditioning costs: a step of a conditioned model against one of the plain model.
 
-    python benchmarks/conditioning_step.py [--rounds 40]
+    python benchmarks/conditioning_step.py [--rounds 40] [--out benchmarks/results]
 
 One process, one thread, taking turns, compiled and not: medians of the ratio, round by round
 paired, and the parameters that FiLM adds.
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import trainings
+from results import parse_options, write_result
 
 import curve
 from vaebalance.curve.curve_training import AbstractCurveTraining, PlainTraining, curve_training
@@ -85,10 +86,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--data", nargs="+", choices=curve.SCALES, default=list(curve.SCALES))
-    options = parser.parse_args()
+    options = parse_options(parser)
     torch.set_num_threads(1)
     ways = [(kind, compile) for kind in options.data for compile in ("off", "on")]
-    print(trainings.table([row for way in ways for row in measure(*way, options.rounds)]))
+    rows = [row for way in ways for row in measure(*way, options.rounds)]
+    print(trainings.table(rows))
+    write_result("conditioning_step", rows, options.out)
 
 
 if __name__ == "__main__":

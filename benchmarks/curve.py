@@ -2,7 +2,7 @@
 
     python benchmarks/curve.py [--data digits mnist …] [--seeds 0 1 2]
                                [--methods film_spline continuation …] [--epochs E] [--images N]
-                               [--longer] [--budget] [--out benchmarks/results/curve.json]
+                               [--longer] [--budget] [--out benchmarks/results]
 
 digits: 1,251 images of 8×8, the net of params.yaml. mnist: 784-256-256-32 ReLU, dynamic
 binarisation, batch 128 (torchvision's layout in $VAEBALANCE_MNIST or ../shared/data). conv: the
@@ -20,11 +20,11 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-from pathlib import Path
 from typing import Any
 
 import torch
 import trainings
+from results import Table, parse_options, write_result
 
 from vaebalance.curve.curve_training import FIRST_SHARE, PlainTraining, curve_training
 from vaebalance.curve.curves import AbstractCurve, log_spaced
@@ -78,6 +78,19 @@ DATA: dict[str, dict[str, Any]] = {
 """How the data differ from those of params.yaml."""
 BUDGET = 2.5 / RUNS
 """Of a separate run's length, where all of them together may cost as much as a curve."""
+TABLES = {
+    "curve": Table(
+        {
+            "": "{data}, {what}",
+            "cost, of one run": "{cost, of one run:.1f}",
+            "hypervolume": "{hypervolume ratio:.2f}",
+            "β-weighted loss, mean": "{mean gap % to 1×:+.1f} %",
+            "at the worst β": "{worst gap % to 1×:+.1f} %",
+            "best nll": "{best nll:.1f}",
+        },
+        by=("data", "what"),
+    )
+}
 
 
 def settings_of(kind: str, method: dict[str, Any], epochs: int | None, seed: int) -> CurveSettings:
@@ -221,14 +234,13 @@ def main() -> None:
     parser.add_argument(
         "--budget", action="store_true", help="also runs that together cost as much as a curve"
     )
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/curve.json"))
-    options = parser.parse_args()
+    options = parse_options(parser)
     torch.set_num_threads(1)
     rows = []
     for kind in options.data:
         for seed in options.seeds:
             rows += compare(kind, seed, options)
-            trainings.write_rows(rows, options.out)  # what is there, is kept
+            write_result("curve", rows, options.out)  # what is there, is kept
     shown = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows]
     print(trainings.table(shown))
     print(f"\na sweep spends {FIRST_SHARE:.0%} of its steps at its least β")

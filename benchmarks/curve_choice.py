@@ -1,6 +1,7 @@
 """The β that a curve recommends against that of 25 separate runs: nll and sample quality at both.
 
     python benchmarks/curve_choice.py [--data digits conv …] [--seeds 0 1 2] [--samples 64]
+                                      [--out benchmarks/results]
 
 Data, nets and lengths are those of benchmarks/curve.py. Each way chooses the least calibrated nll
 on validation images; what it chose is measured on test images.
@@ -9,11 +10,11 @@ on validation images; what it chose is measured on test images.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import torch
 import trainings
+from results import Table, parse_options, write_result
 
 import curve as curves
 from vaebalance.curve.chosen_beta import best_of
@@ -28,6 +29,20 @@ from vaebalance.vae.model import VAE
 POINTS = 25
 BETAS = log_spaced(curves.LOW, curves.HIGH, POINTS)
 Models = dict[float, VAE]
+TABLES = {
+    "curve_choice": Table(
+        {
+            "": "{data}, {what}",
+            "β": "{β:.2g}",
+            "test nll": "{test nll:.1f}",
+            "calibrated": "{test calibrated nll:.1f}",
+            "Fréchet": "{Fréchet:.1f}",
+            "separate run at this β: nll": "{separate run's nll:.1f}",
+            "its Fréchet": "{separate run's Fréchet:.1f}",
+        },
+        by=("data", "what"),
+    )
+}
 
 
 def grid(settings: CurveSettings, dataset: Dataset) -> Models:
@@ -88,8 +103,8 @@ def compare(kind: str, seed: int, samples: int) -> list[dict[str, Any]]:
                 "Fréchet": test.sample_frechet,
                 "precision": test.sample_precision,
                 "recall": test.sample_recall,
-                "separate run at this β: nll": same.nll,
-                "its Fréchet": same.sample_frechet,
+                "separate run's nll": same.nll,
+                "separate run's Fréchet": same.sample_frechet,
             }
         )
     return rows
@@ -101,14 +116,13 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", choices=curves.SCALES, default=["digits", "conv"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--samples", type=int, default=64, help="K of the nll")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/curve_choice.json"))
-    options = parser.parse_args()
+    options = parse_options(parser)
     torch.set_num_threads(1)
     rows = []
     for kind in options.data:
         for seed in options.seeds:
             rows += compare(kind, seed, options.samples)
-            trainings.write_rows(rows, options.out)
+            write_result("curve_choice", rows, options.out)
     print(trainings.table(rows))
 
 

@@ -1,17 +1,16 @@
 """The whole evaluation of an MNIST model: wall time, the share of each part, peak memory.
 
-    python benchmarks/evaluation.py [ROOT] [--nll-samples 64] [--json FILE]
+    python benchmarks/evaluation.py [ROOT] [--nll-samples 64] [--out benchmarks/results]
 
-ROOT holds MNIST as torchvision lays it out (or set VAEBALANCE_MNIST). A small VAE is trained for
-one epoch in a process of its own; another one evaluates it on all 10,000 test images with the
-settings of params.yaml but for K, and is the one that is measured.
+ROOT holds MNIST as torchvision lays it out (default: $VAEBALANCE_MNIST or ../shared/data). A small
+VAE is trained for one epoch in a process of its own; another one evaluates it on all 10,000 test
+images with the settings of params.yaml but for K, and is the one that is measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import trainings
+from results import parse_options, write_result
 
 from vaebalance.data import open_dataset, prepare
 from vaebalance.evaluation.stage import evaluate
@@ -65,7 +66,6 @@ def measure(chosen: Settings, folder: Path) -> dict[str, Any]:
         "parts": dict(found.seconds),
         "peak_memory_mb": peak_memory(),
         "of_which_before_evaluating_mb": before,
-        "metrics": found.metrics(),
     }
 
 
@@ -89,14 +89,11 @@ def show(found: dict[str, Any]) -> None:
 def main() -> None:
     """Train in one process, measure in another."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("root", nargs="?", default=os.environ.get("VAEBALANCE_MNIST"))
+    parser.add_argument("root", nargs="?", default=str(trainings.MNIST))
     parser.add_argument("--nll-samples", type=int, default=64)
-    parser.add_argument("--json", type=Path)
     parser.add_argument("--step", choices=["train", "measure"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.root is None:
-        parser.error("give the folder that holds MNIST/raw, or set VAEBALANCE_MNIST")
+    given = parse_options(parser)
     chosen = settings(given.root, given.nll_samples)
     if given.step == "train":
         train(chosen, given.folder)
@@ -110,8 +107,9 @@ def main() -> None:
             done = subprocess.run([*command, "measure"], check=True, stdout=subprocess.PIPE)
         found = json.loads(done.stdout)
         show(found)
-        if given.json:
-            given.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        parts = {"whole": found["seconds"]} | found.pop("parts")
+        rows = [{"part": part, "seconds": spent} for part, spent in parts.items()]
+        write_result("evaluation", rows, given.out, **found)
 
 
 if __name__ == "__main__":

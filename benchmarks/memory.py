@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 import trainings
+from results import on_device, parse_options, write_result
 
 from vaebalance.base.memory import keep_freed
 from vaebalance.data import open_dataset, prepare
@@ -120,9 +121,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[10**k for k in range(3, 7)])
     parser.add_argument("--device", default="cpu", help="of training and evaluating")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parse_options(parser)
     if options.one:
         with tempfile.TemporaryDirectory() as folder:
             row = measure(Path(folder) / "prepared", options.images[0], options.device)
@@ -136,7 +136,7 @@ def main() -> None:
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         trainings.say(str(rows[-1]))
     print(trainings.table(rows))
-    trainings.write_rows(rows, options.out / "memory.json")
+    write_result(on_device("memory", options.device), rows, options.out)
 
 
 if __name__ == "__main__":

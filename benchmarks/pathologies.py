@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import trainings
+from results import Table, parse_options, write_result
 
 from vaebalance.balancing.balances import OUT_OF_REACH, UNFINISHED
 from vaebalance.base.verdicts import HEALTHY
@@ -60,6 +61,11 @@ CASES: dict[str, tuple[str, trainings.Sections, str]] = {
     "σ = 0.01": ("mnist", {"likelihood": {"kind": "gaussian", "sigma": 0.01}}, MISSPECIFIED),
 }
 """name -> data, sections, the verdict it must get."""
+TABLES = {
+    "pathologies": Table(
+        {"training": "{case}", "verdicts": "{verdicts}", "as expected": "{right}"}, by=("case",)
+    )
+}
 
 
 def colours() -> Dataset:
@@ -86,8 +92,7 @@ def main() -> None:
     """Train all, print what was said of each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
+    options = parse_options(parser)
     datasets: dict[str, Dataset] = {"mnist": trainings.data("mnist"), "colours": colours()}
     rows, sentences = [], []
     for name, (source, sections, expected) in CASES.items():
@@ -101,7 +106,7 @@ def main() -> None:
         sentences += [f"- {name}: {verdict}" for verdict in training.verdicts]
     print(trainings.table(rows))
     print("\nIn words (last seed):\n" + "\n".join(sentences))
-    trainings.write_rows(rows, options.out / "pathologies.json")
+    write_result("pathologies", rows, options.out)
     wrong = sum(not row["right"] for row in rows)
     print(f"\n{len(rows) - wrong} of {len(rows)} right")
 

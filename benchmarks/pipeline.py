@@ -29,6 +29,7 @@ from typing import Any
 import start_up
 import torch
 import trainings
+from results import parse_options, write_result
 from ruamel.yaml import YAML
 
 from vaebalance.settings import parse, read_yaml
@@ -157,23 +158,24 @@ def main() -> None:
     parser.add_argument("--data", choices=sorted(trainings.SCALES), default="digits")
     parser.add_argument("--epochs", type=int, help="other than the data's usual number")
     parser.add_argument("--runs", type=int, default=3, help="of what is repeated (3)")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
+    options = parse_options(parser)
     with tempfile.TemporaryDirectory(prefix="vaebalance-") as folder:
         clone = make_clone(Path(folder), options.data, options.epochs)
         rows, epochs = from_nothing(clone)
         found = {
-            "data": options.data,
-            "epochs": epochs,
-            "threads": torch.get_num_threads(),
             "from nothing": rows,
             "nothing to do": with_nothing_to_do(clone, options.runs),
             "wrong parameter": start_up.refusals(clone.root, options.runs),
         }
-    print(f"{options.data}, {epochs} epochs, {found['threads']} threads")
-    for name in ("from nothing", "nothing to do", "wrong parameter"):
-        print(f"\n{name}:\n{trainings.table(found[name])}")
-    trainings.write_rows(found, options.out / f"pipeline-{options.data}.json")
+    print(f"{options.data}, {epochs} epochs, {torch.get_num_threads()} threads")
+    for name, part in found.items():
+        print(f"\n{name}:\n{trainings.table(part)}")
+    every = [
+        {"when": name, "what": next(iter(row.values())), "seconds": row["seconds"]}
+        for name, part in found.items()
+        for row in part
+    ]
+    write_result(f"pipeline-{options.data}", every, options.out, epochs=epochs)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Whether bf16 or compiling harms: the same trainings in each way, five seeds each.
 
     python benchmarks/precision.py [--data mnist conv] [--seeds 5] [--epochs E]
+                                   [--out benchmarks/results]
 
 Each kept model is measured in float32 on 2,000 test images. A way does no harm where its mean lies
 within the spread over seeds of float32's, not compiled. The last columns are of the differences to
@@ -13,11 +14,11 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 import trainings
+from results import parse_options, write_result
 
 NETS: dict[str, trainings.Sections] = {
     "mnist": {},
@@ -77,7 +78,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", choices=NETS, default=list(NETS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, help="instead of the scale's 10")
-    options = parser.parse_args()
+    options = parse_options(parser)
     torch.set_num_threads(1)
     changes = {} if options.epochs is None else {"epochs": options.epochs}
     rows = []
@@ -86,8 +87,8 @@ def main() -> None:
         for (precision, compile), each in found.items():
             names = {"data": kind, "precision": precision, "compile": compile}
             rows.append(names | summary(each, found[WAYS[0]]))
-    trainings.write_rows(rows, Path("benchmarks/results/precision.json"))
     print(trainings.table(rows))
+    write_result("precision", rows, options.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The VAE of Burda et al. 2016 beside its published nll, on binarised MNIST.
 
     python benchmarks/published.py [--binarisation dynamic static] [--epochs 120] [--samples 5000]
+                                   [--out benchmarks/results]
 
 784-200-200-50 with tanh, and back; 57,004 training images, Adam in three stages of `epochs` each,
 the learning rate divided by √10 from one to the next; the epoch that is kept is the best of a stage
@@ -12,10 +13,10 @@ binarisation is drawn by us, with the same probabilities as the published file. 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import trainings
+from results import parse_options, write_result
 
 from vaebalance.evaluation.bounds import elbo_parts, importance_weighted_nll
 from vaebalance.evaluation.measured_images import measured_images
@@ -73,7 +74,8 @@ def measured(binarisation: str, epochs: int, samples: int) -> dict[str, Any]:
         "D": parts.distortion,
         "R": parts.rate,
         "D + R": parts.negative_elbo,
-        f"nll, K = {samples}": nll.mean,
+        "K": samples,
+        "nll": nll.mean,
         "±": nll.standard_error,
         "published nll": PUBLISHED[binarisation],
         "difference": nll.mean - PUBLISHED[binarisation],
@@ -86,11 +88,10 @@ def main() -> None:
     parser.add_argument("--binarisation", nargs="+", choices=PUBLISHED, default=list(PUBLISHED))
     parser.add_argument("--epochs", type=int, default=120)
     parser.add_argument("--samples", type=int, default=5000)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
+    options = parse_options(parser)
     rows = [measured(name, options.epochs, options.samples) for name in options.binarisation]
     print(trainings.table(rows))
-    trainings.write_rows(rows, options.out / "published.json")
+    write_result("published", rows, options.out)
 
 
 if __name__ == "__main__":

@@ -5,16 +5,16 @@
 MNIST is torchvision's layout in $VAEBALANCE_MNIST or ../shared/data. Balances and penalties have
 the Gaussian of σ = 0.1, so that their D compare; likelihoods have α = β = 1 but for RMSE and SSE,
 which have the α of that Gaussian. D is in the nats of each row's own likelihood; the picture has
-RMSE in the place of D, which is the same for all.
+RMSE in the place of D, which is the same for all, and goes to benchmarks/scratch.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any, get_args
 
 import trainings
+from results import SCRATCH, parse_options, write_result
 
 from vaebalance.balancing.balances import Balance
 from vaebalance.balancing.penalties import Penalty
@@ -140,8 +140,7 @@ def main() -> None:
     """Train all, print the table, write table and picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="+", choices=list(AIMS), default=list(AIMS))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
+    options = parse_options(parser)
     check_all_are_there()
     rows = []
     for source in options.data:
@@ -154,10 +153,12 @@ def main() -> None:
             rows.append({"data": source, "seam": seam, "rule": name, **numbers})
     numbered = [{"": index, **row} for index, row in enumerate(rows, start=1)]
     print(trainings.table(numbered))
-    trainings.write_rows(numbered, options.out / "rules.json")
+    numbers = [{k: v for k, v in row.items() if k != "seconds"} for row in numbered]
+    write_result("rules", numbers, options.out)
+    SCRATCH.mkdir(exist_ok=True)
     for ending, content in picture(rows).items():
-        (options.out / f"rules.{ending}").write_bytes(content)
-    print(f"\nD and nll in nats per image, K = {SAMPLES}; the picture: {options.out / 'rules.png'}")
+        (SCRATCH / f"rules.{ending}").write_bytes(content)
+    print(f"\nD and nll in nats per image, K = {SAMPLES}; the picture: {SCRATCH / 'rules.png'}")
 
 
 if __name__ == "__main__":

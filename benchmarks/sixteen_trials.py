@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -30,11 +29,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 import trainings
+from results import on_device, parse_options, write_result
 from ruamel.yaml import YAML
 from study_overhead import study, with_store
-from training_step import processor
 
 from vaebalance.curve.curve_command import FOLDER as CURVE
 from vaebalance.curve.curve_command import validation_rows
@@ -245,8 +243,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="of each training; default: the case's")
     parser.add_argument("--images", type=int, help="of each part; default: the case's")
     parser.add_argument("--device", default="cpu", help="of all trainings")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results").resolve())
-    options = parser.parse_args()
+    options = parse_options(parser)
     if options.trials < 2:
         parser.error(f"--trials {options.trials}: a range has two ends; give 2 or more")
     rows = []
@@ -258,16 +255,9 @@ def main() -> None:
         question = Question(options.weight, options.trials, options.device)
         rows += compare(name, case, question, options.rounds, options.ways)
     print(trainings.table(rows))
-    machine = {
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "weight": options.weight,
-        "device": options.device,
-        "rounds": options.rounds,
-    }
-    trainings.write_rows({**machine, "rows": rows}, options.out / "sixteen_trials.json")
+    name = on_device("sixteen_trials", options.device)
+    facts = {"weight": options.weight, "rounds": options.rounds}
+    write_result(name, rows, options.out, **facts)
 
 
 if __name__ == "__main__":

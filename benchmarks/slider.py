@@ -1,6 +1,7 @@
 """How long the slider's page takes to redraw, and how large it is.
 
     python benchmarks/slider.py [--source digits] [--root data/raw] [--states 60] [--sweeps 5]
+                                [--out benchmarks/results]
 
 Trains a few small VAEs for a moment, spreads them over the slider, writes page and animation, and
 drags the slider through all states in a headless Chromium. A redraw is timed in the page, from the
@@ -20,6 +21,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from results import parse_options, write_result
 
 from vaebalance.data import Dataset, open_dataset, prepare
 from vaebalance.pages.slider.animation import write_curve_animation
@@ -112,7 +115,8 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=ROOT / "data/raw")
     parser.add_argument("--states", type=int, default=60)
     parser.add_argument("--sweeps", type=int, default=5)
-    options = parser.parse_args()
+    options = parse_options(parser)
+    files, rows = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(settings_of(options.source, options.root, 1.0).data, 0, folder / "data")
@@ -127,6 +131,7 @@ def main() -> None:
             seconds = time.perf_counter() - started
             size = (folder / file).stat().st_size / 1e6
             print(f"{file:12} {size:6.2f} MB, written in {seconds:.1f} s")
+            files.append({"file": file, "MB": size, "seconds to write": seconds})
         redraws, frames = sweep(folder / "curve.html", options.sweeps)
     print(
         f"{options.states} states, {len(redraws)} redraws; {os.cpu_count()} cores, load "
@@ -134,9 +139,11 @@ def main() -> None:
     )
     for what, times in (("redraw", redraws), ("frame", frames)):
         worst = statistics.quantiles(times, n=20)[-1]
-        print(
-            f"{what:12} {statistics.median(times):6.1f} ms median, {worst:.1f} ms 95th percentile"
-        )
+        median = statistics.median(times)
+        print(f"{what:12} {median:6.1f} ms median, {worst:.1f} ms 95th percentile")
+        rows.append({"what": what, "median ms": median, "95th percentile ms": worst})
+    write_result("slider", rows, options.out, states=options.states)
+    write_result("slider-files", files, options.out, states=options.states)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from pathlib import Path
 from typing import Any
 
 import trainings
+from results import Table, parse_options, write_result
 
 from vaebalance.evaluation.evaluate_spec import EvaluateSpec
 from vaebalance.evaluation.metrics import rows
@@ -28,6 +28,9 @@ NET = {
     "likelihood": {"kind": "bernoulli"},
 }
 BETAS = (1.0, 4.0)
+SCORES = ("mig", "dci_disentanglement", "sap", "modularity", "factor_vae", "beta_vae")
+NUMBERS = {name: f"{{{name}:.2f}}" for name in ("D", "R", *SCORES)}
+TABLES = {"sprites": Table({"β": "{β:g}"} | NUMBERS, by=("β",))}
 SPEC = EvaluateSpec(
     nll_samples=16,
     batch_size=512,
@@ -44,8 +47,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
+    options = parse_options(parser)
     dataset = trainings.data("sprites", source={"kind": "sprites", "size": options.size})
     table: list[dict[str, Any]] = []
     for beta in BETAS:
@@ -75,7 +77,7 @@ def main() -> None:
             values = [row[score] for row in chosen]
             spread = statistics.stdev(values) if len(values) > 1 else 0.0
             print(f"β = {beta:g}: {score} {statistics.mean(values):.3f} ± {spread:.3f}")
-    trainings.write_rows(table, options.out / "sprites.json")
+    write_result("sprites", table, options.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What each script imports before it does anything, and how soon it refuses a wrong parameter.
 
-    python benchmarks/start_up.py [--runs 5]
+    python benchmarks/start_up.py [--runs 5] [--out benchmarks/results]
 
 Runs `python -X importtime` on every script's imports and prints, of each, the median seconds and
 the share of the packages that cost most, as ratios to importing torch alone in the same run. Then
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import trainings
+from results import parse_options, write_result
 
 ROOT = Path(__file__).resolve().parents[1]
 LINE = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \| ( *)(\S+)")
@@ -92,18 +93,24 @@ def main() -> None:
     """Print a table of imports and one of refusals."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
-    runs = parser.parse_args().runs
+    options = parse_options(parser)
+    runs = options.runs
     cases = {TORCH: "import torch"}
     cases |= {p.name: imports_of(p) for p in sorted((ROOT / "pipelines").glob("*.py"))}
     measured = {name: [measure(code) for _ in range(runs)] for name, code in cases.items()}
     base = statistics.median(wall for wall, _ in measured[TORCH])
     print(f"{'script':14} {'seconds':>8} {'ratio':>6}   heaviest packages (own modules, s)")
+    rows = []
     for name, results in measured.items():
         wall = statistics.median(seconds for seconds, _ in results)
         heaviest = sorted(results[0][1].items(), key=lambda item: -item[1])[:6]
         text = ", ".join(f"{package} {seconds:.2f}" for package, seconds in heaviest)
         print(f"{name:14} {wall:8.2f} {wall / base:6.2f}   {text}")
-    print(f"\nuntil a wrong parameter is refused:\n{trainings.table(refusals(ROOT, runs))}")
+        rows.append({"script": name, "seconds": wall, "ratio": wall / base, "heaviest": text})
+    refused = refusals(ROOT, runs)
+    print(f"\nuntil a wrong parameter is refused:\n{trainings.table(refused)}")
+    write_result("start_up", rows, options.out)
+    write_result("start_up-refusals", refused, options.out)
 
 
 if __name__ == "__main__":

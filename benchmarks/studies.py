@@ -19,7 +19,9 @@ from typing import Any
 
 import optuna
 import trainings
+from results import SCRATCH, parse_options, write_result
 
+from vaebalance.base.files import write_json
 from vaebalance.data import Dataset
 from vaebalance.objectives.frontier import distortion_at_rate_zero, hypervolume, knee
 from vaebalance.objectives.objectives import AbstractObjective
@@ -211,33 +213,34 @@ def plans(seeds: int, data: str) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run what is not yet in the results, then print the table."""
+    """Run what is not yet in benchmarks/scratch, then print the tables and write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="+", default=list(SCALES), choices=list(SCALES))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
+    options = parse_options(parser)
     optuna.logging.set_verbosity(logging.WARNING)
     for data in options.data:
         dataset = trainings.data(data)
-        path = options.out / f"studies_{data}.json"
+        path = SCRATCH / f"studies_{data}.json"
         kept = json.loads(path.read_text()) if path.exists() else {"grids": [], "studies": []}
         for seed in range(len(kept["grids"]), options.seeds):
             kept["grids"].append(grid(data, dataset, seed))
             trainings.say(f"{data}: grid of seed {seed}")
-            trainings.write_rows(kept, path)
+            write_json(path, kept)
         wanted = plans(options.seeds, data)
         for plan in wanted[len(kept["studies"]) :]:
             kept["studies"].append(study(data, dataset, **plan))
             last = kept["studies"][-1]
             trainings.say(f"{data}: {plan}: β = {last['chosen']}, {last['seconds']:.0f} s")
-            trainings.write_rows(kept, path)
-        report(data, dataset, kept)
+            write_json(path, kept)
+        for part, rows in report(data, dataset, kept).items():
+            print(trainings.table(rows))
+            write_result(f"studies-{data}{part}", rows, options.out)
 
 
-def report(data: str, dataset: Dataset, kept: dict[str, Any]) -> None:
-    """Two tables: the grids, and the studies beside them."""
-    rows = []
+def report(data: str, dataset: Dataset, kept: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Two tables by the ending of their names: the grids, and the studies beside them."""
+    points = []
     for index, beta in enumerate(BETAS):
         row: dict[str, Any] = {"β": beta}
         for name in ("nll", "negative_elbo", "samples"):
@@ -245,8 +248,7 @@ def report(data: str, dataset: Dataset, kept: dict[str, Any]) -> None:
             row[name] = " ".join(f"{value:.2f}" for value in values)
         row["D"] = kept["grids"][0][index]["distortion"]
         row["R"] = kept["grids"][0][index]["rate"]
-        rows.append(row)
-    print(trainings.table(rows))
+        points.append(row)
     references = []
     for seed in range(len(kept["grids"])):
         settings = settings_for(data, "frontier", seed)
@@ -262,9 +264,9 @@ def report(data: str, dataset: Dataset, kept: dict[str, Any]) -> None:
         best = grid_choice(rows, found["objective"], asked)
         row["grid's β"] = best and best["beta"]
         if found["objective"] == "frontier":
-            points = [tuple(t["terms"]) for t in found["trials"] if t["terms"]]
+            found_terms = [tuple(t["terms"]) for t in found["trials"] if t["terms"]]
             whole = hypervolume([(r["distortion"], r["rate"]) for r in rows], reference)
-            row["value"] = hypervolume(points, reference) / whole
+            row["value"] = hypervolume(found_terms, reference) / whole
             row["grid's"] = 1.0
         else:
             row["value"] = found["chosen values"] and found["chosen values"][0]
@@ -274,7 +276,7 @@ def report(data: str, dataset: Dataset, kept: dict[str, Any]) -> None:
         row["epochs"] = found["epochs"]
         row["seconds"], row["grid's seconds"] = found["seconds"], measuring
         table.append(row)
-    print(trainings.table(table))
+    return {"-grid": points, "": table}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What a study costs beside its trainings.
 
     python benchmarks/study_overhead.py [--rounds 3] [--trials 16] [--many 500]
+                                        [--out benchmarks/results]
 
 In one run, interleaved: `pipelines/tune.py` with 1 and with 2 workers on digits, and the same
 trainings (the weights that the study tried) bare, one after the other in one process and in two
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import trainings
+from results import parse_options, write_result
 from ruamel.yaml import YAML
 
 from vaebalance.data import open_dataset, prepare
@@ -162,16 +164,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--many", type=int, default=500)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results").resolve())
     parser.add_argument("--bare", nargs="*", type=float, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parse_options(parser)
     if options.bare is not None:
         return bare(options.bare)
     rows = compare(options.rounds, options.trials)
     print(trainings.table(rows))
     large = [many(options.many, sampler) for sampler in ("gp", "quasi_random")]
     print(trainings.table(large))
-    trainings.write_rows([*rows, *large], options.out / "study_overhead.json")
+    write_result("study_overhead", rows, options.out)
+    write_result("study_overhead-many", large, options.out)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import trainings
+from results import parse_options, write_result
 
 from vaebalance.evaluation.evaluate_spec import EvaluateSpec
 from vaebalance.evaluation.metrics import rows
@@ -68,8 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=13)
     parser.add_argument("--samples", type=int, default=256)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
+    options = parse_options(parser)
     dataset = trainings.data("mnist", max_images=None, binarisation="dynamic")
     spec = EvaluateSpec(
         nll_samples=options.samples,
@@ -101,7 +100,7 @@ def main() -> None:
         for key, values in found.items()
     ]
     print(trainings.table(table))
-    trainings.write_rows(table, options.out / "sweep.json")
+    write_result("sweep", table, options.out)
     for claim, (key, holds) in SHAPE.items():
         print(f"{claim}: {'holds' if holds(found[key]) else 'DOES NOT HOLD'}")
     later = best_above_the_bounds(found["samples/own/frechet"], found["test/negative_elbo"])

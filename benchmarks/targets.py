@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from pathlib import Path
 from typing import Any
 
 import trainings
+from results import parse_options, write_result
 from torch import Tensor
 
 from vaebalance.data import Dataset
@@ -141,15 +141,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
+    options = parse_options(parser)
     dataset = trainings.data("mnist")
     rows = controllers(dataset, options.epochs)
     print(trainings.table(rows), flush=True)
-    trainings.write_rows(rows, options.out / "controllers.json")
+    write_result("targets-controllers", rows, options.out)
     rows = optimal_sigma(dataset, options.epochs // 2, options.seeds)
     print(f"\n{trainings.table(rows)}")
-    trainings.write_rows(rows, options.out / "optimal_sigma.json")
+    write_result("targets-optimal_sigma", rows, options.out)
     grid, optimal = rows[: len(SIGMAS)], rows[len(SIGMAS) :]
     for way in optimal:
         share = way["seconds"] / sum(row["seconds"] for row in grid)

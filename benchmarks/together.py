@@ -1,7 +1,7 @@
 """Trainings together, as one stacked model, against one by one and the loop that everyone writes.
 
     python benchmarks/together.py [--rounds 5] [--models 1 4 8 16] [--cases digits mnist]
-                                  [--device cpu]
+                                  [--device cpu] [--out benchmarks/results]
 
 Each does an epoch of K trainings of different β, in one process, taking turns; ours report each
 epoch of each training. Prints images/s of all K and the ratios, round by round paired: medians.
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import torch
 from naive import NaiveVAE, naive_epoch
+from results import on_device, parse_options, write_result
 from training_step import seconds
 
 from vaebalance.balancing.balances import Fixed
@@ -114,9 +115,10 @@ def main() -> None:
     parser.add_argument("--models", type=int, nargs="+", default=[1, 4, 8, 16])
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--cases", nargs="+", default=["digits", "mnist"], choices=CASES)
-    options = parser.parse_args()
+    options = parse_options(parser)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.rounds} rounds")
     print(f"{'case':12} {'K':>3} {'naive':>9} {'alone':>9} {'together':>9}  img/s; together is")
+    results = []
     for name in options.cases:
         for models in options.models:
             case = CASES[name]
@@ -131,6 +133,10 @@ def main() -> None:
             )
             shown = " ".join(f"{speed:9,.0f}" for speed in speeds)
             print(f"{name:12} {models:3} {shown}  {naive:.2f} × naive, {alone:.2f} × alone")
+            row = dict(zip(("naive img/s", "alone img/s", "together img/s"), speeds, strict=True))
+            ratios = {"together / naive": naive, "together / alone": alone}
+            results.append({"case": name, "models": models} | row | ratios)
+    write_result(on_device("together", options.device), results, options.out)
 
 
 if __name__ == "__main__":

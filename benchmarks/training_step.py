@@ -23,19 +23,18 @@ import importlib.util
 import json
 import logging
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import trainings
 from naive import NaiveVAE, naive_epoch
+from results import Table, on_device, parse_options, processor, write_result
 from torch import Tensor, nn
 
 from vaebalance.balancing.balances import Fixed
@@ -79,6 +78,31 @@ CASES = {
     "conv 64×64×3, batch 64": Case(Conv(channels=(32, 64), hidden=(256,)), 16, (3, 64, 64), 64, 20),
 }
 Epoch = Callable[[], Any]
+TABLES = {
+    "training_step": Table(
+        {
+            "step": "{case}",
+            "naive, images/s": "{naive img/s:,.0f}",
+            "pythae": "{pythae:.2f}",
+            "fp32": "{fp32:.2f}",
+            "fp32 compiled": "{fp32 compiled:.2f}",
+            "`auto`": "{auto:.2f} ({auto is})",
+            "`auto` / pythae": "{auto / pythae:.1f}",
+            "of the limit": "{of the limit:.2f}",
+        }
+    ),
+    "training_step-cuda": Table(
+        {
+            "step": "{case}",
+            "naive, images/s": "{naive img/s:,.0f}",
+            "fp32, one by one": "{fp32:.2f}",
+            "recorded": "{recorded:.1f}",
+            "`auto`": "{auto:.1f} ({auto is})",
+            "images/s": "{auto img/s:,.0f}",
+            "of the limit": "{of the limit:.2f}",
+        }
+    ),
+}
 
 WAYS: dict[str, tuple[Precision, Compile, int]] = {
     "fp32": ("fp32", "off", LONG),
@@ -340,12 +364,13 @@ def spread(ratios: Sequence[float]) -> tuple[float, float, float]:
     return statistics.median(ratios), min(ratios), max(ratios)
 
 
-def processor() -> str:
-    """The machine's name for its processor."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
+def result_of(row: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with the ratios to the naive loop as numbers, and their range."""
+    ratios: dict[str, Any] = {"pythae": None}
+    for contender, (median, low, high) in measured["to_naive"].items():
+        ratios |= {contender: median, f"{contender}, range": [low, high]}
+    del ratios["naive"], ratios["naive, range"]
+    return row | ratios | {"said": measured["said"]}
 
 
 def main() -> None:
@@ -354,9 +379,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--contender", help="be this one: started by the others' process")
-    options = parser.parse_args()
+    options = parse_options(parser)
     logging.disable(logging.WARNING)
     if options.contender:
         (name,) = options.cases
@@ -367,9 +391,9 @@ def main() -> None:
     if options.device.type == "cuda":
         machine["device"] = torch.cuda.get_device_name(options.device)
     print(", ".join(f"{key}: {value}" for key, value in machine.items()))
-    found, rows = {}, []
+    rows, results = [], []
     for name in options.cases:
-        one = found[name] = measure(name, options.rounds, options.device)
+        one = measure(name, options.rounds, options.device)
         trainings.say(f"{name}: {one['said']}")
         row: dict[str, Any] = {"case": name}
         row["naive img/s"] = one["images_per_second"]["naive"]
@@ -381,9 +405,11 @@ def main() -> None:
         row["auto / pythae"] = one["to_pythae"] and one["to_pythae"][0]
         row["of the limit"] = one["of_limit"][0]
         rows.append(row)
+        results.append(result_of(row, one))
         trainings.say(trainings.table([row]))
     print(trainings.table(rows))
-    trainings.write_rows({**machine, "cases": found}, options.out / "training_step.json")
+    name = on_device("training_step", options.device)
+    write_result(name, results, options.out, rounds=options.rounds)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import os
 import sys
@@ -109,12 +108,6 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [header, ["---"] * len(header)]
     lines += [[_cell(row.get(name)) for name in header] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def write_rows(rows: Any, path: Path) -> None:
-    """Rows as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def say(text: str) -> None:
