@@ -26,7 +26,7 @@ from vaebalance.experiment import (
     start_learner,
     summary,
 )
-from vaebalance.provenance import read_provenance
+from vaebalance.provenance import Provenance, read_provenance
 from vaebalance.saved_model import load_model
 from vaebalance.settings import PARAMS, Settings, TrainSettings, load
 from vaebalance.training import NonFiniteError
@@ -61,6 +61,13 @@ def finish(training):
     return [report for report in training if isinstance(report, EpochReport)]
 
 
+def last(training, artifacts):
+    """The bytes of the resume state that it leaves."""
+    provenance = Provenance("f", {}, {}, "")
+    save(training, provenance, artifacts, artifacts / "metrics.json")
+    return (artifacts / "last.pt").read_bytes()
+
+
 def numbers(training):
     return [report.metrics() for report in training.history]
 
@@ -88,6 +95,7 @@ def test_a_resumed_training_ends_as_one_never_stopped(settings, dataset, tmp_pat
     assert len(resumed.history) == stop_after
     assert [r.epoch for r in finish(resumed)] == [1, 2, 3, 4]
     assert numbers(resumed) == numbers(whole)
+    assert last(resumed, tmp_path / "resumed") == last(whole, tmp_path / "whole")
     for name, value in whole.best_weights.items():
         assert torch.equal(value, resumed.best_weights[name])
 
@@ -235,6 +243,7 @@ def test_a_training_resumes_exactly_with_every_balance(settings, dataset, tmp_pa
     assert len(resumed.history) == 2
     finish(resumed)
     assert numbers(resumed) == numbers(whole)
+    assert last(resumed, tmp_path / "resumed") == last(whole, tmp_path / "whole")
     state, other = whole.learner.balance_state, resumed.learner.balance_state
     assert all(torch.equal(state[name], other[name]) for name in state)
 
@@ -408,3 +417,4 @@ def test_sigkill_then_again_ends_the_same(settings, folder, dataset, tmp_path):
     assert len(resumed.history) == 2
     finish(resumed)
     assert numbers(resumed) == numbers(whole)
+    assert last(resumed, tmp_path / "resumed") == last(whole, tmp_path / "whole")
