@@ -24,8 +24,8 @@ def main() -> None:
             tracker.log_epoch(report)
             tracker.log_verdicts(training.verdicts_so_far, so_far=True)
         experiment.save(training, provenance, ARTIFACTS, Path("metrics/train.json"))
-    checkpoint.unlink()
     print(experiment.describe(training))
+    checkpoint.unlink(missing_ok=True)  # the last thing: until then, a new start needs it
 
 
 if __name__ == "__main__":

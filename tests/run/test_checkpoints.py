@@ -13,8 +13,10 @@ from vaebalance.run.checkpoints import (
     copied,
     learner_state,
     load_checkpoint,
+    read_state,
     restore_learner,
     save_checkpoint,
+    write_state,
 )
 from vaebalance.training.loop import Learner, step_objective, train_step
 from vaebalance.training.step import Update
@@ -67,6 +69,39 @@ def test_the_same_state_is_the_same_bytes(tmp_path):
     save(tmp_path / "a" / "c.pt", learner)
     save(tmp_path / "b" / "c.pt", learner)
     assert (tmp_path / "a/c.pt").read_bytes() == (tmp_path / "b/c.pt").read_bytes()
+
+
+def test_equal_states_are_the_same_bytes_however_they_came_about(tmp_path):
+    """Whatever shares an object or a storage, needs gradients, or was read from a file."""
+    word = "".join(["steps", " so far"])  # no two of these are one object
+    pool = torch.arange(12.0)
+    shared = {
+        "a": {word: pool[:6].view(2, 3), "b": pool[6:9]},
+        "c": [word, (word, 1.5)],
+        "modules": torch.nn.BatchNorm1d(2).state_dict(),
+    }
+    apart = {
+        "a": {"".join(["steps", " so far"]): torch.arange(6.0).view(2, 3).requires_grad_()},
+        "c": ["".join(["steps", " so far"]), ("".join(["steps", " so far"]), 1.5)],
+        "modules": torch.nn.BatchNorm1d(2).state_dict(),
+    }
+    apart["a"]["b"] = torch.nn.Parameter(torch.arange(6.0, 9.0))
+    for folder, state in (("shared", shared), ("apart", apart)):
+        write_state(tmp_path / folder / "s.pt", "f", state)
+    read = read_state(tmp_path / "apart/s.pt", "f", CPU)
+    write_state(tmp_path / "read/s.pt", read.pop("fingerprint"), read)
+    written = {(tmp_path / name / "s.pt").read_bytes() for name in ("shared", "apart", "read")}
+    assert len(written) == 1
+    assert read["modules"]._metadata[""]["version"] == 2
+    assert read["a"]["b"].untyped_storage().nbytes() == 12
+
+
+def test_a_state_keeps_how_its_tensors_are_laid_out(tmp_path):
+    picture = torch.rand(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    write_state(tmp_path / "s.pt", "f", {"picture": picture})
+    read = read_state(tmp_path / "s.pt", "f", CPU)["picture"]
+    assert torch.equal(read, picture)
+    assert read.stride() == picture.stride()
 
 
 def test_none_is_found_where_there_is_none_or_another_trainings(tmp_path):

@@ -15,7 +15,7 @@ import torch
 
 from vaebalance.balancing.balances import Balance, RunFacts
 from vaebalance.base.errors import UserError
-from vaebalance.base.provenance import PACKAGE, read_provenance
+from vaebalance.base.provenance import PACKAGE, Provenance, read_provenance
 from vaebalance.base.reports import EpochReport
 from vaebalance.data import open_dataset, prepare
 from vaebalance.run.checkpoints import load_checkpoint
@@ -62,6 +62,13 @@ def finish(training):
     return [report for report in training if isinstance(report, EpochReport)]
 
 
+def last(training, artifacts):
+    """The bytes of the resume state that it leaves."""
+    provenance = Provenance("f", {}, {}, "")
+    save(training, provenance, artifacts, artifacts / "metrics.json")
+    return (artifacts / "last.pt").read_bytes()
+
+
 def numbers(training):
     return [report.metrics() for report in training.history]
 
@@ -89,6 +96,7 @@ def test_a_resumed_training_ends_as_one_never_stopped(settings, dataset, tmp_pat
     assert len(resumed.history) == stop_after
     assert [r.epoch for r in finish(resumed)] == [1, 2, 3, 4]
     assert numbers(resumed) == numbers(whole)
+    assert last(resumed, tmp_path / "resumed") == last(whole, tmp_path / "whole")
     for name, value in whole.best_weights.items():
         assert torch.equal(value, resumed.best_weights[name])
 
@@ -236,6 +244,7 @@ def test_a_training_resumes_exactly_with_every_balance(settings, dataset, tmp_pa
     assert len(resumed.history) == 2
     finish(resumed)
     assert numbers(resumed) == numbers(whole)
+    assert last(resumed, tmp_path / "resumed") == last(whole, tmp_path / "whole")
     state, other = whole.learner.balance_state, resumed.learner.balance_state
     assert all(torch.equal(state[name], other[name]) for name in state)
 
@@ -408,3 +417,4 @@ def test_sigkill_then_again_ends_the_same(settings, folder, dataset, tmp_path):
     assert len(resumed.history) == 2
     finish(resumed)
     assert numbers(resumed) == numbers(whole)
+    assert last(resumed, tmp_path / "resumed") == last(whole, tmp_path / "whole")

@@ -38,6 +38,14 @@ def test_the_same_curve_is_found_again(project):
     assert log(project, ROWS, seed=1) != first
 
 
+def test_a_curve_at_which_another_is_at_work_is_refused(project):
+    provenance = project.provenance(curve={"method": "conditioned"})
+    refused = pytest.raises(UserError, match=r"^stage curve: another process")
+    with tracking.curve(provenance), refused, tracking.curve(provenance):
+        pass
+    log(project, ROWS)
+
+
 def test_other_numbers_open_another_run(project):
     first = log(project, ROWS)
     second = log(project, {"test": [{"rate": 21.0}]})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from mlflow.entities import ViewType
 
 from vaebalance import tracking
 from vaebalance.base.errors import UserError
+from vaebalance.tracking.stages import _find_or_create
 from vaebalance.tracking.store import open_store
 
 TRAIN = """
@@ -210,6 +213,51 @@ def test_a_killed_process_leaves_a_run_that_goes_on(project):
     assert all_runs()[0].info.status == "FINISHED"
 
 
+AT_WORK = """
+import json, sys
+from vaebalance import tracking
+from vaebalance.base.provenance import Provenance
+
+with tracking.run(Provenance(**json.loads(sys.argv[1])), sys.argv[2]):
+    print("at work", flush=True)
+    sys.stdin.read()
+"""
+
+
+def at_work(provenance, stage):
+    """Another process that is at a stage of `provenance` until it is killed, or reads an end."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", AT_WORK, json.dumps(asdict(provenance)), stage],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "at work\n"
+    return process
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate", "report"])
+def test_a_state_at_which_another_process_works_is_refused(project, monkeypatch, stage):
+    """From another folder, too; the run is not touched. A lock of the dead counts for nothing."""
+    provenance = project.provenance()
+    with at_work(provenance, "train") as other:
+        copy = project.root / ".dvc/tmp/exps/copy"
+        copy.mkdir(parents=True)
+        monkeypatch.chdir(copy)
+        message = rf"^stage {stage}: another process \(pid {other.pid} on .*, stage train\)"
+        with pytest.raises(UserError, match=message), tracking.run(provenance, stage):
+            pass
+        assert all_runs()[0].info.status == "RUNNING"
+        with tracking.run(project.provenance(beta=4.0), stage):
+            pass
+        other.kill()
+        other.wait()
+    with tracking.run(provenance, stage):
+        pass
+    assert {run.info.status for run in all_runs()} == {"FINISHED"}
+    assert list(project.root.glob("mlflow.db.*.lock")) == []
+
+
 def test_a_model_half_logged_by_a_killed_process_is_replaced(project):
     provenance = project.provenance()
     with tracking.run(provenance, "train") as tracker:
@@ -299,8 +347,7 @@ def test_workers_that_look_at_once_find_or_make_one_run(project, monkeypatch):
         return found
 
     def work(_):
-        with tracking.run(project.provenance(), "train") as tracker:
-            return tracker.run_id
+        return _find_or_create(open_store(), project.provenance()).info.run_id
 
     open_store()
     monkeypatch.setattr(MlflowClient, "search_runs", search_slowly)

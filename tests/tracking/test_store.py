@@ -13,15 +13,18 @@ from vaebalance.base.errors import UserError
 from vaebalance.tracking.store import open_store, project_root, tracking_uri
 
 FIRST_TOUCH = """
-import sys
-from pathlib import Path
+import sys, time
 from vaebalance import tracking
+from vaebalance.base.errors import UserError
 from vaebalance.base.provenance import make_provenance
 
-dataset = {"name": "digits", "digest": "d"}
-for beta in (sys.argv[1], "shared"):
-    with tracking.run(make_provenance({"beta": beta}, dataset, "c"), "train"):
-        pass
+dataset, waiting = {"name": "digits", "digest": "d"}, [sys.argv[1], "shared"]
+while waiting:
+    try:
+        with tracking.run(make_provenance({"beta": waiting[0]}, dataset, "c"), "train"):
+            waiting.pop(0)
+    except UserError:  # another process is at it
+        time.sleep(0.01)
 """
 
 

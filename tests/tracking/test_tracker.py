@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from itertools import chain
@@ -43,6 +45,37 @@ def test_epochs_trained_again_after_a_kill_add_nothing(project):
     assert [(step, time) for step, _, time in curve(tracker, "train/rate")] == [
         (record.step, record.finished_at) for record in early + late
     ]
+
+
+ANOTHER = """
+import sys
+from vaebalance.tracking.points import Point
+from vaebalance.tracking.store import open_store
+from vaebalance.tracking.tracker import Tracker
+
+store = open_store()
+tracker = Tracker(store, store.client.get_run(sys.argv[1]))
+for epoch in (1, 2, 3):
+    values = {"epoch": epoch, "train/distortion": 100 / epoch, "train/rate": 101 / epoch}
+    tracker.log_points([Point(key, value, 10 * epoch, 7) for key, value in values.items()])
+tracker.log_metrics({"test/rate": 20.0})
+"""
+
+
+def test_what_another_process_has_logged_meanwhile_is_not_logged_again(project, monkeypatch):
+    """Two that hold no common lock: on two machines, say, which share a server."""
+    monkeypatch.setattr("vaebalance.tracking.tracker.FLUSH_SECONDS", 0.0)
+    records = project.records(4)
+    with tracking.run(project.provenance(), "train") as tracker:
+        tracker.log_epoch(records[0])
+        tracker.flush()
+        subprocess.run([sys.executable, "-c", ANOTHER, tracker.run_id], check=True)
+        for record in records[1:]:
+            tracker.log_epoch(record)
+        tracker.log_metrics({"test/rate": 20.0})
+    for key in ("epoch", "train/distortion", "train/rate", "learning_rate"):
+        assert sorted(step for step, *_ in curve(tracker, key)) == [10, 20, 30, 40], key
+    assert [value for _, value, _ in curve(tracker, "test/rate")] == [20.0]
 
 
 def test_a_store_that_hangs_does_not_hold_up_the_training(project, monkeypatch):

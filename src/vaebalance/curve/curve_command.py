@@ -100,7 +100,6 @@ def train(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
         tracking.log_along(tracker, provenance, numbers)
         tracker.log_metrics(_flat(summary(rows)))
         tracker.log_artifacts(FOLDER, tracking.CURVE_FOLDER)
-    checkpoint.unlink()
     test = [row for row in rows if row.split == TEST]
     console.print(make_table(test, f"{len(dataset.images(TEST)):,} test images, nats per image"))
     say(console, f"chosen on validation images:\n{describe_choices(validation_rows(rows))}")
@@ -109,6 +108,7 @@ def train(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
         f"{FOLDER / PAGE} has the curve under a slider. Go on with `{COMMAND} --target-rate X`, "
         "`--promote knee|best|BETA`, or `--distill knee|best|BETA FOLDER`.",
     )
+    checkpoint.unlink(missing_ok=True)  # the last thing: until then, a new start needs it
 
 
 def provenance_of(settings: CurveSettings, dataset: Dataset) -> Provenance:

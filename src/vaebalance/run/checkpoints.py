@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
 import time
 import zipfile
+from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,9 +80,33 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def write_state(path: Path, fingerprint: str, state: dict[str, Any]) -> None:
-    """Write tensors and plain data of the training that `fingerprint` names, all or nothing."""
+    """Write tensors and plain data of the training that `fingerprint` names, all or nothing.
+
+    The bytes depend on the values alone: see `canonical`.
+    """
     with replacing(path) as temporary:
-        torch.save({"fingerprint": fingerprint, **state}, temporary)
+        torch.save(canonical({"fingerprint": fingerprint, **state}), temporary)
+
+
+def canonical(state: Any) -> Any:
+    """An equal state that `torch.save` always writes as the same bytes.
+
+    They also tell which strings and tensors are one object and what storage a tensor is a part of,
+    in which a training that was resumed differs from one that never stopped. Here equal strings are
+    one object, and every tensor has its own storage, on the CPU.
+    """
+    if isinstance(state, str):
+        return sys.intern(state)
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, list | tuple):
+        return type(state)(canonical(value) for value in state)
+    if isinstance(state, dict):
+        rebuilt = type(state)((canonical(key), canonical(state[key])) for key in state)
+        for name, value in vars(state).items() if isinstance(state, OrderedDict) else ():
+            setattr(rebuilt, name, canonical(value))  # torch's versions of modules
+        return rebuilt
+    return state
 
 
 def load_checkpoint(path: Path, fingerprint: str, device: torch.device) -> Checkpoint | None:

@@ -29,12 +29,16 @@ def curve(provenance: Provenance) -> Iterator[Tracker]:
     """The run of this curve, made or found: training it again adds no run and no point.
 
     It bears a tag of its own, so that it is not taken for a run of the pipeline.
+
+    Raises:
+        UserError: another process is at work on this curve.
     """
     store = open_store()
-    tracker = Tracker(store, _find_or_create(store, provenance))
-    _describe(tracker, provenance)
-    with lifecycle(tracker, STATE):
-        yield tracker
+    with store.claim(provenance.fingerprint, "curve"):
+        tracker = Tracker(store, _find_or_create(store, provenance))
+        with lifecycle(tracker, STATE):
+            _describe(tracker, provenance)
+            yield tracker
 
 
 def log_along(tracker: Tracker, provenance: Provenance, rows: Rows) -> None:

@@ -82,20 +82,22 @@ def run(provenance: Provenance, stage: str, folder: Path = Path()) -> Iterator[T
     again adds no run, no point and no model.
 
     Raises:
-        UserError: the stage is unknown, the experiment was deleted, or a file is damaged.
+        UserError: the stage is unknown, another process is at work on this state, the experiment
+            was deleted, or a file is damaged.
     """
     if stage not in STAGES:
         raise UserError(f"no stage is called {stage!r}; there are {', '.join(STAGES)}.")
     store = open_store()
-    tracker = Tracker(store, _find_or_create(store, provenance))
-    _describe(tracker, provenance)
     order = list(STAGES)
     before, through = order[: order.index(stage)], order[: order.index(stage) + 1]
-    with lifecycle(tracker, f"stage.{stage}"):
-        _mirror(tracker, provenance, before, folder)
-        yield tracker
-        tracker.flush()
-        _mirror(tracker, provenance, through, folder)
+    with store.claim(provenance.fingerprint, stage):
+        tracker = Tracker(store, _find_or_create(store, provenance))
+        with lifecycle(tracker, f"stage.{stage}"):
+            _describe(tracker, provenance)
+            _mirror(tracker, provenance, before, folder)
+            yield tracker
+            tracker.flush()
+            _mirror(tracker, provenance, through, folder)
 
 
 def register_trained(provenance: Provenance, promotion: Promotion) -> str | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import platform
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from vaebalance.base.errors import UserError
 from vaebalance.base.files import replacing
@@ -50,6 +53,29 @@ class Store:
         """Held by whoever finds or makes a run, so that two processes do not both make it."""
         return FileLock(lock_path(self.uri))
 
+    @contextmanager
+    def claim(self, fingerprint: str, stage: str) -> Iterator[None]:
+        """Keep all other processes from the run of `fingerprint` while the block is at `stage`.
+
+        The lock lies beside the store, so that it also holds for copies of the project (`dvc exp
+        run --temp`); the system frees it however the process ends.
+
+        Raises:
+            UserError: another process has it.
+        """
+        path = lock_path(self.uri, fingerprint[:16])
+        lock = FileLock(path, blocking=False)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UserError(_claimed(path, stage, fingerprint)) from error
+        try:
+            path.write_text(f"{os.getpid()} on {platform.node()}, stage {stage}", "utf-8")
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            lock.release()
+
 
 def project_root() -> Path:
     """The repository's root, wherever the command was typed.
@@ -85,12 +111,29 @@ def artifact_root(uri: str) -> Path | None:
     return None if database is None else database.with_name(ARTIFACTS)
 
 
-def lock_path(uri: str) -> Path:
-    """The lock file of a store: beside a SQLite file, else among this machine's temporary files."""
+def lock_path(uri: str, part: str = "") -> Path:
+    """The lock file of a store, or of a part of it.
+
+    It lies beside a SQLite file, else among this machine's temporary files.
+    """
+    end = f".{part}.lock" if part else ".lock"
     if database := database_path(uri):
-        return database.with_name(database.name + ".lock")
+        return database.with_name(database.name + end)
     name = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"vaebalance-{os.getuid()}-{name}.lock"
+    return Path(tempfile.gettempdir()) / f"vaebalance-{os.getuid()}-{name}{end}"
+
+
+def _claimed(path: Path, stage: str, fingerprint: str) -> str:
+    """What to tell who finds `path` locked."""
+    try:
+        holder = path.read_text("utf-8")
+    except FileNotFoundError:  # it has just ended
+        holder = ""
+    return (
+        f"stage {stage}: another process (pid {holder or 'unknown'}) is at work on the same "
+        f"training (fingerprint {fingerprint[:16]}); start again when it has ended, or end it: "
+        "what it has done until then is kept."
+    )
 
 
 def set_defaults() -> None:

@@ -48,9 +48,9 @@ class StudyTracker:
         goes to MLflow's trash.
         """
         tracker = Tracker(self._tracker.store, self._find_or_create(number, params))
-        tracker.log_params(params)
-        tracker.set_tags(tags or {})
         with lifecycle(tracker, STATE, STOPPED + self._pruned):
+            tracker.log_params(params)
+            tracker.set_tags(tags or {})
             yield tracker
 
     def log_metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
@@ -102,10 +102,10 @@ def study(name: str, params: Mapping[str, Any], pruned: Exceptions = ()) -> Iter
         )
     store = open_store()
     tracker = Tracker(store, _study_run(store, name))
-    tracker.log_params(params)
-    flat = {key: param_text(value) for key, value in flatten(params, ".").items()}
-    tracker.set_tags({key: text for key, text in flat.items() if tracker.params[key] != text})
     with lifecycle(tracker, STATE):
+        tracker.log_params(params)
+        flat = {key: param_text(value) for key, value in flatten(params, ".").items()}
+        tracker.set_tags({key: text for key, text in flat.items() if tracker.params[key] != text})
         yield StudyTracker(name, tracker, pruned)
 
 

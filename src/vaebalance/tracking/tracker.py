@@ -110,8 +110,7 @@ class Tracker:
         self.run_id: str = run.info.run_id
         self._tags: dict[str, str] = dict(run.data.tags)
         self._params: dict[str, str] = dict(run.data.params)
-        self._latest: dict[str, float] = dict(run.data.metrics)
-        self._curves = {key: self._read_curve(key) for key in self._latest}
+        self._curves = {key: self._read_curve(key) for key in run.data.metrics}
 
     @property
     def tags(self) -> Mapping[str, str]:
@@ -140,7 +139,6 @@ class Tracker:
         new = [point for point in points if point.step not in self._curves.get(point.key, {})]
         for point in new:
             self._curves.setdefault(point.key, {})[point.step] = point.value
-            self._latest[point.key] = point.value
         self._buffer.add(new)
 
     def contradicts(self, points: Iterable[Point]) -> bool:
@@ -155,13 +153,13 @@ class Tracker:
         """Add final numbers; None and what the run already says are left out."""
         self.flush()
         now = int(time.time() * 1000)
+        known = self.store.client.get_run(self.run_id).data.metrics
         new = [
             Point(name, float(value), step, now)
             for name, value in values.items()
-            if value is not None and not self._says(name, float(value))
+            if value is not None and not (name in known and same(known[name], float(value)))
         ]
-        self._latest |= {point.key: point.value for point in new}
-        self._send(new)
+        self._write(new)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Add nested parameters as `model.latent_size`; MLflow never changes one that it has."""
@@ -231,9 +229,6 @@ class Tracker:
         self.set_tags({activity: outcome})
         self.store.client.set_terminated(self.run_id, status=status)
 
-    def _says(self, name: str, value: float) -> bool:
-        return name in self._latest and same(self._latest[name], value)
-
     def _read_curve(self, key: str) -> dict[int, float]:
         history = self.store.client.get_metric_history(self.run_id, key)
         return {metric.step: metric.value for metric in history}
@@ -244,6 +239,18 @@ class Tracker:
         return any(file.path == target for file in found)
 
     def _send(self, points: Sequence[Point]) -> None:
+        """Write those that no other process has written since the run was read.
+
+        Everybody writes the values of an epoch in the same order: if the run lacks the first key's
+        steps, it lacks the others', too, and one key need be read.
+        """
+        taken = self._read_curve(points[0].key)
+        if any(point.step in taken for point in points):
+            curves = {key: self._read_curve(key) for key in {point.key for point in points}}
+            points = [point for point in points if point.step not in curves[point.key]]
+        self._write(points)
+
+    def _write(self, points: Sequence[Point]) -> None:
         from mlflow.entities import Metric
 
         for batch in _batches(points, METRICS_A_BATCH):
@@ -259,14 +266,14 @@ def lifecycle(
 
     The block's exception always reaches the caller, whether or not MLflow can be told of it.
     """
-    tracker.begin(activity)
     try:
+        tracker.begin(activity)
         yield
         tracker.flush()
+        tracker.end(activity, "done", "FINISHED")
     except BaseException as error:
         _record_failure(tracker, activity, error, isinstance(error, stopped))
         raise
-    tracker.end(activity, "done", "FINISHED")
 
 
 def _record_failure(tracker: Tracker, activity: str, error: BaseException, stopped: bool) -> None:

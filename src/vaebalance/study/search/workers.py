@@ -160,7 +160,9 @@ def listen(workers: Sequence[Worker]) -> Iterator[tuple[Worker, Message | None]]
 
 def _run(work: Work, folder: Path, connection: Connection, threads: int) -> None:
     """The life of a worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the parent to answer
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # what all get at once is the parent's to answer
+        if hasattr(signal, name):
+            signal.signal(signal.Signals[name], signal.SIG_IGN)
     torch.set_num_threads(threads)
     keep_freed()
     reporter = Reporter(connection)
