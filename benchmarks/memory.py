@@ -31,7 +31,7 @@ import torch
 import trainings
 from results import on_device, parse_options, write_result
 
-from vaebalance.base.memory import keep_freed
+from vaebalance.base.process import keep_freed
 from vaebalance.data import open_dataset, prepare
 from vaebalance.data.dataset import INFO, DatasetInfo
 from vaebalance.evaluation.stage import evaluate

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from vaebalance.balancing.balances import Fixed
 from vaebalance.base.devices import start_threads
-from vaebalance.base.memory import keep_freed
+from vaebalance.base.process import keep_freed
 from vaebalance.training.cuda_graphs import Recorded
 from vaebalance.training.loader import Images
 from vaebalance.training.loop import Learner, TrainSpec, make_update, train

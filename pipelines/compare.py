@@ -1,6 +1,6 @@
 """Several runs side by side on one page (no DVC stage): MLflow's runs -> artifacts/compare."""
 
-from vaebalance.base.errors import run_stage
+from vaebalance.base.process import run_stage
 from vaebalance.pages.comparison.options import parse_options
 
 

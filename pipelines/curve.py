@@ -3,7 +3,7 @@
 With `--target-…`, `--promote` or `--distill` it answers from the curve that is there.
 """
 
-from vaebalance.base.errors import run_stage
+from vaebalance.base.process import run_stage
 from vaebalance.curve.options import parse_options
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from vaebalance import tracking
 from vaebalance.base.devices import choose_device
-from vaebalance.base.errors import run_stage
+from vaebalance.base.process import run_stage
 from vaebalance.base.provenance import read_provenance
 from vaebalance.data import open_dataset
 from vaebalance.evaluation.results import describe, write, write_seconds

@@ -3,7 +3,7 @@
 `--write` writes them into params.yaml.
 """
 
-from vaebalance.base.errors import run_stage
+from vaebalance.base.process import run_stage
 from vaebalance.porting.options import parse_options
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vaebalance.base.errors import run_stage
+from vaebalance.base.process import run_stage
 from vaebalance.data import prepare
 from vaebalance.settings import PrepareSettings, load
 

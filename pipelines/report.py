@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vaebalance import tracking
-from vaebalance.base.errors import run_stage
+from vaebalance.base.process import run_stage
 from vaebalance.pages.report.build import build
 from vaebalance.pages.report.comparable_runs import siblings
 from vaebalance.pages.report.inputs import read_inputs

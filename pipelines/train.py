@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vaebalance import tracking
-from vaebalance.base.errors import run_stage
+from vaebalance.base.process import run_stage
 from vaebalance.data import open_dataset
 from vaebalance.run import training_run as experiment
 from vaebalance.settings import TrainSettings, load

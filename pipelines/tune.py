@@ -4,7 +4,7 @@
 of a curve answers instead -> artifacts/curve.
 """
 
-from vaebalance.base.errors import run_stage
+from vaebalance.base.process import run_stage
 from vaebalance.study.options import parse_options
 
 

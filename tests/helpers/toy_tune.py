@@ -5,7 +5,7 @@ Worker processes import this file, too.
 
 import time
 
-from vaebalance.base.errors import run_stage
+from vaebalance.base.process import run_stage
 from vaebalance.study.options import parse_options
 from vaebalance.study.storage import postgres_storage as database_storage
 from vaebalance.training import loop as training

@@ -7,7 +7,8 @@ import os
 import socket
 import sys
 
-from vaebalance.base.errors import UserError, run_stage
+from vaebalance.base.errors import UserError
+from vaebalance.base.process import run_stage
 from vaebalance.tracking.store import artifact_root, open_store, set_defaults, tracking_uri
 
 HOST = "127.0.0.1"  # there is no password: never beyond this machine

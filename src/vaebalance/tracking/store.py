@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from vaebalance.base.errors import UserError
 from vaebalance.base.files import replacing
-from vaebalance.base.garbage import importing
+from vaebalance.base.process import importing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

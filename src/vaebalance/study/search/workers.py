@@ -23,8 +23,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from vaebalance.base.errors import UserError
-from vaebalance.base.garbage import keep_all
-from vaebalance.base.memory import keep_freed
+from vaebalance.base.process import keep_all, keep_freed
 from vaebalance.base.reports import EpochReport
 from vaebalance.study.storage.journal import Trial
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from vaebalance.base import memory
+from vaebalance.base import process as memory
 
 SIZE = 40_000_000
 """Bytes of a tensor: more than glibc keeps of its own accord."""
@@ -15,7 +15,7 @@ PR_SET_THP_DISABLE = 41
 FAULTS = f"""
 import ctypes, resource, sys
 import torch
-from vaebalance.base import memory
+from vaebalance.base import process as memory
 ctypes.CDLL(None).prctl({PR_SET_THP_DISABLE}, 1, 0, 0, 0)  # some systems give large pages to all
 if sys.argv[1:] == ["kept"]:
     assert memory.keep_freed()
@@ -55,7 +55,7 @@ def test_a_step_finds_the_memory_of_the_one_before():
     assert int(run(FAULTS)) >= 3 * pages
 
 
-SAID = "from vaebalance.base.memory import keep_freed; print(keep_freed())"
+SAID = "from vaebalance.base.process import keep_freed; print(keep_freed())"
 
 
 @needs_glibc

@@ -10,7 +10,7 @@ import pytest
 PRINTS = """
 import sys
 from pathlib import Path
-from vaebalance.base.errors import run_stage
+from vaebalance.base.process import run_stage
 
 def main():
     for line in range(20_000):  # more than a pipe or a buffer holds
@@ -23,7 +23,7 @@ run_stage(main)
 
 WAITS = """
 import sys, time
-from vaebalance.base.errors import run_stage
+from vaebalance.base.process import run_stage
 
 def main():
     try:
