@@ -16,9 +16,10 @@ from typing import Any
 import torch
 import trainings
 from results import parse_options, write_result
+from separate import PlainTraining
 
 import curve
-from vaebalance.curve.curve_training import AbstractCurveTraining, PlainTraining, curve_training
+from vaebalance.curve.curve_training import AbstractCurveTraining, curve_training
 from vaebalance.data import Dataset
 from vaebalance.settings import CurveSettings
 
@@ -55,7 +56,7 @@ def measure(kind: str, compile: str, rounds: int) -> list[dict[str, Any]]:
     dataset = trainings.data("mnist" if kind == "conv" else kind, **(curve.DATA[kind] | few))
     trainings_ = contestants(kind, dataset, compile)
     batch = curve.settings_of(kind, {}, None, seed=0).train.batch_size
-    x = dataset.images("train")[:batch].float() / 255
+    x = dataset.images("train")[:batch]
     times: dict[str, list[float]] = {name: [] for name in trainings_}
     for _ in range(rounds + 1):
         for name, training in trainings_.items():

@@ -25,14 +25,14 @@ from typing import Any
 import torch
 import trainings
 from results import Table, parse_options, write_result
+from separate import PlainTraining, SeparateTraining
 
-from vaebalance.curve.curve_training import FIRST_SHARE, PlainTraining, curve_training
+from vaebalance.curve.curve_training import FIRST_SHARE, curve_training
 from vaebalance.curve.curves import AbstractCurve, log_spaced
 from vaebalance.data import Dataset
 from vaebalance.evaluation.bounds import elbo_parts, importance_weighted_nll
 from vaebalance.evaluation.measured_images import MeasuredImages, measured_images
 from vaebalance.objectives.frontier import hypervolume
-from vaebalance.separate import SeparateTraining
 from vaebalance.settings import CurveSettings, parse, read_yaml
 from vaebalance.vae.model import VAE
 

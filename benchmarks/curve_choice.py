@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import trainings
 from results import Table, parse_options, write_result
+from separate import SeparateTraining
 
 import curve as curves
 from vaebalance.curve.chosen_beta import best_of
@@ -22,7 +23,6 @@ from vaebalance.curve.curve_training import curve_training
 from vaebalance.curve.curves import log_spaced
 from vaebalance.curve.trace import CurveRow, measure
 from vaebalance.data import Dataset
-from vaebalance.separate import SeparateTraining
 from vaebalance.settings import CurveSettings
 from vaebalance.vae.model import VAE
 

@@ -20,10 +20,12 @@ from results import on_device, parse_options, write_result
 from training_step import seconds
 
 from vaebalance.balancing.balances import Fixed
+from vaebalance.base.adam import Adam
 from vaebalance.stacking.together import Member, Together
 from vaebalance.training.loader import Images
-from vaebalance.training.loop import Learner, TrainSpec, train
+from vaebalance.training.loop import TrainSpec, train
 from vaebalance.training.precision import choose_threads, work_of
+from vaebalance.training.step import Learner
 from vaebalance.vae.likelihoods import Bernoulli
 from vaebalance.vae.model import VAE, ModelSpec
 from vaebalance.vae.networks import Architecture, Conv, ImageShape, Mlp
@@ -62,7 +64,7 @@ def make_model(case: Case, device: torch.device) -> VAE:
 def make_member(case: Case, number: int, device: torch.device) -> Member:
     """A training that has not begun."""
     model = make_model(case, device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    optimizer = Adam(model.parameters(), lr=1e-3, fused=True)
     spec = TrainSpec(
         epochs=FOREVER,
         batch_size=case.batch_size,

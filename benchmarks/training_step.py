@@ -38,11 +38,12 @@ from results import Table, on_device, parse_options, processor, write_result
 from torch import Tensor, nn
 
 from vaebalance.balancing.balances import Fixed
+from vaebalance.base.adam import Adam
 from vaebalance.base.devices import start_threads
 from vaebalance.base.process import keep_freed
 from vaebalance.training.cuda_graphs import Recorded
 from vaebalance.training.loader import Images
-from vaebalance.training.loop import Learner, TrainSpec, make_update, train
+from vaebalance.training.loop import TrainSpec, make_step, train
 from vaebalance.training.precision import (
     Compile,
     Precision,
@@ -52,6 +53,7 @@ from vaebalance.training.precision import (
     name_of,
     work_of,
 )
+from vaebalance.training.step import Learner
 from vaebalance.vae.likelihoods import Bernoulli
 from vaebalance.vae.model import VAE, ModelSpec
 from vaebalance.vae.networks import Architecture, Conv, ImageShape, Mlp
@@ -182,7 +184,7 @@ def our_epoch(
     steps: int,
 ) -> tuple[Epoch, Learner]:
     """One epoch of `vaebalance.training.loop.train`, its reports included."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    optimizer = Adam(model.parameters(), lr=1e-3, fused=True)
     learner = Learner(model, optimizer, Fixed(), {})
     learner.terms = make_terms(precision, model, batch_size)
     learner.threads = choose_threads(work_of(model, batch_size), learner.device)
@@ -198,7 +200,7 @@ def our_epoch(
         compile=compile,
     )
     stored = Images(images, "none").near(learner.device)
-    learner.update = make_update(learner, stored, spec, steps)
+    learner.step = make_step(learner, stored, spec, steps)
     one = Images(images[:1], "none")  # measured after an epoch: the loops beside it measure nothing
 
     def epoch() -> None:
@@ -287,9 +289,9 @@ def contend(name: str, case: Case, device: torch.device) -> None:
         start_threads()
         epoch, learner = our_epoch(model, images, case.batch_size, *(WAYS | CUDA_WAYS)[name])
     epoch()
-    said = learner.update.said if learner and learner.update else ""
+    status = learner.step.status if learner and learner.step else ""
     precision = name_of(learner.terms) if learner else ""
-    print(json.dumps({"said": said, "precision": precision}), flush=True)
+    print(json.dumps({"said": status, "precision": precision}), flush=True)
     for _ in sys.stdin:
         print(json.dumps(seconds(epoch)), flush=True)
 

@@ -180,9 +180,9 @@ class TestConformance:
 
     def test_its_advice_names_knobs_that_there_are(self, balance):
         state = run(balance, 60)[1]
-        obstacle = balance.obstacle(state, epoch_of(beta=0.0))
+        finding = balance.finding(state, epoch_of(beta=0.0))
         advice = [balance.for_more_rate, balance.for_less_rate]
-        advice += [] if obstacle is None else [obstacle.remedy]
+        advice += [] if finding is None else [finding.remedy]
         for text in advice:
             knobs = re.findall(r"\bbalance\.(\w+)", text)
             assert set(knobs) <= set(type(balance).model_fields), text
@@ -460,7 +460,7 @@ class TestGeco:
         _, _, state = self.settle(balance, 1.0)
         assert float(state["log_ratio"].exp()) == pytest.approx(bound, rel=1e-4)
         assert not balance.settled(state)
-        verdict = balance.obstacle(state, epoch_of())
+        verdict = balance.finding(state, epoch_of())
         assert verdict.name == OUT_OF_REACH
         assert f"target D {target:.4g} nats" in verdict.evidence
         assert ("raise the target" in verdict.remedy) == (bound > 1)
@@ -472,7 +472,7 @@ class TestGeco:
         for _ in range(500):
             state = balance.next_state(state, terms_of(50.5, [1.0] * 4))
         assert not balance.settled(state)
-        assert balance.obstacle(state, epoch_of()).name == NOT_HELD
+        assert balance.finding(state, epoch_of()).name == NOT_HELD
 
     @pytest.mark.parametrize(
         ("balance", "target"), [(Geco(rmse=0.2), "RMSE 0.2"), (Geco(psnr=25.0), "25 dB")]
@@ -481,7 +481,7 @@ class TestGeco:
         state = balance.initial_state(RUN)
         for _ in range(5):
             state = balance.next_state(state, terms_of(50.0, [1.0] * 4, 16 * 0.25))
-        evidence = balance.obstacle(state, epoch_of()).evidence
+        evidence = balance.finding(state, epoch_of()).evidence
         assert f"the target {target}" in evidence
         assert ("RMSE 0.5" if "RMSE" in target else "6.021 dB") in evidence
 
@@ -562,7 +562,7 @@ class TestControlVae:
         state = balance.initial_state(RUN)
         for _ in range(200):
             state = balance.next_state(state, terms_of(80.0, [rate / 4] * 4))
-        verdict = balance.obstacle(state, epoch_of(rate=rate, beta=beta))
+        verdict = balance.finding(state, epoch_of(rate=rate, beta=beta))
         assert (verdict.name if verdict else None) == name
         if verdict:
             assert f"R is {rate:g} nats and the target 20" in verdict.evidence
@@ -574,14 +574,14 @@ class TestObstaclesOfSchedules:
         "balance", [WarmUp(steps=400), Cyclical(steps=400), Capacity(capacity=5.0, steps=400)]
     )
     def test_one_longer_than_the_run_never_finishes(self, balance):
-        verdict = balance.obstacle(balance.initial_state(RUN), epoch_of(beta=0.09))
+        verdict = balance.finding(balance.initial_state(RUN), epoch_of(beta=0.09))
         assert verdict.name == UNFINISHED
         assert "400 steps" in verdict.evidence
         assert "10.0% of the way" in verdict.evidence
 
     @pytest.mark.parametrize("balance", [WarmUp(), Cyclical(), WarmUp(share=1.0), WarmUp(steps=40)])
     def test_one_that_fits_has_none(self, balance):
-        assert balance.obstacle(run(balance, 40)[1], epoch_of()) is None
+        assert balance.finding(run(balance, 40)[1], epoch_of()) is None
 
     def ramped(self, balance, worth):
         """The state after the run, in which each nat of C saves `worth` nats of D."""
@@ -593,19 +593,19 @@ class TestObstaclesOfSchedules:
 
     def test_a_capacity_that_is_not_reached(self):
         balance = Capacity(capacity=500.0)
-        verdict = balance.obstacle(self.ramped(balance, 1.0), epoch_of(rate=300.0))
+        verdict = balance.finding(self.ramped(balance, 1.0), epoch_of(rate=300.0))
         assert verdict.name == OUT_OF_REACH
         assert "R is 300 nats and the capacity 500" in verdict.evidence
 
     @pytest.mark.parametrize(("worth", "useless"), [(1.0, False), (0.2, False), (0.01, True)])
     def test_a_capacity_that_nothing_can_use(self, worth, useless):
         balance = Capacity(capacity=500.0)
-        verdict = balance.obstacle(self.ramped(balance, worth), epoch_of(rate=499.0))
+        verdict = balance.finding(self.ramped(balance, worth), epoch_of(rate=499.0))
         assert (verdict is not None) == useless
         assert not useless or "for nothing" in verdict.evidence
 
     def test_a_capacity_is_judged_when_it_is_there(self):
         balance = Capacity(capacity=500.0)
-        assert balance.obstacle(run(balance, 2)[1], epoch_of(rate=1.0)) is None
+        assert balance.finding(run(balance, 2)[1], epoch_of(rate=1.0)) is None
         none = Capacity(capacity=0.0)
-        assert none.obstacle(run(none, 40)[1], epoch_of(rate=0.0)) is None
+        assert none.finding(run(none, 40)[1], epoch_of(rate=0.0)) is None

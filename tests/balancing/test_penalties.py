@@ -12,8 +12,8 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 
 from vaebalance.balancing.balances import Fixed
 from vaebalance.balancing.penalties import Codes, DipVae, Mmd, NoPenalty, Penalty, TotalCorrelation
-from vaebalance.training.loop import Learner, step_objective, train_step
-from vaebalance.training.step import Update
+from vaebalance.training.loader import Images
+from vaebalance.training.step import Learner, Step
 from vaebalance.vae.elbo import elbo_terms
 from vaebalance.vae.likelihoods import Bernoulli
 from vaebalance.vae.model import VAE, ModelSpec
@@ -90,9 +90,10 @@ class TestConformance:
         model = VAE(spec, Bernoulli(), (1, 4, 4))
         optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
         learner = Learner(model, optimizer, Fixed(), {}, penalty)
-        learner.update = Update(step_objective(learner, IMAGES), optimizer, None)
-        step = train_step(learner, torch.rand(6, 1, 4, 4))
-        assert len(step.sums) == 5 + len(penalty.coefficients())
+        images = Images(torch.randint(0, 256, (IMAGES, 1, 4, 4)).byte(), "none")
+        learner.step = Step(learner, images, None)
+        result = learner.take_step(images.stored[:6])
+        assert len(result.sums) == 5 + len(penalty.coefficients())
 
     def test_it_measures_what_it_charges_in_that_order(self, penalty):
         assert list(measure(penalty)) == list(penalty.coefficients())

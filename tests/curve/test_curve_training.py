@@ -7,15 +7,20 @@ import pytest
 import torch
 
 from vaebalance.base.errors import UserError
+from vaebalance.base.reports import CurveReport
 from vaebalance.curve.curve_training import curve_training, draw_betas, shared_weights
 from vaebalance.evaluation.bounds import elbo_parts
 from vaebalance.evaluation.measured_images import measured_images
 from vaebalance.training import loop as training
+from vaebalance.training.graph_steps import CompiledStep
 from vaebalance.training.loop import NonFiniteError
-from vaebalance.training.step import CompiledUpdate
 from vaebalance.vae.elbo import elbo_terms
 
 METHODS = ["conditioned", "continuation"]
+
+
+def epochs_of(training):
+    return [report for report in training if isinstance(report, CurveReport)]
 
 
 def weights_of(curve, beta=1.0):
@@ -72,26 +77,23 @@ def test_a_small_net_is_trained_on_one_thread_and_its_reader_has_all(
 
 def test_epochs_are_a_multiple_of_trains(digits, curve_settings):
     few = {"epochs": 6}
-    reports = list(curve_training(curve_settings(train=few, curve={"factor": 0.5}), digits))
+    reports = epochs_of(curve_training(curve_settings(train=few, curve={"factor": 0.5}), digits))
     assert [(r.epoch, r.epochs, r.beta) for r in reports] == [(i, 3, None) for i in (1, 2, 3)]
     curve = {"factor": 0.5, "method": "continuation", "points": 3}
-    betas = [
-        r.beta
-        for r in curve_training(curve_settings(train=few | {"epochs": 8}, curve=curve), digits)
-    ]
-    assert betas == pytest.approx([0.01, 0.01, math.sqrt(0.1), 10.0])
+    sweep = curve_training(curve_settings(train=few | {"epochs": 8}, curve=curve), digits)
+    assert [r.beta for r in epochs_of(sweep)] == pytest.approx([0.01, 0.01, math.sqrt(0.1), 10.0])
 
 
 def test_a_report_is_of_the_images_it_saw(digits, curve_settings):
     """With a step size of nothing the model stays, and D and R are those of its beginning."""
     settings = curve_settings(train={"epochs": 1, "learning_rate": 1e-30}, curve={"factor": 1.0})
     training = curve_training(settings, digits)
-    (report,) = training
+    (report,) = epochs_of(training)
     model = training.curve.model_at(1.0)  # FiLM begins as the same at every β
     images = measured_images(digits, "train", 0)
     parts = elbo_parts(model, images, samples=8, batch_size=1024, seed=0)
-    assert report.distortion == pytest.approx(parts.distortion, rel=0.01)
-    assert report.rate == pytest.approx(parts.rate, rel=1e-4)
+    assert report.train.distortion == pytest.approx(parts.distortion, rel=0.01)
+    assert report.train.rate == pytest.approx(parts.rate, rel=1e-4)
 
 
 @pytest.mark.parametrize("group", [1, 3, 1_000_003])
@@ -173,8 +175,10 @@ def test_images_share_weights_by_the_ratio_that_they_were_given():
 def test_the_learning_rate_falls_along_a_cosine(digits, curve_settings):
     settings = curve_settings(train={"epochs": 4}, curve={"factor": 1.0})
     training = curve_training(settings, digits)
-    rates = [training._optimizer.param_groups[0]["lr"] / 0.003 for _ in training]
-    batches = training._batches
+    group = training._learner.optimizer.param_groups[0]
+    reports = (report for report in training if isinstance(report, CurveReport))
+    rates = [group["lr"] / 0.003 for _ in reports]
+    batches = training.steps_per_epoch
     expected = [
         0.5 * (1 + math.cos(math.pi * (e * batches - 1) / (4 * batches))) for e in (1, 2, 3, 4)
     ]
@@ -184,18 +188,18 @@ def test_the_learning_rate_falls_along_a_cosine(digits, curve_settings):
 @pytest.mark.parametrize("method", METHODS)
 def test_its_step_can_be_compiled(digits, curve_settings, monkeypatch, method):
     """Traced, but run as it is: no code is generated."""
-    traced = functools.partial(CompiledUpdate, backend="eager")
-    monkeypatch.setattr(training, "CompiledUpdate", traced)
+    traced = functools.partial(CompiledStep, backend="eager")
+    monkeypatch.setattr(training, "CompiledStep", traced)
     curves = []
     for compile in ("on", "off"):
         train = {"compile": compile, "epochs": 2}
         settings = curve_settings(curve={"method": method, "points": 2}, train=train)
         run = curve_training(settings, digits)
-        reports = list(run)
-        update = run._update if method == "conditioned" else run._learner.update
-        assert isinstance(update, CompiledUpdate) == (compile == "on")
-        assert getattr(update, "failure", None) is None
-        curves.append([(report.distortion, report.rate) for report in reports])
+        reports = epochs_of(run)
+        step = run._learner.step
+        assert isinstance(step, CompiledStep) == (compile == "on")
+        assert getattr(step, "failure", None) is None
+        curves.append([(report.train.distortion, report.train.rate) for report in reports])
     for compiled, plain in zip(*curves, strict=True):
         assert compiled == pytest.approx(plain, rel=0.02, abs=0.02)
 
@@ -275,7 +279,7 @@ def stopped_after(settings, dataset, epoch, path, fingerprint="f"):
     training = curve_training(settings, dataset)
     training.resume(path, fingerprint)
     for report in training:
-        if report.epoch == epoch:
+        if isinstance(report, CurveReport) and report.epoch == epoch:
             break
     return training
 
@@ -289,14 +293,15 @@ def test_a_killed_training_goes_on_as_if_never_killed(
     """At an epoch with a checkpoint, one without, and the last; the sweep in the midst of a β."""
     settings = curve_settings(train={"epochs": 8, "checkpoint_every": 3}, **RESUMED[method])
     whole = curve_training(settings, digits)
-    reports = list(whole)
+    reports = epochs_of(whole)
     path = tmp_path / "c.pt"
     stopped_after(settings, digits, stop, path)
     again = curve_training(settings, digits)
     trained = []
-    monkeypatch.setattr(again, "_pass", lambda n, p=again._pass: trained.append(n) or p(n))
+    batches = again.batches
+    monkeypatch.setattr(again, "batches", lambda n: trained.append(n) or batches(n))
     again.resume(path, "f")
-    assert list(again) == reports
+    assert epochs_of(again) == reports
     kept = {1: 0, 7: 6, 8: 8}[stop]
     assert trained == list(range(kept + 1, 9))
     before, after = models_of(whole.curve), models_of(again.curve)

@@ -116,16 +116,16 @@ class TestLikelihood:
 
 
 def test_an_obstacle_is_that_of_the_last_epoch():
-    obstacle = Verdict(OUT_OF_REACH, "R is 1.", "Lower it.")
-    assert said([epoch(1), epoch(2, obstacle=obstacle)]) == [OUT_OF_REACH]
-    assert said([epoch(1, obstacle=obstacle), epoch(2)]) == []
+    finding = Verdict(OUT_OF_REACH, "R is 1.", "Lower it.")
+    assert said([epoch(1), epoch(2, finding=finding)]) == [OUT_OF_REACH]
+    assert said([epoch(1, finding=finding), epoch(2)]) == []
 
 
 def test_an_obstacle_explains_what_follows_from_the_weights():
-    obstacle = Verdict(OUT_OF_REACH, "R is 1.", "Lower it.")
+    finding = Verdict(OUT_OF_REACH, "R is 1.", "Lower it.")
     assert said([epoch(1, norms=(1.0, 0.0))]) == [KL_IGNORED]
-    assert said([epoch(1, norms=(1.0, 0.0), obstacle=obstacle)]) == [OUT_OF_REACH]
-    assert said([epoch(1, (0, 0, 0), obstacle=obstacle)]) == [OUT_OF_REACH, COLLAPSED]
+    assert said([epoch(1, norms=(1.0, 0.0), finding=finding)]) == [OUT_OF_REACH]
+    assert said([epoch(1, (0, 0, 0), finding=finding)]) == [OUT_OF_REACH, COLLAPSED]
 
 
 def test_while_training_only_what_lasts_is_said():
@@ -135,7 +135,7 @@ def test_while_training_only_what_lasts_is_said():
     assert counts == [0, 0, 0, 0, 1]
     assert diagnose_so_far(PATIENT, history, planned=40) == []  # a tenth of them is 4
     way = Verdict(NOT_HELD, "R is 1.", "Wait.")
-    assert diagnose_so_far(PATIENT, [epoch(n, obstacle=way) for n in range(1, 6)], 10) == []
+    assert diagnose_so_far(PATIENT, [epoch(n, finding=way) for n in range(1, 6)], 10) == []
 
 
 def test_names_and_files_of_verdicts(tmp_path):

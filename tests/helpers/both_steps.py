@@ -5,15 +5,10 @@ from torch import Tensor
 
 from vaebalance.balancing.balances import Fixed, RunFacts
 from vaebalance.balancing.penalties import NoPenalty
-from vaebalance.training.loop import (
-    Learner,
-    Step,
-    TrainSpec,
-    choose_update,
-    step_objective,
-    train_step,
-)
-from vaebalance.training.step import CompiledUpdate
+from vaebalance.training.graph_steps import CompiledStep
+from vaebalance.training.loader import Images
+from vaebalance.training.loop import TrainSpec, make_step
+from vaebalance.training.step import Learner, StepResult
 from vaebalance.vae.likelihoods import Bernoulli
 from vaebalance.vae.model import VAE, ModelSpec
 from vaebalance.vae.networks import Mlp
@@ -48,19 +43,19 @@ def take_both(balance=None, likelihood=None, penalty=None) -> tuple[list[Tensor]
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
         state = balance.initial_state(RUN)
         learner = Learner(model, optimizer, balance, state, penalty or NoPenalty())
-        objective = step_objective(learner, IMAGES)
-        update = choose_update(objective, model, optimizer, SPEC.replace(compile=how), 1)
-        if isinstance(update, CompiledUpdate):
-            update = CompiledUpdate(objective, optimizer, 1.0, backend="eager")
-        learner.update = update
-        steps = [train_step(learner, torch.rand(6, 3, 4, 4)) for _ in range(3)]
-        assert getattr(update, "failure", None) is None, update.failure
+        images = Images(torch.randint(0, 256, (IMAGES, 3, 4, 4)).byte(), "none")
+        learner.step = make_step(learner, images, SPEC.replace(compile=how), 1)
+        if isinstance(learner.step, CompiledStep):
+            learner.step = CompiledStep(learner, images, 1.0, backend="eager")
+        steps = [learner.take_step(images.stored[at : at + 6]) for at in range(3)]
+        failure = getattr(learner.step, "failure", None)
+        assert failure is None, failure
         found.append(_all_of(learner, steps))
     traced, plain = found
     return traced, plain
 
 
-def _all_of(learner: Learner, steps: list[Step]) -> list[Tensor]:
+def _all_of(learner: Learner, steps: list[StepResult]) -> list[Tensor]:
     kept = [value for step in steps for value in (step.sums, *step.weights)]
     kept += learner.balance_state.values()
     kept += learner.model.state_dict().values()

@@ -9,17 +9,15 @@ from vaebalance.balancing.balances import RunFacts, WarmUp
 from vaebalance.base.errors import UserError
 from vaebalance.run.checkpoints import (
     Checkpoint,
-    Pace,
+    CheckpointTimer,
     copied,
     learner_state,
     load_checkpoint,
-    read_state,
     restore_learner,
     save_checkpoint,
-    write_state,
 )
-from vaebalance.training.loop import Learner, step_objective, train_step
-from vaebalance.training.step import Update
+from vaebalance.training.loader import Images
+from vaebalance.training.step import Learner, Step
 from vaebalance.vae.likelihoods import Bernoulli
 from vaebalance.vae.model import VAE, ModelSpec
 from vaebalance.vae.networks import Mlp
@@ -39,13 +37,13 @@ def make_learner(seed=0):
 
 def step(learner):
     torch.manual_seed(9)
-    learner.update = Update(step_objective(learner, 4), learner.optimizer, None)
-    train_step(learner, torch.rand(4, 1, 8, 8))
+    images = Images(torch.randint(0, 256, (4, 1, 8, 8)).byte(), "none")
+    learner.step = Step(learner, images, None)
+    learner.take_step(images.stored)
 
 
 def save(path, learner, fingerprint="f"):
-    weights = copied(learner.model.state_dict())
-    save_checkpoint(path, Checkpoint(fingerprint, learner_state(learner), weights, []))
+    save_checkpoint(path, Checkpoint(fingerprint, learner_state(learner), []))
 
 
 def test_weights_optimizer_and_balance_come_back(tmp_path):
@@ -55,7 +53,7 @@ def test_weights_optimizer_and_balance_come_back(tmp_path):
     save(tmp_path / "c.pt", learner)
     found = load_checkpoint(tmp_path / "c.pt", "f", CPU)
     assert found is not None
-    restore_learner(other, found.learner)
+    restore_learner(other, found.state)
     step(learner)
     step(other)
     for a, b in zip(learner.model.parameters(), other.model.parameters(), strict=True):
@@ -87,9 +85,10 @@ def test_equal_states_are_the_same_bytes_however_they_came_about(tmp_path):
     }
     apart["a"]["b"] = torch.nn.Parameter(torch.arange(6.0, 9.0))
     for folder, state in (("shared", shared), ("apart", apart)):
-        write_state(tmp_path / folder / "s.pt", "f", state)
-    read = read_state(tmp_path / "apart/s.pt", "f", CPU)
-    write_state(tmp_path / "read/s.pt", read.pop("fingerprint"), read)
+        save_checkpoint(tmp_path / folder / "s.pt", Checkpoint("f", state, []))
+    checkpoint = load_checkpoint(tmp_path / "apart/s.pt", "f", CPU)
+    save_checkpoint(tmp_path / "read/s.pt", checkpoint)
+    read = checkpoint.state
     written = {(tmp_path / name / "s.pt").read_bytes() for name in ("shared", "apart", "read")}
     assert len(written) == 1
     assert read["modules"]._metadata[""]["version"] == 2
@@ -98,8 +97,8 @@ def test_equal_states_are_the_same_bytes_however_they_came_about(tmp_path):
 
 def test_a_state_keeps_how_its_tensors_are_laid_out(tmp_path):
     picture = torch.rand(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
-    write_state(tmp_path / "s.pt", "f", {"picture": picture})
-    read = read_state(tmp_path / "s.pt", "f", CPU)["picture"]
+    save_checkpoint(tmp_path / "s.pt", Checkpoint("f", {"picture": picture}, []))
+    read = load_checkpoint(tmp_path / "s.pt", "f", CPU).state["picture"]
     assert torch.equal(read, picture)
     assert read.stride() == picture.stride()
 
@@ -118,6 +117,18 @@ def test_a_cut_file_is_refused(tmp_path, share):
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(UserError, match=r"c\.pt: not a readable checkpoint"):
         load_checkpoint(path, "f", CPU)
+
+
+@pytest.mark.parametrize(
+    "content", [{"fingerprint": "f", "learner": {}}, {"format": 2, "fingerprint": "f"}, [1], 3]
+)
+def test_a_file_of_another_format_is_refused(tmp_path, content):
+    """Format 1 named none."""
+    torch.save(content, tmp_path / "c.pt")
+    with pytest.raises(
+        UserError, match=r"c\.pt: not a readable checkpoint \(its format is .*delete"
+    ):
+        load_checkpoint(tmp_path / "c.pt", "f", CPU)
 
 
 def test_no_code_is_run_on_loading(tmp_path):
@@ -148,7 +159,7 @@ def test_a_second_lies_between_two_but_for_the_last(monkeypatch):
     monkeypatch.setattr(
         "vaebalance.run.checkpoints.time", SimpleNamespace(monotonic=clock.__next__)
     )
-    pace = Pace(every=1)
+    pace = CheckpointTimer(every=1)
     found = [pace.is_due(epoch, is_over=epoch == 5) for epoch in range(1, 6)]
     assert found == [True, False, True, False, True]
-    assert not Pace(every=2).is_due(3, is_over=False)
+    assert not CheckpointTimer(every=2).is_due(3, is_over=False)

@@ -109,13 +109,13 @@ def test_a_small_net_is_trained_on_one_thread_and_its_reader_has_all(
         monkeypatch.setenv("OMP_NUM_THREADS", said)
     expected = 1 if said is None else 3
     training, found = Training(settings, dataset), set()
-    update = training.learner.update
+    step = training.learner.step
 
     def watched(*inputs):
         found.add(torch.get_num_threads())
-        return update(*inputs)
+        return step(*inputs)
 
-    training.learner.update = watched
+    training.learner.step = watched
     readers = {torch.get_num_threads() for _ in training}
     assert (found, readers, training.threads) == ({expected}, {3}, expected)
     assert ("on one thread" in describe(training)) == (said is None)
@@ -266,10 +266,10 @@ def test_a_compiled_training_is_the_same_resumes_exactly_and_says_so(settings, d
     assert numbers(resumed) == numbers(whole)
     ours, others = (t.history[-1].validation.metrics() for t in (whole, plain))
     assert ours == pytest.approx(others, rel=1e-3, abs=1e-3)
-    assert whole.learner.update.failure is None
+    assert whole.learner.step.failure is None
     assert (summary(whole)["compiled"], summary(plain)["compiled"]) == (True, False)
-    assert "in fp32, compiled)" in describe(whole)
-    assert "in fp32)" in describe(plain)
+    assert "in fp32, compiled" in describe(whole)
+    assert "compiled" not in describe(plain)
 
 
 def test_the_balance_knows_the_run(settings, dataset):
@@ -297,7 +297,7 @@ def test_a_non_finite_stop_keeps_the_last_good_checkpoint(settings, dataset, tmp
     kept = load_checkpoint(path, "f", torch.device("cpu"))
     assert kept is not None
     assert len(kept.history) == 2
-    assert all(value.isfinite().all() for value in kept.learner["model"].values())
+    assert all(value.isfinite().all() for value in kept.state["learner"]["model"].values())
 
 
 def test_what_a_training_leaves(settings, dataset, tmp_path):

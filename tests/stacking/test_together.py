@@ -21,8 +21,9 @@ from vaebalance.base.seeds import derive_seed, forked
 from vaebalance.stacking.stack import Stack
 from vaebalance.stacking.together import Member, Together, obstacle
 from vaebalance.training.loader import Images
-from vaebalance.training.loop import Learner, NonFiniteError, TrainSpec, train
+from vaebalance.training.loop import NonFiniteError, TrainSpec, train
 from vaebalance.training.precision import bf16_terms, work_of
+from vaebalance.training.step import Learner
 from vaebalance.vae.likelihoods import Bernoulli, Gaussian, GaussianLearned, GaussianOptimal, Rmse
 from vaebalance.vae.model import VAE, ModelSpec
 from vaebalance.vae.networks import Conv, Mlp

@@ -16,11 +16,12 @@ from vaebalance.balancing.balances import (
 from vaebalance.balancing.penalties import NoPenalty, TotalCorrelation
 from vaebalance.base.adam import Adam
 from vaebalance.stacking.together import Member, Together
+from vaebalance.training.graph_steps import CompiledStep, RecordedStep
 from vaebalance.training.loader import Images
-from vaebalance.training.loop import Learner, TrainSpec, train
+from vaebalance.training.loop import TrainSpec, train
 from vaebalance.training.precision import COMPILED_CUDA_STEPS, bf16_terms, is_compiled
-from vaebalance.training.step import CompiledUpdate, RecordedUpdate, Update
-from vaebalance.vae.elbo import elbo_terms
+from vaebalance.training.step import Learner, Step
+from vaebalance.vae.elbo import Weights, elbo_terms
 from vaebalance.vae.likelihoods import Bernoulli, Gaussian, GaussianOptimal
 from vaebalance.vae.model import VAE, ModelSpec
 from vaebalance.vae.networks import Conv, Mlp
@@ -96,9 +97,9 @@ def test_recorded_it_is_the_same_to_the_last_bit(balance):
     parts = {"balance": balance, "likelihood": likelihood}
     recorded, told = trained(SPEC, **parts)
     plain, expected = trained(SPEC.replace(compile="off"), **parts)
-    assert type(recorded.update) is RecordedUpdate
-    assert recorded.update.failure is None
-    assert type(plain.update) is Update
+    assert type(recorded.step) is RecordedStep
+    assert recorded.step.failure is None
+    assert type(plain.step) is Step
     assert told == expected
     assert_same(recorded, plain)
 
@@ -116,7 +117,7 @@ def test_so_it_is_with_other_parts(parts):
     images = make_images("none")
     recorded, told = trained(SPEC, images, **parts)
     plain, expected = trained(SPEC.replace(compile="off"), images, **parts)
-    assert recorded.update.failure is None
+    assert recorded.step.failure is None
     assert told == expected
     assert_same(recorded, plain)
 
@@ -137,8 +138,8 @@ def test_compiled_it_is_the_same_but_for_rounding(precision):
         spec = SPEC.replace(compile=compile)
         found.append(trained(spec, images, terms=TERMS[precision])[0])
     compiled, plain = found
-    assert type(compiled.update) is CompiledUpdate
-    assert compiled.update.failure is None
+    assert type(compiled.step) is CompiledStep
+    assert compiled.step.failure is None
     torch.testing.assert_close(left(compiled), left(plain), rtol=0.02, atol=2e-3)
 
 
@@ -149,19 +150,19 @@ def test_long_trainings_are_compiled():
 
 
 def test_what_cannot_be_recorded_goes_the_plain_way_and_says_so():
-    weights = list(make_learner().model.parameters())
+    class Waiting(Fixed):
+        def weights(self, state, terms):
+            return Weights(2.0 if terms.distortion.sum().item() < -1 else 1.0, 1.0)
 
-    def waiting(x):
-        loss = sum(weight.square().sum() for weight in weights)
-        return loss * (2 if loss.item() < -1 else 1), loss.detach()
-
-    odd = RecordedUpdate(waiting, Adam(weights, fused=True), None)
-    losses = [odd(torch.zeros(1, device="cuda")).item() for _ in range(8)]
-    assert losses == sorted(set(losses), reverse=True)
-    assert odd.said.startswith("the training step is not recorded: ")
+    (odd, told), (plain, expected) = (
+        trained(SPEC.replace(compile=how), balance=Waiting()) for how in ("auto", "off")
+    )
+    assert odd.step.status.startswith("the training step is not recorded: ")
+    assert told == expected
+    assert_same(odd, plain)
     recorded, _ = trained(SPEC)  # the device is as it was
     plain, _ = trained(SPEC.replace(compile="off"))
-    assert recorded.update.failure is None
+    assert recorded.step.failure is None
     assert_same(recorded, plain)
 
 
@@ -214,8 +215,8 @@ STACKS = {
 def test_a_recorded_stack_is_the_same_to_the_last_bit(name):
     recorded, ours, told = stacked("auto", STACKS[name])
     plain, theirs, expected = stacked("off", STACKS[name])
-    assert recorded._step.is_recorded
-    assert not plain._step.is_recorded
+    assert recorded._training.is_recorded
+    assert not plain._training.is_recorded
     assert told == expected
     for one, other in zip(ours, theirs, strict=True):
         assert_same(one, other)

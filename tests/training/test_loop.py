@@ -20,16 +20,15 @@ from vaebalance.base.reports import EpochReport
 from vaebalance.base.seeds import derive_seed, forked
 from vaebalance.training.loader import Images
 from vaebalance.training.loop import (
-    Learner,
     NonFiniteError,
     TrainSpec,
     gradient_norms,
-    make_update,
+    make_step,
     train,
-    train_step,
     validate,
 )
-from vaebalance.training.running_means import Tally
+from vaebalance.training.running_means import RunningMeans
+from vaebalance.training.step import Learner
 from vaebalance.vae.elbo import elbo_terms, weighted_loss
 from vaebalance.vae.likelihoods import Bernoulli, Gaussian, Rmse
 from vaebalance.vae.model import VAE, ModelSpec
@@ -84,8 +83,8 @@ def test_a_step_is_adam_on_the_weighted_loss():
     images = make_images(16)
     x = images.pixels(slice(None), torch.device("cpu"))
     torch.manual_seed(7)
-    ours.update = make_update(ours, images, SPEC, steps=1)
-    step = train_step(ours, images.stored)
+    ours.step = make_step(ours, images, SPEC, steps=1)
+    step = ours.take_step(images.stored)
     torch.manual_seed(7)
     mean, log_variance = naive.model.encoder(x).chunk(2, -1)
     z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
@@ -107,8 +106,8 @@ def test_a_step_is_adam_on_the_weighted_loss():
 def test_clipping_bounds_the_gradient():
     learner = make_learner(Fixed(alpha=1e4))
     images = make_images(16)
-    learner.update = make_update(learner, images, SPEC.replace(gradient_clip=0.5), steps=1)
-    train_step(learner, images.stored)
+    learner.step = make_step(learner, images, SPEC.replace(gradient_clip=0.5), steps=1)
+    learner.take_step(images.stored)
     averages = [state["exp_avg"] for state in learner.optimizer.state.values()]  # a tenth of it
     squares = [(10 * average).square().sum() for average in averages]
     assert torch.stack(squares).sum().sqrt().item() == pytest.approx(0.5, rel=1e-4)
@@ -212,7 +211,7 @@ def test_the_weights_of_every_kind_logged_are_those_used(monkeypatch, balance, l
         used.append((terms.detach(), weights))
         return weighted_loss(terms, weights)
 
-    monkeypatch.setattr("vaebalance.training.loop.weighted_loss", spy)
+    monkeypatch.setattr("vaebalance.training.step.weighted_loss", spy)
     epochs = run(make_learner(balance, likelihood))
     assert len(used) == 12
     for epoch, report in enumerate(epochs):
@@ -336,18 +335,18 @@ def test_a_non_finite_validation_is_named():
         run(learner, spec)
 
 
-def test_a_tally_equals_the_plain_means():
+def test_running_means_equal_the_plain_means():
     learner = make_learner(Fixed(alpha=2.0, beta=3.0))
     batches = [torch.rand(n, 1, 8, 8) for n in (5, 3, 1)]
-    tally, distortion, rate = Tally(learner.model, learner.penalty), [], []
+    means, distortion, rate = RunningMeans(learner.model, learner.penalty), [], []
     with torch.no_grad():
         for x in batches:
             terms = elbo_terms(learner.model, x)
-            tally.add(terms, learner.balance.weights({}, terms), {})
+            means.add(terms, learner.balance.weights({}, terms), {})
             distortion.append(terms.distortion)
             rate.append(terms.rate)
-            tally.read()  # reading in between changes nothing
-    report = tally.read()
+            means.read()  # reading in between changes nothing
+    report = means.read()
     assert report.distortion == pytest.approx(torch.cat(distortion).mean().item(), rel=1e-6)
     assert report.rate == pytest.approx(torch.cat(rate).mean().item(), rel=1e-6)
     assert report.weighted_loss == pytest.approx(2 * report.distortion + 3 * report.rate, rel=1e-6)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vaebalance.balancing.balances import Fixed
-from vaebalance.training.loop import Learner, step_objective, train_step
+from vaebalance.training.loader import Images
 from vaebalance.training.precision import (
     BF16_WORK,
     COMPILED_STEPS,
@@ -19,7 +19,7 @@ from vaebalance.training.precision import (
     make_terms,
     multiplications,
 )
-from vaebalance.training.step import Update
+from vaebalance.training.step import Learner, Step
 from vaebalance.vae.conditioning import ConditionedVAE, FilmMlp
 from vaebalance.vae.elbo import elbo_terms
 from vaebalance.vae.likelihoods import Bernoulli, Gaussian, GaussianLearned
@@ -64,8 +64,9 @@ def test_terms_in_bf16_are_those_in_float32_but_for_the_rounding_of_products(
 def test_weights_and_moments_stay_float32():
     model = make_model()
     learner = Learner(model, torch.optim.Adam(model.parameters()), Fixed(), {}, terms=bf16_terms)
-    learner.update = Update(step_objective(learner, 8), learner.optimizer, None)
-    train_step(learner, torch.rand(8, 1, 9, 9))
+    images = Images(torch.randint(0, 256, (8, 1, 9, 9)).byte(), "none")
+    learner.step = Step(learner, images, None)
+    learner.take_step(images.stored)
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
     assert all(
         value.dtype == torch.float32

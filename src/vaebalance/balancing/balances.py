@@ -103,8 +103,8 @@ class AbstractBalance(Spec, ABC):
         """
         return torch.ones((), dtype=torch.bool)
 
-    def obstacle(self, state: State, epoch: SplitReport) -> Verdict | None:
-        """What keeps the rule from doing what it was told; None: nothing.
+    def finding(self, state: State, epoch: SplitReport) -> Verdict | None:
+        """Return what keeps the rule from its schedule or target; None: nothing.
 
         Args:
             state: after the epoch's last step.
@@ -160,8 +160,8 @@ class AbstractSchedule(AbstractBalance):
         """Whether all steps of the schedule are taken."""
         return state["step"] >= state["duration"]
 
-    def obstacle(self, state: State, epoch: SplitReport) -> Verdict | None:
-        """A schedule longer than the run, which is known from the first step."""
+    def finding(self, state: State, epoch: SplitReport) -> Verdict | None:
+        """Find a schedule longer than the run, which is known from the first step."""
         duration, planned = int(state["duration"]), int(state["planned"])
         if duration <= planned:
             return None
@@ -315,9 +315,9 @@ class Capacity(AbstractSchedule):
             "full": torch.where(step < state["duration"], now, state["full"]),
         }
 
-    def obstacle(self, state: State, epoch: SplitReport) -> Verdict | None:
-        """A schedule that does not end, a capacity out of reach, or one that nothing can use."""
-        if unfinished := super().obstacle(state, epoch):
+    def finding(self, state: State, epoch: SplitReport) -> Verdict | None:
+        """Find a schedule that does not end, or a capacity out of reach or of no use."""
+        if unfinished := super().finding(state, epoch):
             return unfinished
         if not self.settled(state) or self.capacity == 0:
             return None
@@ -427,8 +427,8 @@ class Geco(AbstractBalance):
         """
         return _is_held(state) & (state["constraint"].abs() <= STEADY)
 
-    def obstacle(self, state: State, epoch: SplitReport) -> Verdict | None:
-        """A multiplier at its bound, or a target that is not held (yet)."""
+    def finding(self, state: State, epoch: SplitReport) -> Verdict | None:
+        """Find a multiplier at its bound, or a target that is not held (yet)."""
         if self.settled(state):
             return None
         ratio, found = state["log_ratio"].exp(), self._in_its_unit(_smoothed(state))
@@ -547,8 +547,8 @@ class ControlVae(AbstractBalance):
         """Whether the target is held within 2%."""
         return _is_held(state)
 
-    def obstacle(self, state: State, epoch: SplitReport) -> Verdict | None:
-        """β at its bound, or a target that is not held (yet)."""
+    def finding(self, state: State, epoch: SplitReport) -> Verdict | None:
+        """Find a β at its bound, or a target that is not held (yet)."""
         if self.settled(state):
             return None
         now = f"R is {_smoothed(state):.4g} nats and the target {float(state['target']):.4g}"

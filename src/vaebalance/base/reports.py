@@ -1,4 +1,4 @@
-"""What an epoch did, as plain numbers. Nats per image unless a name says otherwise."""
+"""Reports of a training, as plain numbers. Nats per image unless a name says otherwise."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class GradientNorms:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What an epoch did."""
+    """The result of an epoch."""
 
     epoch: int  # from 1
     step: int  # optimizer updates so far
@@ -75,7 +75,7 @@ class EpochReport:
     images_per_second: float
     finished_at: int  # Unix time in ms
     settled: bool = True  # the balance's schedule is over, or its controller holds its target
-    obstacle: Verdict | None = None  # what keeps the balance from what it was told
+    finding: Verdict | None = None  # what keeps the balance from its target or schedule
 
     def metrics(self) -> dict[str, float]:
         """The deterministic numbers under their names in MLflow and in history.csv."""
@@ -96,22 +96,37 @@ class EpochReport:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EpochReport:
-        """The inverse of `dataclasses.asdict`."""
-        vitals, obstacle = values["vitals"], values["obstacle"]
+        """Invert `dataclasses.asdict`."""
+        vitals, finding = values["vitals"], values["finding"]
         by_latent = {name: tuple(vitals[name]) for name in ("rate_by_latent", "sigma_by_latent")}
         parts = {
             "train": SplitReport(**values["train"]),
             "validation": SplitReport(**values["validation"]),
             "vitals": Vitals(**{**vitals, **by_latent}),
             "gradient_norms": GradientNorms(**values["gradient_norms"]),
-            "obstacle": None if obstacle is None else Verdict(**obstacle),
+            "finding": None if finding is None else Verdict(**finding),
         }
         return cls(**{**values, **parts})
 
 
 @dataclass(frozen=True)
-class Pulse:
-    """A sign of life within an epoch, at most two a second."""
+class CurveReport:
+    """The result of an epoch of a curve's training, whatever the β of its images."""
+
+    epoch: int  # from 1
+    epochs: int  # planned
+    train: SplitReport
+    beta: float | None  # of the sweep at the epoch's end; None: each image had its own
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CurveReport:
+        """Invert `dataclasses.asdict`."""
+        return cls(**{**values, "train": SplitReport(**values["train"])})
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """The progress within an epoch, at most twice a second."""
 
     epoch: int
     batch: int  # batches done in this epoch

@@ -26,10 +26,11 @@ from vaebalance.curve.curves import AbstractCurve
 from vaebalance.curve.options import BEST, KNEE, Choice, Options
 from vaebalance.curve.promotion import promote
 from vaebalance.curve.saved_curve import COMMAND, load_curve, read_rows, save
-from vaebalance.curve.screen import describe_choices, make_console, make_table, progress
+from vaebalance.curve.screen import describe_choices, make_console, make_table
 from vaebalance.curve.trace import CurveRow, trace
 from vaebalance.data import Dataset, open_dataset
 from vaebalance.settings import CurveSettings, load
+from vaebalance.terminal.progress import progress
 from vaebalance.tracking.points import flatten
 from vaebalance.vae.saved_model import save_model
 
@@ -76,7 +77,7 @@ def train(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
     with tracking.curve(provenance) as tracker:
         training = curve_training(settings, dataset)
         training.resume(checkpoint, provenance.fingerprint)
-        for _ in progress(training):
+        for _ in progress(training, "curve"):
             pass
         curve = training.curve
         betas = curve.betas(settings.curve.points)

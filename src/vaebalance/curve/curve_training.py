@@ -2,75 +2,71 @@
 
 Both are iterated like `experiment.Training`: a report an epoch, and the caller decides. Their β are
 those at α = 1, since only the ratio of the weights matters. They train with Adam and a learning
-rate that falls to 0 along a cosine. Randomness is derived from (seed, epoch), so that one that
-resumes at an epoch's end goes on as if it had never stopped.
+rate that falls to 0 along a cosine.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaebalance.balancing.balances import AbstractBalance, State
+from vaebalance.balancing.penalties import NoPenalty
 from vaebalance.base.adam import Adam
-from vaebalance.base.devices import choose_device, flushed, start_threads, threads
+from vaebalance.base.devices import choose_device, start_threads
 from vaebalance.base.errors import UserError
+from vaebalance.base.reports import CurveReport, SplitReport, StepReport
 from vaebalance.base.seeds import derive_seed, forked
 from vaebalance.curve.curves import AbstractCurve, ConditionedCurve, ContinuationCurve, log_spaced
 from vaebalance.data import Dataset
-from vaebalance.run.checkpoints import Pace, learner_state, read_state, restore_learner, write_state
+from vaebalance.run.checkpoints import learner_state, restore_learner
+from vaebalance.run.resumable import ResumableTraining
 from vaebalance.settings import CurveSettings, CurveSpec
 from vaebalance.training.loader import Images
-from vaebalance.training.loop import (
-    Learner,
-    NonFiniteError,
-    choose_update,
-    make_update,
-    on_batches,
-    steps_per_epoch,
-    train_step,
-)
+from vaebalance.training.loop import make_step, run_epochs, steps_per_epoch
 from vaebalance.training.precision import choose_threads, make_terms, work_of
-from vaebalance.training.running_means import batch_sums
+from vaebalance.training.running_means import RunningMeans
+from vaebalance.training.step import Learner
 from vaebalance.vae.conditioning import ConditionedVAE
-from vaebalance.vae.elbo import ElboTerms, Weights, weighted_loss
+from vaebalance.vae.elbo import ElboTerms, EncoderDecoder, Weights
 from vaebalance.vae.model import VAE
 
 FIRST_SHARE = 0.5
 """Of a sweep's steps, for its least β."""
 
 
-@dataclass(frozen=True)
-class CurveEpoch:
-    """An epoch's means over training images, whatever their β; nats per image."""
-
-    epoch: int
-    epochs: int
-    distortion: float
-    rate: float
-    beta: float | None
-    """Of the sweep; None: every image had its own."""
-
-
-class Told(AbstractBalance):
-    """β as the state has it, beside α = 1: a number that changes and needs no other graph."""
+class ExternalBeta(AbstractBalance):
+    """α = 1, and the β in its state, which the caller may change without another graph."""
 
     def weights(self, state: State, terms: ElboTerms) -> Weights:
-        """1, and the state's β."""
+        """Return 1 and the state's β."""
         return Weights(1.0, state["beta"])
 
 
-class AbstractCurveTraining(ABC):
-    """One training for the whole curve. Iterating it trains; see also `resume`."""
+class SharedBetas(AbstractBalance):
+    """The β that the conditioned model had for each image: see `shared_weights`."""
+
+    sharing: float
+    """See `CurveSpec`."""
+
+    def weights(self, state: State, terms: ElboTerms) -> Weights:
+        """Return α [B] and β [B, 1]."""
+        assert terms.betas is not None  # see `ConditionedTraining`
+        return shared_weights(terms.betas, self.sharing)
+
+
+class AbstractCurveTraining(ResumableTraining[CurveReport]):
+    """One training for the whole curve, and a `training.Trainee` itself."""
+
+    advice = "narrow curve.low and curve.high"
 
     def __init__(self, settings: CurveSettings, dataset: Dataset) -> None:
         """Begin.
@@ -79,119 +75,112 @@ class AbstractCurveTraining(ABC):
             UserError: likelihood, penalty and data do not allow it, or a split is empty.
         """
         _refuse(settings, dataset)
-        self._train, self._curve, self._seed = settings.train, settings.curve, settings.seed
+        epochs = max(1, round(settings.curve.factor * settings.train.epochs))
+        super().__init__(epochs, settings.train.checkpoint_every)
+        self._spec, self._curve, self._seed = settings.train, settings.curve, settings.seed
         self._device = choose_device(settings.train.device)
         start_threads()
         self._images = Images(dataset.images("train"), dataset.info.binarisation).near(self._device)
-        self._batches = steps_per_epoch(len(self._images), settings.train)
-        self.epochs = max(1, round(settings.curve.factor * settings.train.epochs))
-        self._steps = self.epochs * self._batches
-        self.history: list[CurveEpoch] = []
-        self._kept: tuple[Path, str] | None = None
-        self._pace = Pace(settings.train.checkpoint_every)
+        self.images_per_epoch = len(self._images)
+        self.steps_per_epoch = steps_per_epoch(len(self._images), settings.train)
+        self._steps = epochs * self.steps_per_epoch
+        self._next_step = 0
         with forked(derive_seed(self._seed, "initial weights")):
             self._vae = VAE(settings.model, settings.likelihood, dataset.info.image_shape)
         self._vae.to(self._device)
+        self._means = RunningMeans(self._vae, NoPenalty())
         size = settings.train.batch_size
         self._terms = make_terms(settings.train.precision, self._vae, size)
-        self._threads = choose_threads(work_of(self._vae, size), self._device)
+        self.threads = choose_threads(work_of(self._vae, size), self._device)
 
-    def resume(self, path: Path, fingerprint: str) -> None:
-        """Go on from the checkpoint at `path`, if it is of this training, and keep one there.
+    @property
+    def device(self) -> torch.device:
+        """Where it is trained."""
+        return self._device
 
-        It is written every `train.checkpoint_every` epochs (see `Pace`), and at the end. A sweep's
-        has all its snapshots so far.
+    def seed_of(self, epoch: int) -> int:
+        """Return the seed of an epoch's random numbers."""
+        return derive_seed(self._seed, "curve epoch", epoch)
 
-        Raises:
-            UserError: the file cannot be read.
-        """
-        self._kept = path, fingerprint
-        found = read_state(path, fingerprint, self._device)
-        if found is not None:
-            self.history = [CurveEpoch(**values) for values in found["history"]]
-            self._restore(found["training"])
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        """Begin an epoch, and iterate over its batches."""
+        self._next_step = (epoch - 1) * self.steps_per_epoch
+        self._means = RunningMeans(self._vae, NoPenalty())
+        return self._images.shuffled(self._spec.batch_size, self._device)
 
-    def __iter__(self) -> Iterator[CurveEpoch]:
-        """Reports, those before a resume first, then a new one for each epoch as it is trained.
+    def step(self, batch: Tensor) -> None:
+        """Take an optimizer step on a batch."""
+        sums, weights = self._step(self._next_step, batch)
+        self._means.add_row(sums, len(batch), weights)
+        self._next_step += 1
 
-        Raises:
-            NonFiniteError: a term became NaN or infinite.
-        """
-        yield from tuple(self.history)
-        for epoch in range(len(self.history) + 1, self.epochs + 1):
-            noise = derive_seed(self._seed, "curve epoch", epoch)
-            with threads(self._threads), flushed(), forked(noise):
-                sums = self._pass(epoch)
-            if not sums.isfinite().all():
-                raise NonFiniteError(
-                    f"the distortion or the rate is NaN or infinite at epoch {epoch}. Lower "
-                    "train.learning_rate, set train.gradient_clip, or narrow curve.low and "
-                    "curve.high."
-                )
-            distortion, rate = (sums / len(self._images)).tolist()
-            report = CurveEpoch(epoch, self.epochs, distortion, rate, self._beta_of(epoch))
-            self._take(report)
-            yield report
+    def means(self) -> SplitReport:
+        """Return the means over the epoch so far, whatever the β of its images."""
+        return self._means.read()
 
-    def _take(self, report: CurveEpoch) -> None:
-        self.history.append(report)
-        finished = report.epoch == self.epochs
-        if self._kept and self._pace.is_due(report.epoch, is_over=finished):
-            history = [asdict(known) for known in self.history]
-            write_state(*self._kept, {"training": self._state(), "history": history})
+    def report(self, epoch: int, seconds: float) -> CurveReport:
+        """Return the report of the epoch that has just ended."""
+        return CurveReport(epoch, self.planned_epochs, self.means(), self._beta_of(epoch))
 
-    def _pass(self, epoch: int) -> Tensor:
-        """Train on every image once; D and R summed over images: [2], on the CPU."""
-        order = torch.randperm(len(self._images))
-        batches = self._images.batches(order, self._train.batch_size, self._device)
-        first, sums = (epoch - 1) * self._batches, []
-        for step, batch in enumerate(batches, start=first):
-            sums.append(self._step(step, batch))
-        distortion, _, rate, *_ = torch.stack(sums).sum(0).cpu()
-        return torch.stack([distortion, rate])
+    def _train(self, epochs_done: int) -> Generator[StepReport | CurveReport]:
+        return run_epochs(self, epochs_done)
+
+    def _report_from(self, values: dict[str, Any]) -> CurveReport:
+        return CurveReport.from_dict(values)
 
     @abstractmethod
-    def _step(self, step: int, batch: Tensor) -> Tensor:
-        """One update, the `step`-th from 0, on a batch of the images; its `tally.batch_sums`."""
+    def _step(self, step: int, batch: Tensor) -> tuple[Tensor, Weights]:
+        """Take the `step`-th step from 0; return `tally.batch_sums` and the weights used."""
 
     @abstractmethod
     def _beta_of(self, epoch: int) -> float | None:
-        """Where the sweep is at the end of an epoch."""
-
-    @abstractmethod
-    def _state(self) -> dict[str, Any]:
-        """Everything that training changes."""
-
-    @abstractmethod
-    def _restore(self, state: dict[str, Any]) -> None:
-        """Put such a state into a training of the same settings."""
+        """Return the β of the sweep at the end of an epoch; None: each image has its own."""
 
     @property
     @abstractmethod
     def curve(self) -> AbstractCurve:
-        """What was trained."""
+        """The trained curve."""
 
     def _plain_learner(self, beta: float) -> Learner:
-        """One without conditioning, that begins at a β."""
+        """Return a learner without conditioning, which begins at a β."""
         vae = self._vae.train()
         state = {"beta": torch.tensor(beta, device=self._device)}
-        learner = Learner(vae, self._adam(vae), Told(), state, terms=self._terms)
-        learner.update = make_update(learner, self._images, self._train, self._steps)
-        return learner
+        return Learner(vae, self._adam(vae), ExternalBeta(), state, terms=self._terms)
 
     def _adam(self, model: torch.nn.Module) -> torch.optim.Optimizer:
         return Adam(
-            model.parameters(), lr=self._train.learning_rate, fused=self._device.type != "mps"
+            model.parameters(), lr=self._spec.learning_rate, fused=self._device.type != "mps"
         )
 
     def _set_rate(self, optimizer: torch.optim.Optimizer, progress: float) -> None:
-        """The learning rate at this share of a cosine's half wave."""
+        """Set the learning rate to its place on a falling cosine, at a share of the steps."""
         falling = 0.5 * (1 + math.cos(math.pi * progress))
-        optimizer.param_groups[0]["lr"] = self._train.learning_rate * falling
+        optimizer.param_groups[0]["lr"] = self._spec.learning_rate * falling
 
 
-class ConditionedTraining(AbstractCurveTraining):
-    """One model that is told β, which is drawn anew for each group of images of each batch."""
+class AbstractLearnerTraining(AbstractCurveTraining):
+    """A curve's training with one learner."""
+
+    _learner: Learner
+
+    @property
+    def status(self) -> str:
+        """How the steps run, where that is worth a line to the user; else empty."""
+        return "" if self._learner.step is None else self._learner.step.status
+
+    def _begin(self, learner: Learner) -> None:
+        learner.step = make_step(learner, self._images, self._spec, self._steps)
+        self._learner = learner
+
+    def _take(self, batch: Tensor, progress: float) -> tuple[Tensor, Weights]:
+        """Take a step at the learning rate of a share of the steps."""
+        self._set_rate(self._learner.optimizer, progress)
+        result = self._learner.take_step(batch)
+        return result.sums, result.weights
+
+
+class ConditionedTraining(AbstractLearnerTraining):
+    """One conditioned model; β is drawn anew for each group of images of each batch."""
 
     def __init__(self, settings: CurveSettings, dataset: Dataset) -> None:
         super().__init__(settings, dataset)
@@ -199,38 +188,32 @@ class ConditionedTraining(AbstractCurveTraining):
         with forked(derive_seed(self._seed, "initial conditioning")):
             model = ConditionedVAE(self._vae, curve.conditioning, curve.low, curve.high)
         self.model = model.to(self._device).train()
-        self._optimizer = self._adam(self.model)
-        objective = on_batches(self._objective, self._images)
-        self._update = choose_update(
-            objective, self._vae, self._optimizer, self._train, self._steps
-        )
+        optimizer, balance = self._adam(self.model), SharedBetas(sharing=curve.sharing)
+        self._begin(Learner(self._vae, optimizer, balance, {}, terms=self._conditioned_terms))
 
-    def _step(self, step: int, batch: Tensor) -> Tensor:
-        self._set_rate(self._optimizer, step / (self._steps))
-        sums: Tensor = self._update(batch)
-        return sums
+    def _step(self, step: int, batch: Tensor) -> tuple[Tensor, Weights]:
+        return self._take(batch, step / self._steps)
 
-    def _objective(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of images x [B, …], of which `curve.group` neighbours have each β; their sums.
+    def _conditioned_terms(self, model: EncoderDecoder, x: Tensor) -> ElboTerms:
+        """Compute the terms of images x [B, …], of which `curve.group` neighbours share a β.
 
-        To draw β is part of the step, too, which so can be compiled and recorded.
+        β is drawn in here, and so is a part of the step that is compiled or recorded.
         """
         group = math.gcd(self._curve.group, len(x))  # an epoch's last batch may be an odd one
         betas = draw_betas(self._curve, len(x) // group, x.device)
         terms = self._terms(self.model.given(betas), x)
-        of_images = betas.repeat_interleave(group)
-        weights = shared_weights(of_images, self._curve.sharing)
-        return weighted_loss(terms, weights), batch_sums(terms.detach(), weights, {})
+        return replace(terms, betas=betas.repeat_interleave(group))
 
     def _beta_of(self, epoch: int) -> float | None:
         return None
 
     def _state(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
+        optimizer = self._learner.optimizer
+        return {"model": self.model.state_dict(), "optimizer": optimizer.state_dict()}
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._learner.optimizer.load_state_dict(state["optimizer"])
 
     @property
     def curve(self) -> ConditionedCurve:
@@ -267,39 +250,7 @@ def draw_betas(spec: CurveSpec, count: int, device: torch.device | None = None) 
     return betas.clamp(spec.low, spec.high)
 
 
-class PlainTraining(AbstractCurveTraining):
-    """A plain model at one β, trained like a curve: what a curve is measured against."""
-
-    def __init__(self, settings: CurveSettings, dataset: Dataset, beta: float) -> None:
-        super().__init__(settings, dataset)
-        self._learner = self._plain_learner(beta)
-        self._beta = beta
-
-    def _step(self, step: int, batch: Tensor) -> Tensor:
-        self._set_rate(self._learner.optimizer, step / (self._steps))
-        return train_step(self._learner, batch).sums
-
-    def _beta_of(self, epoch: int) -> float | None:
-        return self._beta
-
-    def _state(self) -> dict[str, Any]:
-        return learner_state(self._learner)
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        restore_learner(self._learner, state)
-
-    @property
-    def model(self) -> VAE:
-        """The model as it is now."""
-        return self._learner.model.eval()
-
-    @property
-    def curve(self) -> ContinuationCurve:
-        """A curve of one point."""
-        return ContinuationCurve(((self._beta, self.model),))
-
-
-class ContinuationTraining(AbstractCurveTraining):
+class ContinuationTraining(AbstractLearnerTraining):
     """One plain model, warm-started from each β to the next larger; a snapshot at each.
 
     The least β, which begins with random weights, has `FIRST_SHARE` of the steps, the others share
@@ -312,25 +263,24 @@ class ContinuationTraining(AbstractCurveTraining):
         curve = settings.curve
         self._betas = log_spaced(curve.low, curve.high, curve.points)
         self._starts = _starts(self._steps, curve.points)
-        self._learner = self._plain_learner(self._betas[0])
+        self._begin(self._plain_learner(self._betas[0]))
         self._snapshots: list[tuple[float, VAE]] = []
 
-    def _step(self, step: int, batch: Tensor) -> Tensor:
+    def _step(self, step: int, batch: Tensor) -> tuple[Tensor, Weights]:
         point = self._point(step)
         first, last = self._starts[point], self._starts[point + 1] - 1
-        learner = self._learner
-        learner.balance_state["beta"].fill_(self._betas[point])
-        self._set_rate(learner.optimizer, (step - first) / (last + 1 - first))
-        sums = train_step(learner, batch).sums
+        self._learner.balance_state["beta"].fill_(self._betas[point])
+        sums, _ = self._take(batch, (step - first) / (last + 1 - first))
         if step == last:
-            self._snapshots.append((self._betas[point], copy.deepcopy(learner.model).eval()))
-        return sums
+            model = copy.deepcopy(self._learner.model).eval()
+            self._snapshots.append((self._betas[point], model))
+        return sums, Weights(1.0, self._betas[point])
 
     def _point(self, step: int) -> int:
         return bisect_right(self._starts, step) - 1
 
     def _beta_of(self, epoch: int) -> float | None:
-        return self._betas[self._point(epoch * self._batches - 1)]
+        return self._betas[self._point(epoch * self.steps_per_epoch - 1)]
 
     def _state(self) -> dict[str, Any]:
         snapshots = [vae.state_dict() for _, vae in self._snapshots]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
-from tqdm import tqdm
 
 from vaebalance.curve.chosen_beta import best_of, best_own_of, knee_of
-from vaebalance.curve.curve_training import AbstractCurveTraining, CurveEpoch
 from vaebalance.curve.trace import CurveRow
 from vaebalance.objectives.frontier import KNEE_RULE
 
@@ -36,18 +33,6 @@ def make_console() -> Console:
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     return console
-
-
-def progress(training: AbstractCurveTraining) -> Iterator[CurveEpoch]:
-    """Show the training's epochs on stderr, and pass them on."""
-    seconds = 0.2 if sys.stderr.isatty() else 10.0  # in a log each showing is a line
-    with tqdm(total=training.epochs, desc="curve", mininterval=seconds, file=sys.stderr) as bar:
-        for report in training:
-            beta = "" if report.beta is None else f" β {report.beta:.3g}"
-            terms = f"D {report.distortion:.2f} R {report.rate:.2f}{beta}"
-            bar.set_postfix_str(terms, refresh=False)
-            bar.update()
-            yield report
 
 
 def make_table(rows: Sequence[CurveRow], title: str) -> Table:

@@ -1,6 +1,6 @@
 """What is wrong with a training, in words with evidence, and the knob that mends it.
 
-A diagnosis reads the reports of epochs up to the one whose weights are kept; an obstacle of the
+A diagnosis reads the reports of epochs up to the one whose weights are kept; a finding of the
 balance (a schedule that does not end, a controller that cannot reach its target) is that of the
 last epoch. Its thresholds are far from what healthy trainings show: a healthy one gets no verdict.
 """
@@ -58,12 +58,12 @@ def diagnose(patient: Patient, history: Sequence[EpochReport], kept: int) -> lis
         history: its epochs, at least one.
         kept: index of the epoch whose weights are the trained model.
     """
-    until_kept, obstacle = history[: kept + 1], history[-1].obstacle
+    until_kept, finding = history[: kept + 1], history[-1].finding
     if not patient.is_variational:  # no rate, nothing to balance
         return []
     collapse = _collapse(patient, until_kept)
-    if obstacle:  # weights that are not what was asked for explain all that follows from weights
-        return [obstacle, *([collapse] if collapse else [])]
+    if finding:  # weights that are not what was asked for explain all that follows from weights
+        return [finding, *([collapse] if collapse else [])]
     found = (
         collapse or _kl_ignored(patient, until_kept) or _dwarfed(patient, until_kept),
         _misspecified(patient, until_kept),

@@ -8,7 +8,7 @@ import sys
 import time
 import zipfile
 from collections import OrderedDict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,19 @@ from torch import Tensor
 
 from vaebalance.base.errors import UserError
 from vaebalance.base.files import replacing
-from vaebalance.base.reports import EpochReport
-from vaebalance.training.loop import Learner
+from vaebalance.training.step import Learner
+
+FORMAT = 2
+"""Of the files; one of another format is refused."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A training at an epoch's end. Random numbers are derived from (seed, epoch): none to keep."""
 
-    fingerprint: str
-    learner: dict[str, Any]
-    best_weights: dict[str, Tensor]
-    history: list[EpochReport]
+    fingerprint: str  # names the training
+    state: dict[str, Any]  # everything that training changes: tensors and plain data
+    history: list[dict[str, Any]]  # the reports so far
 
 
 SECONDS_BETWEEN = 1.0
@@ -36,8 +37,8 @@ SECONDS_BETWEEN = 1.0
 tenth of the training.)"""
 
 
-class Pace:
-    """When a checkpoint is due."""
+class CheckpointTimer:
+    """Decides when a checkpoint is due."""
 
     def __init__(self, every: int) -> None:
         """Begin; `every` is `train.checkpoint_every`."""
@@ -45,7 +46,7 @@ class Pace:
         self._last = -math.inf
 
     def is_due(self, epoch: int, *, is_over: bool) -> bool:
-        """Whether to write one after `epoch`; always when the training is over."""
+        """Return whether to write one after `epoch`; always when the training is over."""
         now = time.monotonic()
         is_due = is_over or (epoch % self._every == 0 and now - self._last >= SECONDS_BETWEEN)
         if is_due:
@@ -54,7 +55,7 @@ class Pace:
 
 
 def learner_state(learner: Learner) -> dict[str, Any]:
-    """Everything that training changes."""
+    """Return everything that training changes."""
     return {
         "model": learner.model.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
@@ -70,30 +71,18 @@ def restore_learner(learner: Learner, state: dict[str, Any]) -> None:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write `checkpoint`, all or nothing."""
-    state = {
-        "learner": checkpoint.learner,
-        "best_weights": checkpoint.best_weights,
-        "history": [asdict(report) for report in checkpoint.history],
-    }
-    write_state(path, checkpoint.fingerprint, state)
-
-
-def write_state(path: Path, fingerprint: str, state: dict[str, Any]) -> None:
-    """Write tensors and plain data of the training that `fingerprint` names, all or nothing.
-
-    The bytes depend on the values alone: see `canonical`.
-    """
+    """Write `checkpoint`, all or nothing; the bytes depend on the values alone."""
+    content = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
     with replacing(path) as temporary:
-        torch.save(canonical({"fingerprint": fingerprint, **state}), temporary)
+        torch.save(canonical({"format": FORMAT, **content}), temporary)
 
 
 def canonical(state: Any) -> Any:
-    """An equal state that `torch.save` always writes as the same bytes.
+    """Return an equal state that `torch.save` always writes as the same bytes.
 
-    They also tell which strings and tensors are one object and what storage a tensor is a part of,
-    in which a training that was resumed differs from one that never stopped. Here equal strings are
-    one object, and every tensor has its own storage, on the CPU.
+    A saved file also records which strings and tensors are one object and which storage a tensor
+    belongs to; a resumed training differs in these from one that never stopped. In the state
+    returned, equal strings are one object and every tensor has its own storage, on the CPU.
     """
     if isinstance(state, str):
         return sys.intern(state)
@@ -110,20 +99,9 @@ def canonical(state: Any) -> Any:
 
 
 def load_checkpoint(path: Path, fingerprint: str, device: torch.device) -> Checkpoint | None:
-    """The checkpoint at `path`, or None when there is none of this training.
+    """Read the checkpoint at `path`, its tensors onto `device`.
 
-    Raises:
-        UserError: the file cannot be read.
-    """
-    content = read_state(path, fingerprint, device)
-    if content is None:
-        return None
-    history = [EpochReport.from_dict(values) for values in content["history"]]
-    return Checkpoint(fingerprint, content["learner"], content["best_weights"], history)
-
-
-def read_state(path: Path, fingerprint: str, device: torch.device) -> dict[str, Any] | None:
-    """What `write_state` wrote, tensors on `device`; None when there is none of this training.
+    None: there is none, or it is of another training.
 
     Raises:
         UserError: the file cannot be read.
@@ -131,16 +109,26 @@ def read_state(path: Path, fingerprint: str, device: torch.device) -> dict[str, 
     if not path.exists():
         return None
     try:
-        if not zipfile.is_zipfile(path):
-            raise RuntimeError("it is no torch archive")
-        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        content = _read(path, device)
     except (RuntimeError, pickle.UnpicklingError) as error:
         raise UserError(
             f"{path}: not a readable checkpoint ({error}); delete it to train from the start."
         ) from error
-    return content if content["fingerprint"] == fingerprint else None
+    checkpoint = Checkpoint(**content)
+    return checkpoint if checkpoint.fingerprint == fingerprint else None
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    if not zipfile.is_zipfile(path):
+        raise RuntimeError("it is not a torch archive")
+    content = torch.load(path, map_location=device, weights_only=True)
+    found = content.pop("format", 1) if isinstance(content, dict) else "unknown"
+    if found != FORMAT or content.keys() != {field.name for field in fields(Checkpoint)}:
+        raise RuntimeError(f"its format is {found}, and this version reads {FORMAT}")
+    known: dict[str, Any] = content
+    return known
 
 
 def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A snapshot of a state dict that further training does not change."""
+    """Copy a state dict, which further training then does not change."""
     return {name: value.detach().clone() for name, value in weights.items()}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Generator
-from contextlib import closing
-from dataclasses import asdict
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +23,25 @@ from vaebalance.base.provenance import (
     stage_provenance,
     write_provenance,
 )
-from vaebalance.base.reports import EpochReport, Pulse
+from vaebalance.base.reports import EpochReport, StepReport
 from vaebalance.base.seeds import derive_seed, forked
 from vaebalance.base.verdicts import HEALTHY, Verdict, names
 from vaebalance.data import Dataset
 from vaebalance.evaluation.diagnosis import Patient, diagnose, diagnose_so_far
 from vaebalance.run.checkpoints import (
     Checkpoint,
-    Pace,
     copied,
     learner_state,
-    load_checkpoint,
     restore_learner,
     save_checkpoint,
 )
+from vaebalance.run.resumable import ResumableTraining
 from vaebalance.settings import TrainSettings
+from vaebalance.training.graph_steps import CompiledStep
 from vaebalance.training.loader import Images
-from vaebalance.training.loop import Learner, make_update, steps_per_epoch, train
+from vaebalance.training.loop import make_step, steps_per_epoch, train
 from vaebalance.training.precision import choose_threads, make_terms, name_of, work_of
-from vaebalance.training.step import CompiledUpdate
+from vaebalance.training.step import Learner
 from vaebalance.vae.likelihoods import Gaussian
 from vaebalance.vae.model import VAE
 from vaebalance.vae.saved_model import save_model
@@ -93,12 +92,8 @@ def run_facts(settings: TrainSettings, dataset: Dataset) -> RunFacts:
     )
 
 
-class Training:
-    """One training. Iterating it yields the reports of all epochs, those before a resume first.
-
-    It stops early, keeps the weights of the best epoch, and, given a `checkpoint` path, writes
-    what is needed to go on exactly from there after a kill.
-    """
+class Training(ResumableTraining[EpochReport]):
+    """One training, which stops early and keeps the weights of the best epoch."""
 
     def __init__(
         self,
@@ -107,57 +102,34 @@ class Training:
         fingerprint: str = "",
         checkpoint: Path | None = None,
     ) -> None:
+        """Begin, or resume from `checkpoint`: see `resume`.
+
+        Raises:
+            UserError: settings and data do not fit, a split is empty, or the checkpoint cannot be
+                read.
+        """
+        super().__init__(settings.train.epochs, settings.train.checkpoint_every, fingerprint)
         self.spec = settings.train
         self.seed = settings.seed
-        self._fingerprint = fingerprint
-        self._path, self._pace = checkpoint, Pace(settings.train.checkpoint_every)
         self.learner = start_learner(settings, dataset)
         self.images = _images(dataset, "train").near(self.learner.device)
         self.validation = _images(dataset, "validation").near(self.learner.device)
         steps = run_facts(settings, dataset).steps
-        self.learner.update = make_update(self.learner, self.images, settings.train, steps)
+        self.learner.step = make_step(self.learner, self.images, settings.train, steps)
         self.best_weights = copied(self.learner.model.state_dict())
-        self.history: list[EpochReport] = []
         self.patient = Patient(
             balance=settings.balance,
             likelihood=settings.likelihood,
             is_variational=self.learner.model.is_variational,
             dimensions=math.prod(dataset.info.image_shape),
         )
-        self._resume()
-
-    def __iter__(self) -> Generator[Pulse | EpochReport]:
-        """Reports, old ones first, then new ones as they come."""
-        new = train(
-            self.learner,
-            self.images,
-            self.validation,
-            self.spec,
-            self.seed,
-            epochs_done=len(self.history),
-        )
-        return self.taking(new)
-
-    def taking(
-        self, new: Generator[Pulse | EpochReport] | Generator[EpochReport]
-    ) -> Generator[Pulse | EpochReport]:
-        """Reports, old ones first, then those of `new`, which trains the learner, as they come.
-
-        It is closed at the end, also at an early one, and before the last report is given.
-        """
-        yield from self.history
-        with closing(new):
-            for report in () if self.stopped_early else new:
-                if isinstance(report, EpochReport):
-                    self._take(report)
-                if self.stopped_early:
-                    new.close()
-                yield report
+        if checkpoint is not None:
+            self.resume(checkpoint, fingerprint)
 
     @property
     def best(self) -> EpochReport:
         """The epoch whose weights are kept."""
-        return self.history[best_epoch([_candidate(report) for report in self.history])]
+        return best_of(self.history)
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -182,41 +154,46 @@ class Training:
 
     @property
     def threads(self) -> int:
-        """Of the processor, that it is trained on."""
+        """Threads that it is trained on."""
         return self.learner.threads or torch.get_num_threads()
 
     @property
-    def planned_epochs(self) -> int:
-        """Epochs if nothing stops it early."""
-        return self.spec.epochs
+    def device(self) -> torch.device:
+        """Where it is trained."""
+        return self.learner.device
+
+    @property
+    def status(self) -> str:
+        """How the steps run, where that is worth a line to the user; else empty."""
+        return "" if self.learner.step is None else self.learner.step.status
 
     @property
     def is_binarised(self) -> bool:
         """Whether the pixels are 0 or 1."""
         return self.images.binarisation != "none"
 
-    def _take(self, report: EpochReport) -> None:
-        self.history.append(report)
-        if self.best is report:
+    def _train(self, epochs_done: int) -> Generator[StepReport | EpochReport]:
+        return train(self.learner, self.images, self.validation, self.spec, self.seed, epochs_done)
+
+    def _record(self, report: EpochReport) -> None:
+        if best_of([*self.history, report]) is report:
             self.best_weights = copied(self.learner.model.state_dict())
-        finished = report.epoch == self.spec.epochs or self.stopped_early
-        if self._path and self._pace.is_due(report.epoch, is_over=finished):
-            save_checkpoint(self._path, self.checkpoint())
+        super()._record(report)
 
-    def checkpoint(self) -> Checkpoint:
-        """The state at the last epoch's end."""
-        return Checkpoint(
-            self._fingerprint, learner_state(self.learner), self.best_weights, list(self.history)
-        )
+    def _state(self) -> dict[str, Any]:
+        return {"learner": learner_state(self.learner), "best_weights": self.best_weights}
 
-    def _resume(self) -> None:
-        if self._path is None:
-            return
-        found = load_checkpoint(self._path, self._fingerprint, self.learner.device)
-        if found is not None:
-            restore_learner(self.learner, found.learner)
-            self.best_weights = found.best_weights
-            self.history = found.history
+    def _restore(self, state: dict[str, Any]) -> None:
+        restore_learner(self.learner, state["learner"])
+        self.best_weights = state["best_weights"]
+
+    def _report_from(self, values: dict[str, Any]) -> EpochReport:
+        return EpochReport.from_dict(values)
+
+
+def best_of(history: Sequence[EpochReport]) -> EpochReport:
+    """Return the epoch whose weights are kept: see `selection`."""
+    return history[best_epoch([_candidate(report) for report in history])]
 
 
 def _candidate(report: EpochReport) -> Candidate:
@@ -264,14 +241,9 @@ def _rates(report: EpochReport) -> dict[str, float]:
 
 
 def timeless(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint without clock readings: the same training writes the same bytes."""
-    history = [
-        EpochReport.from_dict(
-            asdict(report) | {"seconds": 0.0, "images_per_second": 0.0, "finished_at": 0}
-        )
-        for report in checkpoint.history
-    ]
-    return Checkpoint(checkpoint.fingerprint, checkpoint.learner, checkpoint.best_weights, history)
+    """Return the checkpoint without clock readings: the same training writes the same bytes."""
+    clock = {"seconds": 0.0, "images_per_second": 0.0, "finished_at": 0}
+    return replace(checkpoint, history=[report | clock for report in checkpoint.history])
 
 
 def summary(training: Training) -> dict[str, Any]:
@@ -291,9 +263,9 @@ def summary(training: Training) -> dict[str, Any]:
 
 
 def is_step_compiled(training: Training) -> bool:
-    """Whether its steps are (were, or would be) taken by a compiled graph."""
-    update = training.learner.update
-    return isinstance(update, CompiledUpdate) and update.failure is None
+    """Return whether a compiled graph takes its steps (took them, or would take them)."""
+    step = training.learner.step
+    return isinstance(step, CompiledStep) and step.failure is None
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -307,16 +279,16 @@ def describe(training: Training) -> str:
     """The outcome in words; nats per image."""
     best, last = training.best, training.history[-1]
     v = best.validation
-    arithmetic = f"in {name_of(training.learner.terms)}"
+    precision = f"in {name_of(training.learner.terms)}"
     if is_step_compiled(training):
-        arithmetic += ", compiled"
+        precision += ", compiled"
     if training.learner.threads == 1:
-        arithmetic += ", on one thread"
+        precision += ", on one thread"
     ended = "stopped early" if training.stopped_early else "ran its course"
     lines = [
         f"{ended} after {last.epoch} epochs; best epoch {best.epoch}: validation "
         f"D {v.distortion:.2f}, R {v.rate:.2f}, negative ELBO {v.negative_elbo:.2f} nats per image "
-        f"(trained with α = {v.alpha:g}, β = {v.beta:g}, {arithmetic})"
+        f"(trained with α = {v.alpha:g}, β = {v.beta:g}, {precision})"
     ]
     lines += [f"verdict: {verdict}" for verdict in training.verdicts] or [f"verdict: {HEALTHY}"]
     caution = training.learner.model.likelihood.caution(binarised=training.is_binarised)

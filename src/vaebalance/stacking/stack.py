@@ -21,7 +21,7 @@ from torch.distributions import Normal
 from torch.nn.functional import conv2d, conv_transpose2d
 from torch.optim.adam import adam
 
-from vaebalance.training.loop import Learner
+from vaebalance.training.step import Learner
 from vaebalance.vae.elbo import ElboTerms, rate_by_latent
 from vaebalance.vae.networks import ACTIVATIONS, widened
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from vaebalance.balancing.balances import Fixed, State
 from vaebalance.stacking.stack import Stack, StackedTerms
 from vaebalance.training.cuda_graphs import Recorded, RecordingError
-from vaebalance.training.loop import Learner, penalty_components
+from vaebalance.training.graph_steps import reason_of
 from vaebalance.training.precision import bf16_terms
-from vaebalance.training.step import reason_of
+from vaebalance.training.step import Learner, penalty_components
 from vaebalance.vae.elbo import ElboTerms, Weights
 
 
@@ -74,7 +74,7 @@ def row_sums(terms: ElboTerms, parts: tuple[Tensor, Tensor]) -> Tensor:
 
 
 class StackedStep:
-    """`training.train_step` of all learners of a stack.
+    """`updates.train_step` of all learners of a stack.
 
     Recorded on a CUDA device, as a lone learner's is: the same kernels, the same numbers.
     """

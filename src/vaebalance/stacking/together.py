@@ -8,35 +8,35 @@ its slot is freed.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vaebalance.balancing.balances import State
-from vaebalance.base.devices import flushed, threads
-from vaebalance.base.reports import EpochReport, GradientNorms, SplitReport, Vitals
+from vaebalance.base.reports import EpochReport, GradientNorms, SplitReport, StepReport, Vitals
 from vaebalance.base.seeds import derive_seed
 from vaebalance.stacking.stack import Stack, StackedTerms, gradient_norms, misfit
 from vaebalance.stacking.stacked_step import StackedStep, row_sums, weigh
 from vaebalance.training.loader import Images
 from vaebalance.training.loop import (
+    ADVICE,
     MEASURING_BATCH,
-    Learner,
     Measured,
     NonFiniteError,
     TrainSpec,
     make_report,
     non_finite,
     refuse_non_finite,
+    run_epochs,
     steps_per_epoch,
 )
 from vaebalance.training.loop import gradient_norms as lone_gradient_norms
 from vaebalance.training.loop import validate as lone_validate
 from vaebalance.training.precision import choose_threads, work_of
-from vaebalance.training.running_means import NonFiniteBatch, Tally, vital_sums, vitals
+from vaebalance.training.running_means import NonFiniteBatch, RunningMeans, vital_sums, vitals
+from vaebalance.training.step import Learner
 
 MEASURED_IMAGES = 4000
 """Images times models of one measuring pass, which bounds its memory."""
@@ -68,22 +68,13 @@ class Together:
     """Trainings on the same images, which `obstacle` found nothing against."""
 
     def __init__(self, members: Sequence[Member], images: Images, validation: Images) -> None:
-        device = members[0].learner.device
-        self._images, self._validation = images.near(device), validation.near(device)
         self._members = list(members)
-        self._epoch = members[0].epochs_done
-        first = members[0]
-        work = len(members) * work_of(first.learner.model, first.spec.batch_size)
-        self._threads = choose_threads(work, first.learner.device)
-        # Neighbours of one learning rate are updated at once.
-        self._order = sorted(range(len(members)), key=lambda i: members[i].spec.learning_rate)
-        self._stack = Stack([members[index].learner for index in self._order])
-        self._step = self._make_step()
+        self._training = StackTraining(members, images, validation)
+        self._epochs = run_epochs(self._training, members[0].epochs_done)
         self._outcomes: dict[int, Outcome] = {}
-        self._left: set[int] = set()
 
     def reports(self, index: int) -> Generator[EpochReport]:
-        """What `train` yields of a member, but for pulses; closing it frees the member's slot.
+        """Yield the reports of a member, as `train` does; closing this frees the member's slot.
 
         Raises:
             NonFiniteError: as `train` does.
@@ -98,49 +89,14 @@ class Together:
                     raise outcome
                 yield outcome
         finally:
-            self._left.add(index)
             self._outcomes.pop(index, None)
-            if len(self._left) == len(self._members):
-                self._free()
+            self._training.leave(index)
 
     def _advance(self) -> None:
-        """An epoch of all that are left."""
+        """Train all that are left for an epoch."""
         if self._outcomes:
             raise RuntimeError(f"reports of members {sorted(self._outcomes)} were not read")
-        ended = (i for i in self._order if self._members[i].spec.epochs <= self._epoch)
-        self._left.update(ended)
-        self._free()
-        self._epoch += 1
-        run = _Epoch(
-            self._stack,
-            self._step,
-            [self._members[index] for index in self._order],
-            self._images,
-            self._validation,
-            self._epoch,
-        )
-        with threads(self._threads), flushed():
-            self._outcomes = dict(zip(self._order, run.outcomes(), strict=True))
-
-    def _free(self) -> None:
-        if self._left.isdisjoint(self._order):
-            return
-        staying = [slot for slot, index in enumerate(self._order) if index not in self._left]
-        self._stack.keep(staying)
-        self._order = [self._order[slot] for slot in staying]
-        if staying:
-            self._step = self._make_step()
-
-    def _make_step(self) -> StackedStep:
-        specs = [self._members[index].spec for index in self._order]
-        # (An Adam that is not fused counts its steps on the processor, where nothing is recorded.)
-        on_cuda = all(
-            learner.device.type == "cuda" and learner.optimizer.param_groups[0]["fused"]
-            for learner in self._stack.learners
-        )
-        is_recorded = on_cuda and all(spec.compile != "off" for spec in specs)
-        clips = [spec.gradient_clip for spec in specs]
-        return StackedStep(self._stack, clips, len(self._images), is_recorded=is_recorded)
+        self._outcomes = next(r for r in self._epochs if not isinstance(r, StepReport))
 
 
 class _Draws:
@@ -178,65 +134,125 @@ class _Source:
         return torch.stack(pixels), torch.stack(noises)
 
 
-class _Epoch:
-    """One pass over the images, for all K members of a stack."""
+class StackTraining:
+    """A stack of trainings as a `training.Trainee`; it reports the outcome of each by its index."""
 
-    def __init__(
-        self,
-        stack: Stack,
-        step: StackedStep,
-        members: Sequence[Member],
-        images: Images,
-        validation: Images,
-        epoch: int,
-    ) -> None:
-        self._stack, self._step, self._members = stack, step, members
-        self._learners = [member.learner for member in members]
-        self._images, self._validation = images, validation
-        self._epoch = epoch
+    advice = ADVICE
 
-    def outcomes(self) -> list[Outcome]:
-        """What becomes of each."""
-        started = time.perf_counter()
-        tallies = self._train()
-        trained = [_read(tally) for tally in tallies]
-        seconds = (time.perf_counter() - started) / len(self._members)
-        measured = self._measure()
-        batches = steps_per_epoch(len(self._images), self._members[0].spec)
-        step, found = self._epoch * batches, list[Outcome]()
-        for learner, report, rest in zip(self._learners, trained, measured, strict=True):
-            if isinstance(report, NonFiniteBatch):
-                bad_step = step - batches + report.batch
-                found.append(non_finite(report, self._epoch, bad_step))
-            elif isinstance(rest, NonFiniteBatch):
-                found.append(non_finite(rest, self._epoch, step))
-            else:
-                validated, signs, norms = rest
-                content = Measured(report, validated, signs, norms)
-                images = len(self._images)
-                found.append(make_report(learner, content, self._epoch, step, seconds, images))
-        return found
+    def __init__(self, members: Sequence[Member], images: Images, validation: Images) -> None:
+        """Stack the members, which `obstacle` found nothing against."""
+        first = members[0]
+        self._device = first.learner.device
+        self._images, self._validation = images.near(self._device), validation.near(self._device)
+        self._all = list(members)
+        self._left: set[int] = set()
+        self.planned_epochs = max(member.spec.epochs for member in members)
+        self.images_per_epoch = len(images)
+        self.steps_per_epoch = steps_per_epoch(len(images), first.spec)
+        work = len(members) * work_of(first.learner.model, first.spec.batch_size)
+        self.threads = choose_threads(work, self._device)
+        # Neighbours of one learning rate are updated at once.
+        self._order = sorted(range(len(members)), key=lambda i: members[i].spec.learning_rate)
+        self._stack = Stack([member.learner for member in self._members])
+        self._step = self._make_step()
+        self._means: list[RunningMeans] = []
 
-    def _train(self) -> list[Tally]:
-        source = _Source(self._members, "epoch", self._epoch)
-        size = self._members[0].spec.batch_size
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the steps are recorded on a CUDA device."""
+        return self._step.is_recorded
+
+    def leave(self, index: int) -> None:
+        """Free the slot of a member: at the next epoch, or at once if it is the last."""
+        self._left.add(index)
+        if len(self._left) == len(self._all):
+            self._free()
+
+    def seed_of(self, epoch: int) -> int:
+        """Return a seed that nothing draws by: each member has its own, see `_Source`."""
+        return derive_seed(self._all[0].seed, "epoch", epoch)
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Begin an epoch of all that are left; iterate over pixels and noise: see `_Source`."""
+        ended = (index for index in self._order if self._all[index].spec.epochs < epoch)
+        self._left.update(ended)
+        self._free()
+        self._means = self._new_means(self._learners)
+        for learner in self._learners:
+            learner.model.train()
+        source = _Source(self._members, "epoch", epoch)
+        size = self._all[0].spec.batch_size
         place = self._images.stored.device
         orders = [
             torch.randperm(len(self._images), generator=draws.host).to(place).split(size)
             for draws in source.draws.values()
         ]
-        tallies = [Tally(learner.model, learner.penalty) for learner in self._learners]
-        for learner in self._learners:
-            learner.model.train()
-        for indices in zip(*orders, strict=True):
-            x, noise = source.batch(self._images, indices)
-            taken = self._step(x, noise)
-            for tally, (sums, weights) in zip(tallies, taken, strict=True):
-                tally.add_row(sums, x.shape[1], weights)
-        return tallies
+        return (source.batch(self._images, indices) for indices in zip(*orders, strict=True))
+
+    def step(self, batch: tuple[Tensor, Tensor]) -> None:
+        """Take an optimizer step of all members on pixels and noise."""
+        x, noise = batch
+        taken = self._step(x, noise)
+        for means, (sums, weights) in zip(self._means, taken, strict=True):
+            means.add_row(sums, x.shape[1], weights)
+
+    def means(self) -> None:
+        """Wait for the device."""
+        for means in self._means:
+            _read(means)
+
+    def report(self, epoch: int, seconds: float) -> dict[int, Outcome]:
+        """Return what has become of each member; the seconds are shared out among them."""
+        share, last = seconds / len(self._members), epoch * self.steps_per_epoch
+        trained = [_read(means) for means in self._means]
+        outcomes = dict[int, Outcome]()
+        members = zip(self._order, self._learners, trained, self._measure(), strict=True)
+        for index, learner, report, rest in members:
+            if isinstance(report, NonFiniteBatch):
+                step = last - self.steps_per_epoch + report.batch
+                outcomes[index] = non_finite(report, epoch, step, self.advice)
+            elif isinstance(rest, NonFiniteBatch):
+                outcomes[index] = non_finite(rest, epoch, last, self.advice)
+            else:
+                measured = Measured(report, *rest)
+                images = self.images_per_epoch
+                outcomes[index] = make_report(learner, measured, epoch, last, share, images)
+        return outcomes
+
+    @property
+    def _members(self) -> list[Member]:
+        """Those that are left, in the order of the stack."""
+        return [self._all[index] for index in self._order]
+
+    @property
+    def _learners(self) -> list[Learner]:
+        return self._stack.learners
+
+    def _free(self) -> None:
+        if self._left.isdisjoint(self._order):
+            return
+        staying = [slot for slot, index in enumerate(self._order) if index not in self._left]
+        self._stack.keep(staying)
+        self._order = [self._order[slot] for slot in staying]
+        if staying:
+            self._step = self._make_step()
+
+    def _make_step(self) -> StackedStep:
+        specs = [member.spec for member in self._members]
+        # (An Adam that is not fused counts its steps on the processor, where nothing is recorded.)
+        on_cuda = all(
+            learner.device.type == "cuda" and learner.optimizer.param_groups[0]["fused"]
+            for learner in self._learners
+        )
+        is_recorded = on_cuda and all(spec.compile != "off" for spec in specs)
+        clips = [spec.gradient_clip for spec in specs]
+        return StackedStep(self._stack, clips, len(self._images), is_recorded=is_recorded)
+
+    def _new_means(self, learners: Sequence[Learner]) -> list[RunningMeans]:
+        return [RunningMeans(learner.model, learner.penalty) for learner in learners]
 
     def _measure(self) -> list[_Validated | NonFiniteBatch]:
-        """After the epoch, as `training` measures a lone learner."""
+        """Measure the members after an epoch, as `training` measures a lone learner."""
         if any(learner.penalty.coefficients() for learner in self._learners):
             return [self._measure_alone(member) for member in self._members]
         for learner in self._learners:
@@ -258,23 +274,23 @@ class _Epoch:
 
     def _measure_some(self, slots: slice) -> list[_Validated | NonFiniteBatch]:
         norms = self._gradient_norms(slots)
-        tallies, sums = self._validate(slots)
+        means, sums = self._validate(slots)
         found: list[_Validated | NonFiniteBatch] = []
-        for norm, tally, own in zip(norms, tallies, sums, strict=True):
+        for norm, mean, own in zip(norms, means, sums, strict=True):
             try:
                 refuse_non_finite(norm)
                 is_density = self._learners[0].model.likelihood.is_density
                 signs = vitals(own, len(self._validation), is_density=is_density)
-                found.append((tally.read(), signs, norm))
+                found.append((mean.read(), signs, norm))
             except NonFiniteBatch as bad:
                 found.append(bad)
         return found
 
     @torch.no_grad()
-    def _validate(self, slots: slice) -> tuple[list[Tally], Tensor]:
-        """The tallies of some slots, and the sums of their vitals [K, 2 + 2Z]."""
+    def _validate(self, slots: slice) -> tuple[list[RunningMeans], Tensor]:
+        """Return the means of some slots, and the sums of their vitals [K, 2 + 2Z]."""
         learners, source = self._learners[slots], _Source(self._members[slots], "validation")
-        tallies = [Tally(learner.model, learner.penalty) for learner in learners]
+        means = self._new_means(learners)
         sums = torch.zeros(())
         for start in range(0, len(self._validation), MEASURING_BATCH):
             chosen = slice(start, start + MEASURING_BATCH)
@@ -282,10 +298,10 @@ class _Epoch:
             found = self._stack.terms(*batch, self._stack.part(slots), slots)
             weights = weigh(learners, _states(learners), found)
             rows = row_sums(found.terms, weights.terms(found.terms))
-            for tally, row, own in zip(tallies, rows, weights.own, strict=True):
-                tally.add_row(row, found.terms.distortion.shape[1], own)
+            for mean, row, own in zip(means, rows, weights.own, strict=True):
+                mean.add_row(row, found.terms.distortion.shape[1], own)
             sums = sums + _vital_sums(learners, found)
-        return tallies, sums
+        return means, sums
 
     def _gradient_norms(self, slots: slice) -> list[GradientNorms]:
         source = _Source(self._members[slots], "gradient norms")
@@ -308,7 +324,7 @@ def _states(learners: Sequence[Learner]) -> list[State]:
 
 
 def _vital_sums(learners: Sequence[Learner], found: StackedTerms) -> Tensor:
-    """`tally.vital_sums` of each, [K, 2 + 2Z]."""
+    """Return `tally.vital_sums` of each, [K, 2 + 2Z]."""
     is_density = learners[0].model.likelihood.is_density
     if found.terms.likelihood is not None:
         return vital_sums(found.terms, is_density=is_density)
@@ -325,8 +341,8 @@ def _norms(part: Tensor, weights: Sequence[Tensor]) -> list[float]:
     return norms
 
 
-def _read(tally: Tally) -> SplitReport | NonFiniteBatch:
+def _read(means: RunningMeans) -> SplitReport | NonFiniteBatch:
     try:
-        return tally.read()
+        return means.read()
     except NonFiniteBatch as bad:
         return bad

@@ -8,60 +8,58 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from vaebalance.base.reports import EpochReport, Pulse
-from vaebalance.run.training_run import Training
+from vaebalance.base.reports import CurveReport, EpochReport, StepReport
+from vaebalance.run.resumable import Report, ResumableTraining
 
 
-def progress(training: Training) -> Iterator[EpochReport]:
-    """Show the training's pulses on stderr and pass on its epoch reports."""
+def progress(training: ResumableTraining[Report], name: str = "train") -> Iterator[Report]:
+    """Show a training's progress on stderr, and pass on the reports of its epochs."""
     layout = "{desc} |{bar:12}| {n:.1f}/{total} epochs [{elapsed}<{remaining}{postfix}]"
     seconds = 0.2 if sys.stderr.isatty() else 10.0  # in a log each showing is a line
-    done = len(training.history)
-    said: set[str] = set()
+    shown: set[str] = set()
     with tqdm(
         total=training.planned_epochs,
-        initial=done,
-        desc="train",
+        initial=len(training.history),
+        desc=name,
         bar_format=layout,
         mininterval=seconds,
         file=sys.stderr,
     ) as bar:
-        _say(bar, _of_update(training), said)
+        _show_status(bar, training, shown)
         for report in training:
-            _say(bar, _of_update(training), said)
+            _show_status(bar, training, shown)
             at = float(report.epoch)
-            if isinstance(report, Pulse):
+            if isinstance(report, StepReport):
                 at += report.batch / report.batches - 1
             bar.set_postfix_str(_postfix(report), refresh=False)
             bar.update(max(0, at - bar.n))
-            if isinstance(report, EpochReport):
+            if not isinstance(report, StepReport):
                 for verdict in training.verdicts_so_far:
-                    if verdict.name not in said:
-                        bar.write(f"epoch {report.epoch}, so far {verdict}", file=sys.stderr)
-                        said.add(verdict.name)
+                    line = f"epoch {report.epoch}, so far {verdict}"
+                    _show_once(bar, line, verdict.name, shown)
                 yield report
 
 
-def _of_update(training: Training) -> str:
-    """What there is to say of how the steps are taken; nothing once all are."""
-    update, history = training.learner.update, training.history
-    is_over = training.stopped_early or len(history) == training.planned_epochs
-    return "" if update is None or is_over else update.said
+def _show_status(bar: tqdm[NoReturn], training: ResumableTraining[Report], shown: set[str]) -> None:
+    """Show how the steps run, unless there are none to come."""
+    line = "" if training.is_over else training.status
+    if line:
+        _show_once(bar, line, line, shown)
 
 
-def _say(bar: tqdm[NoReturn], line: str, said: set[str]) -> None:
-    """A line above the bar, once."""
-    if line and line not in said:
+def _show_once(bar: tqdm[NoReturn], line: str, key: str, shown: set[str]) -> None:
+    """Write a line above the bar, unless one of this key is there."""
+    if key not in shown:
         bar.write(line, file=sys.stderr)
-        said.add(line)
+        shown.add(key)
 
 
-def _postfix(report: Pulse | EpochReport) -> str:
+def _postfix(report: StepReport | EpochReport | CurveReport) -> str:
     train = report.train
-    text = (
-        f"D {train.distortion:.2f} R {train.rate:.2f} αD {train.weighted_distortion:.2f} "
-        f"βR {train.weighted_rate:.2f}"
-    )
+    text = f"D {train.distortion:.2f} R {train.rate:.2f} "
+    if isinstance(report, CurveReport):
+        return text if report.beta is None else f"{text}β {report.beta:.3g}"
+    text += f"αD {train.weighted_distortion:.2f} βR {train.weighted_rate:.2f}"
     if isinstance(report, EpochReport):
         text += f" val −ELBO {report.validation.negative_elbo:.2f}"
     return f"{text} {report.images_per_second:,.0f} img/s"

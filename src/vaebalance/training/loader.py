@@ -68,6 +68,10 @@ class Images:
         pinned = _ahead(lambda batch: self._read(batch, pin=travels), places)
         return (batch.to(device, non_blocking=True) for batch in pinned)
 
+    def shuffled(self, size: int, device: torch.device) -> Iterator[Tensor]:
+        """Iterate over `batches` of all images in an order that is drawn now."""
+        return self.batches(torch.randperm(len(self)), size, device)
+
     def read(self, batch: Tensor) -> Tensor:
         """The stored images [B, C, H, W] of a batch as `batches` gives it."""
         return _rows(self.stored, batch) if batch.dtype == torch.int64 else batch

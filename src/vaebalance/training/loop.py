@@ -1,49 +1,48 @@
-"""The training step, and `train`: a generator of reports. The caller decides what becomes of them.
+"""The loop over epochs, `run_epochs`: a generator of reports. The caller decides what to do.
 
 Early stopping is `break`, pruning is a `raise` in the loop body; MLflow, progress line and
 checkpoint consume reports. There is no callback and no trainer.
 
-Randomness is derived from (seed, epoch), so that a training resumed at an epoch's end draws what
-one never interrupted draws. Between reports a consumer must not draw from torch's generators
-without forking them (`randomness.forked`).
+The random numbers of an epoch are derived from (seed, epoch), so that a training that resumes at an
+epoch's end draws what one that was never interrupted draws. A consumer that draws from torch's
+generators on a `StepReport`, within an epoch, must fork them (`randomness.forked`).
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from collections.abc import Generator, Iterator
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from vaebalance.balancing.balances import AbstractBalance, State
-from vaebalance.balancing.penalties import AbstractPenalty, Codes, Components, NoPenalty
 from vaebalance.base.devices import on_threads
 from vaebalance.base.errors import UserError
-from vaebalance.base.reports import EpochReport, GradientNorms, Pulse, SplitReport, Vitals
+from vaebalance.base.reports import EpochReport, GradientNorms, SplitReport, StepReport, Vitals
 from vaebalance.base.seeds import derive_seed, forked
 from vaebalance.base.specs import Spec
-from vaebalance.data import to_pixels
+from vaebalance.training.graph_steps import CompiledStep, RecordedStep
 from vaebalance.training.loader import Images
-from vaebalance.training.precision import Compile, Precision, Terms, is_compiled
-from vaebalance.training.running_means import NonFiniteBatch, Tally, batch_sums, vital_sums, vitals
-from vaebalance.training.step import CompiledUpdate, Objective, RecordedUpdate, Update
-from vaebalance.vae.elbo import (
-    ElboTerms,
-    Weights,
-    elbo_terms,
-    rate_by_latent,
-    weighted_loss,
-    weighted_terms,
-)
-from vaebalance.vae.model import VAE
+from vaebalance.training.precision import Compile, Precision, is_compiled
+from vaebalance.training.running_means import NonFiniteBatch, RunningMeans, vital_sums, vitals
+from vaebalance.training.step import Learner, Step, penalty_components
+from vaebalance.vae.elbo import elbo_terms, rate_by_latent, weighted_terms
 
-PULSE_SECONDS = 0.5
+STEP_REPORT_SECONDS = 0.5
+"""Between two `StepReport`s, at least."""
+
 MEASURING_BATCH = 1000
+"""Images that are measured at once, after an epoch."""
+
+ADVICE = "bring the weights in balance nearer to each other"
+"""What else may keep a training of one α and β finite."""
+
+Batch = TypeVar("Batch")
+Report = TypeVar("Report")
+Report_co = TypeVar("Report_co", covariant=True)
 
 
 class TrainSpec(Spec):
@@ -77,98 +76,118 @@ class NonFiniteError(UserError):
     """A term of the loss became NaN or infinite."""
 
 
-@dataclass
-class Learner:
-    """What learns. A checkpoint holds what of it has a state: not `terms`, `update`, `threads`."""
-
-    model: VAE
-    optimizer: torch.optim.Optimizer
-    balance: AbstractBalance
-    balance_state: State
-    penalty: AbstractPenalty = field(default_factory=NoPenalty)
-    terms: Terms = elbo_terms
-    """How those of a training batch are computed: see `arithmetic`."""
-    update: Update | None = None
-    """What takes its steps; None: `train` makes it."""
-    threads: int | None = None
-    """Of the processor, that it is trained on; None: all."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model lives."""
-        return self.model.prior_mean.device
-
-
-class Step(NamedTuple):
-    """What one update tells of its batch."""
-
-    sums: Tensor  # [5 + components]: see `tally.batch_sums`
-    weights: Weights  # that were used
-    state: State  # of the balance, after it
-
-
-def train_step(learner: Learner, batch: Tensor) -> Step:
-    """One optimizer update on a batch, as `Images.batches` gives it, by the learner's `update`."""
-    assert learner.update is not None  # see `make_update`
-    step: Step = learner.update(batch, learner.balance_state)
-    learner.balance_state = step.state
-    return step
-
-
-def make_update(learner: Learner, images: Images, spec: TrainSpec, steps: int) -> Update:
-    """What takes the learner's steps, of which so many are planned, on batches of `images`."""
-    objective = on_batches(step_objective(learner, len(images)), images)
-    return choose_update(objective, learner.model, learner.optimizer, spec, steps)
-
-
-def on_batches(objective: Objective, images: Images) -> Objective:
-    """An objective of pixels as one of `images.batches`: to draw them is part of the step."""
-
-    def measure(batch: Tensor, *others: Any) -> tuple[Tensor, Any]:
-        return objective(to_pixels(images.read(batch), images.binarisation), *others)
-
-    return measure
-
-
-def choose_update(
-    objective: Objective, vae: VAE, optimizer: torch.optim.Optimizer, spec: TrainSpec, steps: int
-) -> Update:
-    """Compiled or not, for an objective that measures `vae` and so many steps."""
-    if not is_compiled(spec.compile, vae, steps):
-        recorded = vae.prior_mean.is_cuda and spec.compile != "off"
-        kind = RecordedUpdate if recorded else Update
-        return kind(objective, optimizer, spec.gradient_clip)
+def make_step(learner: Learner, images: Images, spec: TrainSpec, steps: int) -> Step:
+    """Return the step that suits a training of so many steps: compiled, recorded or neither."""
+    clip = spec.gradient_clip
+    if not is_compiled(spec.compile, learner.model, steps):
+        recorded = learner.device.type == "cuda" and spec.compile != "off"
+        return (RecordedStep if recorded else Step)(learner, images, clip)
     # torch looks up once how two types diverge, which its compiler cannot trace.
-    features = vae.prior_mean.new_zeros(1, 2 * vae.latent_size)
-    rate_by_latent(vae.posterior(features), vae.prior)
-    return CompiledUpdate(objective, optimizer, spec.gradient_clip)
-
-
-def step_objective(learner: Learner, images: int) -> Objective:
-    """What a learner minimises: pixels and its balance's state -> the loss [], and its `Step`."""
-
-    def objective(x: Tensor, state: State) -> tuple[Tensor, Step]:
-        terms = learner.terms(learner.model, x)
-        measured = terms.detach()
-        weights = learner.balance.weights(state, measured)
-        components = penalty_components(learner, terms, images)
-        loss = weighted_loss(terms, weights) + learner.penalty.weighted(components)
-        after = learner.balance.next_state(state, measured)
-        return loss, Step(batch_sums(measured, weights, components), weights, after)
-
-    return objective
-
-
-def penalty_components(learner: Learner, terms: ElboTerms, images: int) -> Components:
-    """What the learner's penalty measures of a batch, [] each."""
-    assert terms.posterior is not None  # `elbo_terms` gives both
-    assert terms.z is not None
-    return learner.penalty.measure(Codes(terms.posterior, terms.z, learner.model.prior, images))
+    model = learner.model
+    features = model.prior_mean.new_zeros(1, 2 * model.latent_size)
+    rate_by_latent(model.posterior(features), model.prior)
+    return CompiledStep(learner, images, clip)
 
 
 def steps_per_epoch(images: int, spec: TrainSpec) -> int:
-    """Optimizer updates in a pass over so many images; the last batch may be smaller."""
+    """Return the optimizer updates in an epoch of so many images; the last batch may be smaller."""
     return -(-images // spec.batch_size)
+
+
+class Trainee(Protocol[Batch, Report_co]):
+    """What `run_epochs` trains: one learner, a stack of several, or the models of a curve."""
+
+    @property
+    def planned_epochs(self) -> int:
+        """Epochs if nothing stops it early."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer updates in an epoch."""
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Training images in an epoch."""
+
+    @property
+    def threads(self) -> int | None:
+        """Threads that it is trained on; None: all."""
+
+    @property
+    def advice(self) -> str:
+        """What else may keep it finite, besides the learning rate and clipping."""
+
+    def seed_of(self, epoch: int) -> int:
+        """Return the seed of an epoch's random numbers."""
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Begin an epoch, and iterate over its batches."""
+
+    def step(self, batch: Batch) -> None:
+        """Take an optimizer step on a batch."""
+
+    def means(self) -> SplitReport | None:
+        """Return the means over the epoch so far, after waiting for the device.
+
+        None: it trains several models, whose means only `report` has.
+
+        Raises:
+            NonFiniteBatch: a term became NaN or infinite.
+        """
+
+    def report(self, epoch: int, seconds: float) -> Report_co:
+        """Measure what an epoch's steps, which took so many seconds, have led to.
+
+        Raises:
+            NonFiniteBatch: a number is NaN or infinite.
+        """
+
+
+def run_epochs(
+    trainee: Trainee[Batch, Report], epochs_done: int = 0
+) -> Generator[StepReport | Report]:
+    """Train for the epochs after `epochs_done`, yielding a report after each.
+
+    Within an epoch, a `StepReport` is yielded at most twice a second.
+
+    Raises:
+        NonFiniteError: a term became NaN or infinite; names epoch, step and term.
+    """
+    return on_threads(trainee.threads, _run_epochs(trainee, epochs_done))
+
+
+def _run_epochs(
+    trainee: Trainee[Batch, Report], epochs_done: int
+) -> Generator[StepReport | Report]:
+    for epoch in range(epochs_done + 1, trainee.planned_epochs + 1):
+        last = epoch * trainee.steps_per_epoch
+        try:
+            seconds = yield from _run_steps(trainee, epoch)
+        except NonFiniteBatch as bad:
+            step = last - trainee.steps_per_epoch + bad.batch
+            raise non_finite(bad, epoch, step, trainee.advice) from bad
+        try:
+            report = trainee.report(epoch, seconds)
+        except NonFiniteBatch as bad:
+            raise non_finite(bad, epoch, last, trainee.advice) from bad
+        yield report
+
+
+def _run_steps(trainee: Trainee[Batch, Report], epoch: int) -> Generator[StepReport, None, float]:
+    """Train for an epoch; return the seconds that it took."""
+    started = last_report = time.perf_counter()
+    with forked(trainee.seed_of(epoch)):
+        for number, batch in enumerate(trainee.batches(epoch), start=1):
+            trainee.step(batch)
+            if time.perf_counter() - last_report > STEP_REPORT_SECONDS:
+                means = trainee.means()
+                last_report = time.perf_counter()
+                speed = trainee.images_per_epoch * number / trainee.steps_per_epoch
+                speed /= last_report - started
+                if means is not None:
+                    yield StepReport(epoch, number, trainee.steps_per_epoch, means, speed)
+        trainee.means()
+    return time.perf_counter() - started
 
 
 def train(
@@ -178,45 +197,57 @@ def train(
     spec: TrainSpec,
     seed: int,
     epochs_done: int = 0,
-) -> Generator[Pulse | EpochReport]:
-    """Train for the epochs after `epochs_done`, yielding a report after each.
-
-    Raises:
-        NonFiniteError: a term became NaN or infinite; names epoch, step and term.
-    """
-    reports = _train(learner, images, validation, spec, seed, epochs_done)
-    return on_threads(learner.threads, reports)
+) -> Generator[StepReport | EpochReport]:
+    """Train one learner: see `run_epochs`."""
+    return run_epochs(_LearnerTraining(learner, images, validation, spec, seed), epochs_done)
 
 
-def _train(
-    learner: Learner,
-    images: Images,
-    validation: Images,
-    spec: TrainSpec,
-    seed: int,
-    epochs_done: int,
-) -> Generator[Pulse | EpochReport]:
-    batches = steps_per_epoch(len(images), spec)
-    images, validation = images.near(learner.device), validation.near(learner.device)
-    if learner.update is None:
-        learner.update = make_update(learner, images, spec, batches * spec.epochs)
-    for epoch in range(epochs_done + 1, spec.epochs + 1):
-        try:
-            trained, seconds = yield from _train_epoch(learner, images, spec, seed, epoch)
-        except NonFiniteBatch as bad:
-            raise non_finite(bad, epoch, (epoch - 1) * batches + bad.batch) from bad
-        try:
-            norms = gradient_norms(learner, validation, spec, seed)
-            refuse_non_finite(norms)
-            validated, signs = validate(learner, validation, spec, seed)
-        except NonFiniteBatch as bad:
-            raise non_finite(bad, epoch, epoch * batches) from bad
-        measured = Measured(trained, validated, signs, norms)
-        yield make_report(learner, measured, epoch, epoch * batches, seconds, len(images))
+class _LearnerTraining:
+    """One learner as a `Trainee`, validated after each epoch."""
+
+    advice = ADVICE
+
+    def __init__(
+        self, learner: Learner, images: Images, validation: Images, spec: TrainSpec, seed: int
+    ) -> None:
+        self._learner, self._spec, self._seed = learner, spec, seed
+        self._images = images.near(learner.device)
+        self._validation = validation.near(learner.device)
+        self.planned_epochs = spec.epochs
+        self.images_per_epoch = len(images)
+        self.steps_per_epoch = steps_per_epoch(len(images), spec)
+        self.threads = learner.threads
+        self._means = RunningMeans(learner.model, learner.penalty)
+        if learner.step is None:
+            steps = self.steps_per_epoch * spec.epochs
+            learner.step = make_step(learner, self._images, spec, steps)
+
+    def seed_of(self, epoch: int) -> int:
+        return derive_seed(self._seed, "epoch", epoch)
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        self._means = RunningMeans(self._learner.model, self._learner.penalty)
+        self._learner.model.train()
+        return self._images.shuffled(self._spec.batch_size, self._learner.device)
+
+    def step(self, batch: Tensor) -> None:
+        result = self._learner.take_step(batch)
+        self._means.add_row(result.sums, len(batch), result.weights)
+
+    def means(self) -> SplitReport:
+        return self._means.read()
+
+    def report(self, epoch: int, seconds: float) -> EpochReport:
+        learner, split = self._learner, (self._validation, self._spec, self._seed)
+        norms = gradient_norms(learner, *split)
+        refuse_non_finite(norms)
+        measured = Measured(self._means.read(), *validate(learner, *split), norms)
+        step = epoch * self.steps_per_epoch
+        return make_report(learner, measured, epoch, step, seconds, self.images_per_epoch)
 
 
 class Measured(NamedTuple):
-    """What was measured of an epoch."""
+    """The measurements of an epoch."""
 
     train: SplitReport
     validation: SplitReport
@@ -227,7 +258,7 @@ class Measured(NamedTuple):
 def make_report(
     learner: Learner, measured: Measured, epoch: int, step: int, seconds: float, images: int
 ) -> EpochReport:
-    """The report of an epoch that has just ended, whose steps on so many images took `seconds`."""
+    """Return the report of the epoch that has just ended; its steps on `images` took `seconds`."""
     return EpochReport(
         epoch=epoch,
         step=step,
@@ -237,21 +268,21 @@ def make_report(
         images_per_second=images / seconds,
         finished_at=int(time.time() * 1000),
         settled=bool(learner.balance.settled(learner.balance_state)),
-        obstacle=learner.balance.obstacle(learner.balance_state, measured.train),
+        finding=learner.balance.finding(learner.balance_state, measured.train),
     )
 
 
-def non_finite(bad: NonFiniteBatch, epoch: int, step: int) -> NonFiniteError:
-    """What to tell of a bad batch."""
+def non_finite(bad: NonFiniteBatch, epoch: int, step: int, advice: str) -> NonFiniteError:
+    """Return the error that names where a training became NaN or infinite."""
     return NonFiniteError(
         f"the {bad.term} is NaN or infinite at epoch {epoch}, step {step}. Lower "
-        "train.learning_rate, set train.gradient_clip, or bring the weights in balance "
-        "nearer to each other. What was saved after earlier epochs is kept."
+        f"train.learning_rate, set train.gradient_clip, or {advice}. What was saved after earlier "
+        "epochs is kept."
     )
 
 
 def refuse_non_finite(norms: GradientNorms) -> None:
-    """Check the norms.
+    """Check the norms of the gradients.
 
     Raises:
         NonFiniteBatch: one is NaN or infinite.
@@ -260,34 +291,12 @@ def refuse_non_finite(norms: GradientNorms) -> None:
         raise NonFiniteBatch(0, "gradient")
 
 
-def _train_epoch(
-    learner: Learner, images: Images, spec: TrainSpec, seed: int, epoch: int
-) -> Generator[Pulse, None, tuple[SplitReport, float]]:
-    """One pass over the images; returns its means and the seconds it took."""
-    torch.manual_seed(derive_seed(seed, "epoch", epoch))
-    order = torch.randperm(len(images))
-    tally = Tally(learner.model, learner.penalty)
-    learner.model.train()
-    started = last_pulse = time.perf_counter()
-    batches = images.batches(order, spec.batch_size, learner.device)
-    for number, batch in enumerate(batches, start=1):
-        step = train_step(learner, batch)
-        tally.add_row(step.sums, len(batch), step.weights)
-        if time.perf_counter() - last_pulse > PULSE_SECONDS:
-            report = tally.read()
-            last_pulse = time.perf_counter()
-            speed = number * spec.batch_size / (last_pulse - started)
-            yield Pulse(epoch, number, steps_per_epoch(len(images), spec), report, speed)
-    report = tally.read()
-    return report, time.perf_counter() - started
-
-
 @torch.no_grad()
 def validate(
     learner: Learner, images: Images, spec: TrainSpec, seed: int
 ) -> tuple[SplitReport, Vitals]:
-    """The split's means with the weights of the next step; the same noise at every epoch."""
-    tally = Tally(learner.model, learner.penalty)
+    """Measure a split with the weights of the next step, and the same noise at every epoch."""
+    means = RunningMeans(learner.model, learner.penalty)
     is_density = learner.model.likelihood.is_density
     sums = torch.zeros(2 + 2 * learner.model.latent_size, dtype=torch.float64)
     learner.model.eval()
@@ -297,13 +306,13 @@ def validate(
             x = images.pixels(slice(start, start + size), learner.device)
             terms = elbo_terms(learner.model, x)
             weights = learner.balance.weights(learner.balance_state, terms)
-            tally.add(terms, weights, penalty_components(learner, terms, len(images)))
+            means.add(terms, weights, penalty_components(learner, terms, len(images)))
             sums += vital_sums(terms, is_density=is_density)
-    return tally.read(), vitals(sums, len(images), is_density=is_density)
+    return means.read(), vitals(sums, len(images), is_density=is_density)
 
 
 def gradient_norms(learner: Learner, images: Images, spec: TrainSpec, seed: int) -> GradientNorms:
-    """‖∇ α·D‖, ‖∇ β·R‖ and the penalty's, over all parameters, on a split's first images."""
+    """Compute ‖∇ α·D‖, ‖∇ β·R‖ and the penalty's over all weights, on a split's first images."""
     learner.model.eval()  # measuring must not move what a likelihood keeps of training batches
     with forked(derive_seed(seed, "gradient norms")):
         x = images.pixels(slice(0, measuring_batch(learner, spec)), learner.device)
@@ -316,12 +325,12 @@ def gradient_norms(learner: Learner, images: Images, spec: TrainSpec, seed: int)
 
 
 def measuring_batch(learner: Learner, spec: TrainSpec) -> int:
-    """Images a batch in measuring: a training batch's where a penalty's components depend on it."""
+    """Return the batch size of measuring: that of training if a penalty may depend on it."""
     return spec.batch_size if learner.penalty.coefficients() else MEASURING_BATCH
 
 
 def _norm(learner: Learner, term: Tensor | float) -> float:
-    """Of the gradient of a part of the loss; the graph is kept."""
+    """Return the norm of the gradient of a part of the loss; the graph is kept."""
     if not isinstance(term, Tensor) or not term.requires_grad:  # the autoencoder's rate
         return 0.0
     parameters = list(learner.model.parameters())

@@ -1,4 +1,4 @@
-"""Sums over a split, kept on the device and read seldom."""
+"""Means over a split or an epoch, summed on the device and read seldom."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vaebalance.vae.elbo import ElboTerms, Weights, weighted_terms
 from vaebalance.vae.model import VAE
 
 TERMS = ("distortion", "distortion", "rate", "weighted distortion", "weighted rate")
-"""What a row of sums begins with, for messages."""
+"""The first numbers of a row of sums, as messages name them."""
 
 
-class NonFiniteBatch(Exception):  # noqa: N818 - caught by `train`, which knows the epoch
+class NonFiniteBatch(Exception):  # noqa: N818 - caught by `run_epochs`, which knows the epoch
     """A batch (counted from 1 within its epoch) whose `term` is NaN or infinite."""
 
     def __init__(self, batch: int, term: str) -> None:
@@ -25,7 +25,7 @@ class NonFiniteBatch(Exception):  # noqa: N818 - caught by `train`, which knows 
         self.term = term
 
 
-class Tally:
+class RunningMeans:
     """Means of D, R, their weighted values and a penalty's components."""
 
     def __init__(self, model: VAE, penalty: AbstractPenalty) -> None:
@@ -41,18 +41,18 @@ class Tally:
         self._batches = 0
 
     def add(self, terms: ElboTerms, weights: Weights, components: Components) -> None:
-        """Take a batch's detached terms, the weights used on it and the penalty's components."""
+        """Add a batch by its detached terms, its weights and the penalty's components."""
         self.add_row(batch_sums(terms, weights, components), len(terms.distortion), weights)
 
     def add_row(self, row: Tensor, images: int, weights: Weights) -> None:
-        """Take a batch of so many images by its `batch_sums`."""
+        """Add a batch of so many images by its `batch_sums`."""
         self._pending.append(row)
-        self._alpha = self._alpha + images * weights.alpha
+        self._alpha = self._alpha + images * _mean(weights.alpha)
         self._beta = self._beta + images * _mean(weights.beta)
         self._images += images
 
     def read(self) -> SplitReport:
-        """The means over the images added so far; waits for the device.
+        """Return the means over the images added so far, after waiting for the device.
 
         Raises:
             NonFiniteBatch: a batch since the last reading had a NaN or an infinity.
@@ -91,7 +91,7 @@ class Tally:
 
 
 def batch_sums(terms: ElboTerms, weights: Weights, components: Components) -> Tensor:
-    """What a tally adds up of a batch, by its detached terms: [5 + components], without a graph."""
+    """Return the sums of a batch that `RunningMeans` adds up: [5 + components], without a graph."""
     images = len(terms.distortion)
     weighted_distortion, weighted_rate = weighted_terms(terms, weights)
     row = [
@@ -106,7 +106,7 @@ def batch_sums(terms: ElboTerms, weights: Weights, components: Components) -> Te
 
 
 def vital_sums(terms: ElboTerms, *, is_density: bool) -> Tensor:
-    """What `vitals` needs of a batch, summed over its images: [2 + 2Z] float64, on the CPU.
+    """Sum over a batch what `vitals` needs: [2 + 2Z] float64, on the CPU.
 
     Squared error and variance of p(x|z) (0 for what is no density), each a mean over pixels; rates
     and variances of q(z|x) by latent. Of the terms of K stacked models [K, 2 + 2Z].
@@ -118,7 +118,7 @@ def vital_sums(terms: ElboTerms, *, is_density: bool) -> Tensor:
 
 
 def vitals(sums: Tensor, images: int, *, is_density: bool) -> Vitals:
-    """The vitals of a split of so many images from its batches' `vital_sums`, added up."""
+    """Return the vitals of a split of so many images from the sum of its `vital_sums`."""
     squared_error, predicted, *by_latent = (sums / images).tolist()
     rates, variances = by_latent[: len(by_latent) // 2], by_latent[len(by_latent) // 2 :]
     return Vitals(
@@ -130,4 +130,5 @@ def vitals(sums: Tensor, images: int, *, is_density: bool) -> Vitals:
 
 
 def _mean(weight: float | Tensor) -> float | Tensor:
-    return weight.mean() if isinstance(weight, Tensor) else weight
+    """Average a weight that latents or images have each their own of."""
+    return weight.mean() if isinstance(weight, Tensor) and weight.ndim else weight

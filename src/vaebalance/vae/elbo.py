@@ -43,6 +43,7 @@ class ElboTerms:
     x: Tensor | None = None  # [B, C, H, W]
     posterior: Independent[Distribution] | None = None  # q(z|x), event [Z]
     z: Tensor | None = None  # [B, Z], its sample
+    betas: Tensor | None = None  # [B], the β that a conditioned model had for each image
 
     @property
     def rate(self) -> Tensor:
