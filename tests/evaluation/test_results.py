@@ -93,6 +93,17 @@ def test_missing_codes_say_what_to_do(tmp_path):
         read_codes(tmp_path)
 
 
+@pytest.mark.parametrize("part", ["mean", "std"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_codes_that_are_not_finite_are_refused(tmp_path, part, value):
+    arrays = {"mean": np.zeros((3, 2)), "std": np.ones((3, 2))}
+    arrays |= {"index": np.arange(3), "label": np.zeros(3, int)}
+    arrays[part][1, 1] = value
+    np.savez(tmp_path / "codes.npz", **arrays)
+    with pytest.raises(UserError, match=r"codes\.npz has codes that are NaN or infinite"):
+        read_codes(tmp_path)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_numbers_that_are_not_finite_are_refused_by_name(make_vae, make_dataset, value):
     good = evaluate(make_vae(), make_dataset(), SPEC, 0)

@@ -48,6 +48,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "penalty": {"penalty": {"kind": "total_correlation", "weight": 3.0}},
     "autoencoder": {"model.posterior": "deterministic"},
     "one_latent": {"model.latent_size": 1, "data.binarisation": "dynamic", "balance.beta": 0.0},
+    "collapsed": {"train.learning_rate": 0.3},  # one code for all images
+    "collapsed_autoencoder": {"train.learning_rate": 0.3, "model.posterior": "deterministic"},
     "hostile": {
         "data.source": {"kind": "image_folder", "size": 12},
         "data.max_images": None,

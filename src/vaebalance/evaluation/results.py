@@ -307,13 +307,19 @@ def read_codes(folder: Path) -> Codes:
     """The codes that `write` put into `folder`.
 
     Raises:
-        UserError: they are missing.
+        UserError: they are missing or not finite.
     """
     path = folder / CODES
     if not path.exists():
         raise UserError(f"{path} is missing; run `dvc repro evaluate` first.")
     with np.load(path) as arrays:
-        return Codes(**arrays)
+        codes = Codes(**arrays)
+    if not (np.isfinite(codes.mean).all() and np.isfinite(codes.std).all()):
+        raise UserError(
+            f"{path} has codes that are NaN or infinite; they must be finite. Train again with a "
+            "lower train.learning_rate, and then run `dvc repro`."
+        )
+    return codes
 
 
 def describe(evaluation: Evaluation, caution: str | None = None) -> str:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import os
 import socket
-import sys
 
 from vaebalance.base.errors import UserError
 from vaebalance.base.process import run_stage
-from vaebalance.tracking.store import artifact_root, open_store, set_defaults, tracking_uri
+from vaebalance.tracking.store import open_store, tracking_uri
+from vaebalance.tracking.ui import HOST, serve
 
-HOST = "127.0.0.1"  # there is no password: never beyond this machine
-
-
-def server_command(uri: str, port: int) -> list[str]:
-    """MLflow's server with one worker on the loopback address."""
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    if root := artifact_root(uri):
-        command += ["--default-artifact-root", root.as_uri()]
-    return [*command, "--host", HOST, "--port", str(port), "--workers", "1"]
+LARGEST_PORT = 65535
 
 
-def check_port(port: int) -> None:
-    """Raises UserError unless `port` is free."""
+def usable_port(text: str) -> int:
+    """Return the port that `text` names.
+
+    Raises:
+        UserError: it names none, or the port cannot be listened to.
+    """
+    port = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= port <= LARGEST_PORT:
+        raise UserError(
+            f"--port {text}: must be a whole number from 1 to {LARGEST_PORT}, such as 5000."
+        )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -34,23 +34,21 @@ def check_port(port: int) -> None:
                 f"perhaps this one, started before. Open http://{HOST}:{port} to see, or choose "
                 "another with --port."
             ) from error
+    return port
 
 
 def main() -> None:
-    """Replace this process by the server."""
+    """Serve until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m vaebalance.tracking", description=__doc__)
-    parser.add_argument("--port", type=int, default=5000, help="port on this machine (5000)")
-    port = parser.parse_args().port
-    set_defaults()  # the server inherits them
-    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    parser.add_argument("--port", default="5000", help="port on this machine (5000)")
+    port = usable_port(parser.parse_args().port)
     uri = tracking_uri()
     if uri.startswith(("http://", "https://")):
         raise UserError(f"MLFLOW_TRACKING_URI is a server with pages of its own: open {uri}.")
-    check_port(port)
     experiment = open_store().experiment_id
     page = f"http://{HOST}:{port}/#/experiments/{experiment}/runs?workflowType=machine_learning"
     print(f"{uri}\nopen {page}\n(ready in some seconds; Ctrl-C ends it)", flush=True)
-    os.execv(sys.executable, server_command(uri, port))
+    serve(uri, port)
 
 
 if __name__ == "__main__":

@@ -68,3 +68,25 @@ def test_new_charts_are_valid_vega_lite():
         for spec in (chart.live, chart.still):
             alt.Chart.from_dict(spec, validate=True)
             json.dumps(spec, allow_nan=False)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.123456, 3e4, 1e-20])
+@pytest.mark.parametrize("has_prior", [True, False])
+def test_a_code_that_never_moves_is_a_bar(value, has_prior):
+    found = density(np.full(50, value), np.zeros(50), has_prior=has_prior)
+    bars = found.mass[found.mass > 1e-6]  # two where it lies between two bins
+    assert len(bars) <= 2
+    assert bars.sum() == pytest.approx(1)
+    records = density_chart("d", "z0", "", found).live["datasets"]["q"]
+    assert len({record["z"] for record in records}) == len(records)
+    assert sum(record["density"] > 0 for record in records) == len(bars)
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e7])
+def test_densities_are_drawn_on_any_scale(scale):
+    mean = scale * np.random.default_rng(1).normal(size=500)
+    found = density(mean, np.zeros(500), has_prior=False)
+    records = density_chart("d", "z0", "", found).live["datasets"]["q"]
+    assert len({record["z"] for record in records}) == len(records)
+    heights = np.array([record["density"] for record in records[:-1]])
+    np.testing.assert_allclose(heights / heights.sum(), found.mass, atol=1e-3)

@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import re
+import subprocess
+import sys
 
 import altair as alt
 import numpy as np
@@ -232,9 +234,101 @@ def test_planes_hold_all_codes_in_a_square(latents, has_prior, count):
             assert min(x1, y1, -x0, -y0) > 3
 
 
-def test_codes_that_never_move_have_a_plane():
-    found = planes(np.zeros((40, 5), np.float32), has_prior=True, seed=0)
-    assert all(np.isfinite(plane.points).all() for plane in found)
+def degenerate_codes():
+    """Codes without the spread that projections take for granted, by name; [360, 8] float32."""
+    generator = np.random.default_rng(4)
+    free = generator.normal(size=(360, 8))
+    constant = np.tile(free[:1], (360, 1))
+    one_latent, outlier = constant.copy(), constant.copy()
+    one_latent[:, 3] = free[:, 3]
+    outlier[7] = free[7]
+    found = {
+        "zero": 0 * free,
+        "constant": constant,
+        "nearly constant": constant + 1e-8 * free,
+        "tiny": 1e-20 * free,
+        "denormal": 1e-42 * free,
+        "one outlier": outlier,
+        "two values": free[np.arange(360) % 2],
+        "four values and noise": free[np.arange(360) % 4] + 1e-8 * free,
+        "one latent": one_latent,
+        "five values": free[np.arange(360) % 5],
+        "small": 1e-5 * free,
+        "huge": 1e30 * free,
+    }
+    return {name: codes.astype(np.float32) for name, codes in found.items()}
+
+
+DISTINCT = {
+    **dict.fromkeys(["zero", "constant", "nearly constant", "tiny", "denormal"], 1),
+    **{"one outlier": 2, "two values": 2, "four values and noise": 4},
+}
+PLANES = """
+import sys
+from test_figures import degenerate_codes, planes
+for name, codes in degenerate_codes().items():
+    print(name, flush=True)
+    planes(codes, has_prior=True, seed=0)
+"""
+
+
+def test_codes_without_spread_do_not_kill_the_process():
+    done = subprocess.run([sys.executable, "-c", PLANES], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split("\n")[-2]) == (0, "huge"), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("has_prior", [True, False])
+@pytest.mark.parametrize("name", degenerate_codes())
+def test_planes_say_what_codes_without_spread_are(name, has_prior):
+    codes = degenerate_codes()[name]
+    first, *others = planes(codes, has_prior=has_prior, seed=0)
+    count = DISTINCT.get(name)
+    assert len(others) == (count is None)
+    assert ("all 360 are the same" in first.reading) == (count == 1)
+    assert (f"The 360 codes take {count} values only" in first.reading) == (count in (2, 4))
+    for plane in (first, *others):
+        chart = charts.latent_plane(plane.name, plane, [0] * 360, ("a",))
+        for x, y in ([p["x"], p["y"]] for p in chart.live["datasets"]["codes"]):
+            assert plane.limits[0] <= x <= plane.limits[1]
+            assert plane.limits[2] <= y <= plane.limits[3]
+
+
+@pytest.mark.parametrize("latents", [1, 2])
+def test_a_plane_of_few_latents_says_that_its_codes_are_the_same(latents):
+    (plane,) = planes(np.full((40, latents), 0.3, np.float32), has_prior=False, seed=0)
+    assert "all 40 are the same" in plane.reading
+    assert plane.limits[0] < 0.3 < plane.limits[1]
+    assert plane.limits[1] - plane.limits[0] > 0.1
+
+
+def test_equal_codes_share_a_point_of_the_neighbour_plane():
+    groups = np.arange(90) % 9
+    codes = np.random.default_rng(5).normal(size=(9, 6))[groups]
+    points = neighbour_plane(codes, seed=0).points
+    assert len(np.unique(points, axis=0)) == 9
+    np.testing.assert_array_equal(points, points[:9][groups])
+
+
+def test_charts_of_constants_have_an_axis():
+    curves = [charts.Curve("rate", "R", "var(--rate)")]
+    table = {"epoch": [1.0, 2.0, 3.0], "rate": [5.0, 5.0, 5.0]}
+    chart = charts.epochs("r", "Rate", "nats", table, curves, 2, logarithmic=True)
+    (domain,) = re.findall(
+        r'"domain": (\[[0-9., ]+\]), "nice": false, "type": "log"', dumped(chart)
+    )
+    assert json.loads(domain) == [2.5, 10.0]
+    dead = [{"latent": "z0", "rate": 0.0, "variance": 0.0, "active": False}]
+    bars, _ = charts.rate_by_latent(dead, has_rate=True, threshold=0.01)
+    assert '"domain": [0, 1.0]' in dumped(bars)
+
+
+def dumped(chart):
+    return json.dumps(chart.still, sort_keys=True)
+
+
+def test_charts_side_by_side_keep_their_own_layers():
+    spec = json.dumps(side_by_side(plane_charts() * 2, 2))
+    assert '"name": "over' not in spec
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -138,16 +138,29 @@ def test_page_is_small_and_its_figures_lie_beside_it(variant, pages):
     page = pages(variant)
     assert page.stat().st_size < 8_000_000
     expected = FIGURES | TABLES | {"index.html"}
-    if variant not in ("one_latent", "two_latents"):
+    if variant not in ("one_latent", "two_latents", "collapsed", "collapsed_autoencoder"):
         expected |= NEIGHBOURS
-    if variant == "autoencoder":
+    if "autoencoder" in variant:
         expected -= {name for name in expected if name.startswith("rate_distortion")}
-    if variant in ("autoencoder", "one_latent"):  # there is no balance to translate
+    if variant in (
+        "autoencoder",
+        "collapsed_autoencoder",
+        "one_latent",
+    ):  # there is no balance to translate
         expected -= {"conventions.csv"}
     assert {path.name for path in page.parent.iterdir()} == expected
     for path in page.parent.glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.name in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("variant", ["collapsed", "collapsed_autoencoder"])
+def test_a_collapse_is_shown(variant, pages, runs):
+    codes = runs(variant).inputs().codes.mean
+    assert (codes == codes[0]).all()
+    text = " ".join("".join(Page(pages(variant)).text).split())
+    assert "The codes have collapsed: all 60 are the same" in text
+    assert "0 of 4" in text
 
 
 def test_numbers_of_the_page_are_those_of_the_evaluation(runs, pages):

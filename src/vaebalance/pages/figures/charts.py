@@ -165,6 +165,7 @@ def rate_by_latent(records: Records, *, has_rate: bool, threshold: float) -> lis
                 records,
                 bars=True,
                 threshold=None,
+                top=None if first["rate"] > 0 else 1.0,
             )
         )
     shown = [r | {"variance": max(r["variance"], LEAST_VARIANCE)} for r in records]
@@ -208,8 +209,14 @@ def latent_plane(name: str, plane: Plane, labels: Sequence[int], names: Sequence
         labels: of the codes; -1 where there is none.
         names: of the labels.
     """
+    decimals = decimals_within(plane.limits[1] - plane.limits[0])
     points = [
-        {"i": i, "x": round(float(x), 4), "y": round(float(y), 4), "label": int(label)}
+        {
+            "i": i,
+            "x": round(float(x), decimals),
+            "y": round(float(y), decimals),
+            "label": int(label),
+        }
         for i, ((x, y), label) in enumerate(zip(plane.points, labels, strict=True))
     ]
     datasets: dict[str, Records] = {"codes": points}
@@ -234,6 +241,11 @@ def latent_plane(name: str, plane: Plane, labels: Sequence[int], names: Sequence
         f"{' coloured by label' if names else ''}{rings if plane.has_prior else ''}."
     )
     return Chart(name, plane.title, plane.unit, description, draw(live=True), draw(live=False), "i")
+
+
+def decimals_within(width: float) -> int:
+    """How many decimals a coordinate needs on an axis of this width: 4, or more if it is narrow."""
+    return max(4, 4 - math.floor(math.log10(width)))
 
 
 def theme() -> Spec:
@@ -321,12 +333,14 @@ def _logarithmic_axis(values: Sequence[float]) -> alt.Y:
     """Labels at 1, 2 and 5 of each decade, or at its 1 alone where there are many."""
     import altair as alt
 
-    decades = _decades(values or [1.0])
+    low, high = (min(values), max(values)) if values else (1.0, 10.0)
+    if low == high:
+        low, high = low / 2, high * 2
+    decades = _decades([low, high])
     steps = (1, 2, 5) if len(decades) <= 3 else (1,)
     labels = [decade * step for decade in decades for step in steps]
     axis = alt.Axis(title=None, format=".4~g", values=labels, minExtent=28)
-    domain = [min(values), max(values)] if values else [1, 10]
-    scale = alt.Scale(type="log", nice=False, domain=domain)
+    scale = alt.Scale(type="log", nice=False, domain=[low, high])
     return alt.Y("value:Q", scale=scale, axis=axis)
 
 

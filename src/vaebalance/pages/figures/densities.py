@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaebalance.pages.figures.charts import Chart, Records, Spec, finish, on
+from vaebalance.pages.figures.charts import Chart, Records, Spec, decimals_within, finish, on
 from vaebalance.pages.figures.colours import INK, RATE
+from vaebalance.pages.figures.planes import half_width
 
 SIZE = (210, 120)  # pixels of the chart in a file
 BINS = 60
@@ -51,8 +52,8 @@ def density(mean: NDArray[Any], std: NDArray[Any], *, has_prior: bool) -> Densit
     low, high = (mean - 2 * std).min(), (mean + 2 * std).max()
     if has_prior:
         low, high = min(low, -REACH), max(high, REACH)
-    margin = max(0.02 * (high - low), 1e-6)
-    edges = np.linspace(low - margin, high + margin, BINS + 1)
+    middle, half = (low + high) / 2, 1.04 * half_width(float(low), float(high))
+    edges = np.linspace(middle - half, middle + half, BINS + 1)
     mass = np.zeros(BINS)
     for start in range(0, len(mean), AT_ONCE):
         part = slice(start, start + AT_ONCE)
@@ -91,8 +92,9 @@ def density_chart(name: str, title: str, unit: str, found: Density) -> Chart:
 
 
 def _records(z: NDArray[np.float64], heights: NDArray[np.float64]) -> Records:
+    decimals, fine = decimals_within(float(np.ptp(z))), 1 + decimals_within(float(heights.max()))
     return [
-        {"z": round(float(place), 4), "density": round(float(height), 5)}
+        {"z": round(float(place), decimals), "density": round(float(height), fine)}
         for place, height in zip(z, heights, strict=True)
     ]
 

@@ -41,8 +41,11 @@ def side_by_side(charts: Sequence[Chart], columns: int) -> Spec:
 
 
 def _own_data(spec: Spec, datasets: Mapping[str, Spec]) -> Spec:
-    """`spec` with the values of a named data set in the place of its name."""
-    own = dict(spec)
+    """`spec` with the values of a named data set in the place of its name.
+
+    The layers lose their names, too, by which Vega-Lite would take one chart's data for another's.
+    """
+    own = {key: value for key, value in spec.items() if key != "name"}
     if "data" in own:
         own["data"] = {"values": datasets[own["data"]["name"]]}
     if "layer" in own:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ MARGIN = 1.06
 PRIOR_REACH = 3.3  # prior standard deviations that are always in view
 PERPLEXITY = 30.0
 ITERATIONS = 500
-LEAST_CODES = 5  # of a neighbour embedding
+LEAST_CODES = 5  # of a neighbour embedding, distinct from each other
+LEAST_SPREAD = 1e-6  # of the largest code, or of 1: codes nearer to each other are the same
 
 
 @dataclass(frozen=True)
@@ -38,22 +39,56 @@ class Plane:
 def planes(codes: Codes, *, has_prior: bool, seed: int) -> list[Plane]:
     """The plane of one or two latents itself; for more, principal components and neighbours.
 
+    There are no neighbours where fewer than `LEAST_CODES` codes differ.
+
     Args:
-        codes: posterior means [M, Z].
+        codes: posterior means [M, Z], finite.
         has_prior: whether the codes have a standard normal prior.
         seed: of the neighbour embedding.
     """
     found = [first_plane(codes, has_prior=has_prior)]
-    several = codes.shape[1] > 2 and len(codes) >= LEAST_CODES
+    several = codes.shape[1] > 2 and len(distinct(codes)[0]) >= LEAST_CODES
     return [*found, neighbour_plane(codes, seed)] if several else found
 
 
 def first_plane(codes: Codes, *, has_prior: bool) -> Plane:
-    """The plane of one or two latents itself; for more, principal components."""
-    latents = codes.shape[1]
+    """The plane of one or two latents itself; for more, principal components.
+
+    Codes that are all the same have no directions of variance: for them the first two latents.
+    """
+    latents, count = codes.shape[1], len(distinct(codes)[0])
     if latents == 1:
-        return line(codes, has_prior=has_prior)
-    return (own_plane if latents == 2 else principal_plane)(codes, has_prior=has_prior)
+        plane = line(codes, has_prior=has_prior)
+    elif latents == 2 or count < 2:
+        plane = own_plane(codes, has_prior=has_prior)
+    else:
+        plane = principal_plane(codes, has_prior=has_prior)
+    reading = _reading_of_few(len(codes), count) if count < min(len(codes), LEAST_CODES) else ""
+    return replace(plane, reading=f"{reading} {plane.reading}".strip())
+
+
+def distinct(codes: Codes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Which codes differ by more than rounding.
+
+    Returns:
+        The index of the first of each group of equal codes, ascending; and the group of each code.
+    """
+    exact = codes.astype(np.float64)
+    resolution = LEAST_SPREAD * max(1.0, float(np.abs(exact).max()))
+    # Counted from the least value, so that codes of one tiny spread lie in one cell.
+    cells = np.floor((exact - exact.min(0)) / resolution)
+    _, first, group = np.unique(cells, axis=0, return_index=True, return_inverse=True)
+    order = first.argsort()
+    return first[order], order.argsort()[group.ravel()]
+
+
+def _reading_of_few(codes: int, count: int) -> str:
+    if count > 1:
+        return f"The {codes:,} codes take {count} values only, and their points cover each other."
+    return (
+        f"The codes have collapsed: all {codes:,} are the same, so that the code tells no image "
+        "from another and there is nothing to project."
+    )
 
 
 def line(codes: Codes, *, has_prior: bool) -> Plane:
@@ -76,17 +111,18 @@ def line(codes: Codes, *, has_prior: bool) -> Plane:
 
 
 def own_plane(codes: Codes, *, has_prior: bool) -> Plane:
-    """The two latents themselves."""
-    points = codes.astype(np.float64)
+    """The first two latents themselves."""
+    points = codes[:, :2].astype(np.float64)
+    is_all = codes.shape[1] == 2
     return Plane(
         name="latent_plane",
-        title="The latent plane itself",
+        title="The latent plane itself" if is_all else "The first two latents",
         unit="prior standard deviations" if has_prior else "code units",
         points=points,
         limits=_limits(points, has_prior=has_prior),
         axes={"x": "z0", "y": "z1"},
         has_prior=has_prior,
-        reading="Nothing is projected: this is all there is.",
+        reading="Nothing is projected: this is all there is." if is_all else "",
     )
 
 
@@ -101,8 +137,8 @@ def principal_plane(codes: Codes, *, has_prior: bool) -> Plane:
     variances, directions = np.linalg.eigh(centred.T @ centred / len(exact))
     best = directions[:, ::-1][:, :2]
     best = best * np.where(best[np.abs(best).argmax(0), (0, 1)] < 0, -1.0, 1.0)  # a definite sign
-    total = max(float(variances.sum()), 1e-300)
-    shares = variances[::-1][:2] / total
+    variances = variances.clip(min=0)  # rounding leaves less than 0 where there is no variance
+    shares = variances[::-1][:2] / variances.sum()
     points = exact @ best
     return Plane(
         name="latent_plane",
@@ -125,21 +161,29 @@ def principal_plane(codes: Codes, *, has_prior: bool) -> Plane:
 def neighbour_plane(codes: Codes, seed: int) -> Plane:
     """t-SNE from the principal components on (van der Maaten & Hinton 2008).
 
-    On one thread: the order in which several add up their shares is not fixed.
+    Equal codes share one point: t-SNE would draw them apart, and divides by the codes' spread. The
+    codes' scale does not matter to it but for overflow and underflow. One thread: the order in
+    which several add up their shares is not fixed.
+
+    Args:
+        codes: [M, Z]; at least `LEAST_CODES` of them distinct.
+        seed: of the embedding.
     """
     from sklearn.manifold import TSNE  # type: ignore[import-untyped]
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    exact = codes.astype(np.float64)
+    first, group = distinct(codes)
+    exact = codes[first].astype(np.float64)
+    exact *= 2.0 ** -np.round(np.log2(exact.std(0).max()))
     perplexity = min(PERPLEXITY, (len(exact) - 1) / 3)
     embedding = TSNE(
-        init="pca" if np.ptp(exact) > 0 else "random",
+        init="pca",
         perplexity=perplexity,
         max_iter=ITERATIONS,
         random_state=seed % 2**32,
     )
     with threadpool_limits(limits=1):
-        points = embedding.fit_transform(exact).astype(np.float64)
+        points = embedding.fit_transform(exact).astype(np.float64)[group]
     return Plane(
         name="latent_neighbours",
         title="Neighbours (t-SNE)",
@@ -155,12 +199,20 @@ def neighbour_plane(codes: Codes, seed: int) -> Plane:
     )
 
 
+def half_width(low: float, high: float) -> float:
+    """Half the width of an axis for values from `low` to `high`; values that are equal get room."""
+    size = max(1.0, abs(low), abs(high))
+    return (high - low if high - low > LEAST_SPREAD * size else size) / 2
+
+
 def _limits(points: NDArray[np.float64], *, has_prior: bool) -> tuple[float, float, float, float]:
     """A square that holds all points; with a prior it lies about 0 and holds its circles."""
-    low, high = points.min(0), points.max(0)
-    middle, half = (low + high) / 2, float((high - low).max()) / 2
     if has_prior:
-        middle, half = np.zeros(2), max(float(np.abs(points).max()), PRIOR_REACH)
-    half = max(half, 1e-6) * MARGIN
-    x, y = middle.tolist()
+        x, y, half = 0.0, 0.0, max(float(np.abs(points).max()), PRIOR_REACH)
+    else:
+        low, high = points.min(0), points.max(0)
+        x, y = ((low + high) / 2).tolist()
+        widest = int((high - low).argmax())
+        half = half_width(float(low[widest]), float(high[widest]))
+    half *= MARGIN
     return (x - half, x + half, y - half, y + half)
