@@ -22,16 +22,19 @@ import trainings
 from results import SCRATCH, parse_options, write_result
 
 from vaebalance.base.files import write_json
+from vaebalance.base.reports import EpochReport
 from vaebalance.data import Dataset
 from vaebalance.objectives.frontier import distortion_at_rate_zero, hypervolume, knee
 from vaebalance.objectives.objectives import AbstractObjective
+from vaebalance.run.training_run import Training
 from vaebalance.settings import Settings, parse, read_yaml
 from vaebalance.study.results.choice import chosen, terms
-from vaebalance.study.search.knobs import current_point, search_space
+from vaebalance.study.search.knobs import current_point, search_space, with_values
 from vaebalance.study.search.pruning import PrunedError, Reading, rungs
-from vaebalance.study.search.search import Outcome, Plan, judge, search
-from vaebalance.study.search.trial import ask, measured, train_point
-from vaebalance.study.storage.journal import Journal, Trial
+from vaebalance.study.search.search import Attempt, Plan, Search
+from vaebalance.study.search.trial import Evaluator
+from vaebalance.study.storage.journal import Journal
+from vaebalance.study.trials import Trial
 
 BETA = "balance.beta"
 LOW, HIGH, GRID, TRIALS = 0.01, 10.0, 25, 20
@@ -64,6 +67,9 @@ class Silent:
     def waiting(self, trials: Sequence[Trial]) -> None:
         """Nothing."""
 
+    def note(self, text: str) -> None:
+        """Nothing."""
+
 
 def settings_for(data: str, objective: str, seed: int, **tune: Any) -> Settings:
     """params.yaml on that data, with that objective and seed."""
@@ -84,17 +90,23 @@ def settings_for(data: str, objective: str, seed: int, **tune: Any) -> Settings:
     return parse(raw)
 
 
+def evaluator(settings: Settings, dataset: Dataset) -> Evaluator:
+    """Measure what the settings ask."""
+    return Evaluator(settings.tune.objective, dataset, settings.evaluate, settings.seed)
+
+
 def grid(data: str, dataset: Dataset, seed: int) -> list[dict[str, Any]]:
     """Every objective of a training at each β; seconds of each part."""
     asked = {name: settings_for(data, name, seed) for name in OBJECTIVES}
     rows = []
     for beta in BETAS:
         began = trainings.clock()
-        training = train_point(asked["nll"], dataset, {BETA: beta}, lambda *_: None)
+        training = Training(with_values(asked["nll"], {BETA: beta}), dataset)
+        list(training)
         row: dict[str, Any] = {"beta": beta, "training": trainings.clock() - began}
         for name, settings in asked.items():
             began = trainings.clock()
-            outcome = measured(settings, dataset, training)
+            outcome = evaluator(settings, dataset).outcome(training)
             row[f"{name} seconds"] = trainings.clock() - began
             row[name] = {"values": outcome.values, "violation": outcome.violation}
             row |= {k: outcome.results[k] for k in ("distortion", "rate")}
@@ -104,6 +116,38 @@ def grid(data: str, dataset: Dataset, seed: int) -> list[dict[str, Any]]:
     return rows
 
 
+class OneByOne:
+    """Trains trials one by one, without MLflow."""
+
+    size = 1
+
+    def __init__(self, settings: Settings, dataset: Dataset, search: Search) -> None:
+        self._settings, self._dataset, self._search = settings, dataset, search
+        self._evaluator = evaluator(settings, dataset)
+        halving = settings.tune.pruner == "halving"
+        self._judged = rungs(settings.train.epochs) if halving else ()
+        self.epochs = 0
+
+    def start(self, trials: Sequence[Trial]) -> tuple[list[dict[int, Attempt]], None]:
+        """See `search.Trainer`."""
+        return [{trial.number: self._attempt(trial)} for trial in trials], None
+
+    def _attempt(self, trial: Trial) -> Attempt:
+        training = Training(with_values(self._settings, trial.point), self._dataset)
+        for report in training:
+            if isinstance(report, EpochReport):
+                self.epochs += 1
+                self._judge(trial, training, report.epoch)
+                yield
+        return self._evaluator.outcome(training)
+
+    def _judge(self, trial: Trial, training: Training, epoch: int) -> None:
+        if epoch in self._judged:
+            found = self._evaluator.measure(training)
+            if self._search.should_stop(trial, epoch, Reading(found.values, found.violation)):
+                raise PrunedError
+
+
 def study(
     data: str, dataset: Dataset, objective: str, seed: int, sampler: str = "gp", **tune: Any
 ) -> dict[str, Any]:
@@ -111,27 +155,14 @@ def study(
     settings = settings_for(data, objective, seed, sampler=sampler, **tune)
     better = tuple(goal.better for goal in settings.tune.objective.goals)
     folder = Path(tempfile.mkdtemp(prefix="vaebalance-")) / "study"
-    journal, space = Journal(folder, better), search_space(settings)
-    is_to_stop = judge(journal, better)
-    judged = rungs(settings.train.epochs) if settings.tune.pruner == "halving" else ()
-    epochs = 0
-
-    def objective_of(trial: Trial) -> Outcome:
-        def on_epoch(training: Any, report: Any) -> None:
-            nonlocal epochs
-            epochs += 1
-            if report.epoch in judged:
-                found = ask(settings, dataset, training)
-                if is_to_stop(trial, report.epoch, Reading(found.values, found.violation)):
-                    raise PrunedError
-
-        return measured(settings, dataset, train_point(settings, dataset, trial.point, on_epoch))
-
+    space = search_space(settings)
     plan = Plan(space, sampler, seed, TRIALS, current_point(settings, space), better)
+    search = Search(Journal(folder, better), plan)
+    trainer = OneByOne(settings, dataset, search)
     began = trainings.clock()
-    search(journal, plan, objective_of, Silent())
-    seconds = trainings.clock() - began
-    trials = journal.trials()
+    search.run_until_complete(trainer, Silent())
+    seconds, epochs = trainings.clock() - began, trainer.epochs
+    trials = search.trials()
     best = chosen(trials, settings.tune.objective)
     return {
         "data": data,

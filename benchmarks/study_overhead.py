@@ -29,8 +29,9 @@ from results import parse_options, write_result
 from ruamel.yaml import YAML
 
 from vaebalance.data import open_dataset, prepare
+from vaebalance.run.training_run import Training
 from vaebalance.settings import PARAMS, Settings, load
-from vaebalance.study.search.trial import train_point
+from vaebalance.study.search.knobs import with_values
 from vaebalance.study.storage.journal import Journal
 
 BETA = "balance.beta"
@@ -81,7 +82,7 @@ def bare(betas: Sequence[float]) -> None:
     """Train with each weight, as a study's trials do, and do nothing else."""
     settings, dataset = load(Settings), open_dataset(Path("data/prepared"))
     for beta in betas:
-        train_point(settings, dataset, {BETA: beta}, lambda *_: None)
+        list(Training(with_values(settings, {BETA: beta}), dataset))
 
 
 def study(folder: Path) -> float:

@@ -28,11 +28,11 @@ from vaebalance.settings import (
 ROOMS = """
 base
 data vae
-balancing tracking
+balancing
 training evaluation
 objectives
 settings
-porting run
+porting run tracking
 terminal stacking
 curve
 pages

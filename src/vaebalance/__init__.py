@@ -11,11 +11,11 @@ The tree is the architecture. Imports point down this list only:
     terminal     progress and tables in the terminal
     porting      weights of other projects
     run          one training, whole
+    tracking     runs in MLflow
     settings     params.yaml, checked
     objectives   what a study asks of a trained model
     evaluation   what the weights did
     training     the step and the loop
-    tracking     runs in MLflow
     balancing    who sets α and β
     vae          the model and its loss
     data         pictures to tensors on disk

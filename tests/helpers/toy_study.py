@@ -9,10 +9,11 @@ import optuna
 
 from tests.helpers.forks import Forked
 from vaebalance.evaluation.metrics import Better
-from vaebalance.study.search.search import Outcome, Plan, search
+from vaebalance.study.search.search import Attempt, Plan, Search
 from vaebalance.study.space import Point, Range, Space, Value
-from vaebalance.study.storage.journal import Journal, Trial
+from vaebalance.study.storage.journal import Journal
 from vaebalance.study.storage.postgres_storage import DatabaseStorage, Rhythm
+from vaebalance.study.trials import Outcome, Trial
 
 BETA = "balance.beta"
 SPACE = Space((Range(BETA, 0.05, 20.0),))
@@ -35,6 +36,22 @@ def valley(point: Point) -> float:
     return 100 + math.log(weight / 0.7) ** 2 + 0.1 * math.sin(40 * weight)
 
 
+class OneByOne:
+    """A trainer whose trials are calls of a function."""
+
+    size = 1
+
+    def __init__(self, objective: Callable[[Trial], Outcome]) -> None:
+        self.objective = objective
+
+    def start(self, trials: Sequence[Trial]) -> tuple[list[dict[int, Attempt]], None]:
+        return [{trial.number: self.attempt(trial)} for trial in trials], None
+
+    def attempt(self, trial: Trial) -> Attempt:
+        yield from ()
+        return self.objective(trial)
+
+
 class Quiet:
     def started(self, trial: Trial) -> None: ...
     def ended(self, trials: object, number: int) -> None: ...
@@ -50,10 +67,11 @@ def run(
     start: float | None = 1.0,
     url: str | None = None,
 ) -> list[Trial]:
-    journal = open_journal(folder, url)
     plan = Plan(SPACE, sampler, 0, trials, None if start is None else {BETA: start})
-    search(journal, plan, objective or (lambda t: Outcome((valley(t.point),), {})), Quiet())
-    return journal.trials()
+    search = Search(open_journal(folder, url), plan)
+    trainer = OneByOne(objective or (lambda t: Outcome((valley(t.point),), {})))
+    search.run_until_complete(trainer, Quiet())
+    return search.trials()
 
 
 def pairs(trials: list[Trial]) -> list[tuple[int, Value, tuple[float, ...] | None]]:
@@ -91,7 +109,7 @@ def hold(folder: Path, url: str | None) -> None:
     journal = open_journal(folder, url)
     with journal.lock:
         if url is None:
-            journal._optuna._backend._lock.acquire()
+            journal._storage.writing.acquire()
         print("held", flush=True)
         time.sleep(60)
 

@@ -9,7 +9,7 @@ import torch
 
 from vaebalance.base.errors import UserError
 from vaebalance.study.search.workers import Reporter
-from vaebalance.study.storage.journal import Trial
+from vaebalance.study.trials import Trial
 
 
 def speak_and_count_threads(folder: Path, reporter: Reporter) -> None:

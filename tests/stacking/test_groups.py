@@ -1,5 +1,8 @@
 """Trials trained at once: each as it would be alone, whatever becomes of the others."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import pytest
 import torch
 
@@ -11,8 +14,9 @@ from vaebalance.settings import PARAMS, Settings, load
 from vaebalance.stacking.groups import CPU_WORK, FEW, FEW_WORK, LARGEST, alike, group_size, join
 from vaebalance.study.search.knobs import with_values
 from vaebalance.study.search.pruning import PrunedError, Reading
-from vaebalance.study.search.search import Groups, Outcome, Plan, claim_several, search
+from vaebalance.study.search.search import Plan, Search
 from vaebalance.study.storage.journal import Journal
+from vaebalance.study.trials import Outcome
 from vaebalance.training.loop import NonFiniteError
 
 CPU = torch.device("cpu")
@@ -40,15 +44,23 @@ def lone(trial):
 
 def run(folder, size, attempt, trials=8, reason=None, listener=None, sampler="gp"):
     """A study of groups, whose attempts are `attempt(trial)`."""
-    journal = Journal(folder)
-    plan = Plan(toy.SPACE, sampler, 0, trials, {toy.BETA: 1.0})
+    search = Search(Journal(folder), Plan(toy.SPACE, sampler, 0, trials, {toy.BETA: 1.0}))
+    trainer = Groups(size, attempt, reason)
+    search.run_until_complete(trainer, listener or toy.Quiet())
+    return search.trials()
 
-    def start(claimed):
-        made = {trial.number: attempt(trial) for trial in claimed}
-        return ([made] if reason is None else [{n: a} for n, a in made.items()]), reason
 
-    search(journal, plan, lone, listener or toy.Quiet(), Groups(size, start))
-    return journal.trials()
+@dataclass
+class Groups:
+    """Trains all that are claimed at once as a group, unless there is a reason not to."""
+
+    size: int
+    attempt: Callable
+    reason: str | None
+
+    def start(self, trials):
+        made = {trial.number: self.attempt(trial) for trial in trials}
+        return ([made] if self.reason is None else [{n: a} for n, a in made.items()]), self.reason
 
 
 def epochs(trial, order=None):
@@ -144,15 +156,16 @@ def test_interrupted_in_a_group_all_of_it_is_run_again(tmp_path):
 
 def test_what_a_killed_process_left_is_not_filled_up(tmp_path):
     """New points wait until the sampler knows what it would have known."""
-    journal, plan = Journal(tmp_path / "s"), Plan(toy.SPACE, "gp", 0, 10, {toy.BETA: 1.0})
-    with journal.presence() as gone:
-        claimed = claim_several(journal, plan, gone, 4)
-        journal.finish(claimed[1], (1.0,), {})
-    with journal.presence() as me:
-        assert [t.number for t in claim_several(journal, plan, me, 4)] == [0, 2, 3]
-        assert [t.number for t in claim_several(journal, plan, me, 4)] == [4, 5, 6, 7]
-        assert [t.number for t in claim_several(journal, plan, me, 4)] == [8, 9]
-        assert claim_several(journal, plan, me, 4) == []
+    journal = Journal(tmp_path / "s")
+    search = Search(journal, Plan(toy.SPACE, "gp", 0, 10, {toy.BETA: 1.0}))
+    with journal.heartbeat() as gone:
+        claimed = search.claim(gone, 4)
+        journal.finish(claimed[1], Outcome((1.0,), {}))
+    with journal.heartbeat() as me:
+        assert [t.number for t in search.claim(me, 4)] == [0, 2, 3]
+        assert [t.number for t in search.claim(me, 4)] == [4, 5, 6, 7]
+        assert [t.number for t in search.claim(me, 4)] == [8, 9]
+        assert search.claim(me, 4) == []
 
 
 def size(**changes):

@@ -24,7 +24,7 @@ from vaebalance.settings import PARAMS, Settings, TrainSettings, load
 from vaebalance.study.command import run
 from vaebalance.study.options import Options
 from vaebalance.study.results.choice import front
-from vaebalance.study.search.trial import measured
+from vaebalance.study.search.trial import Evaluator
 from vaebalance.study.storage.file_storage import FILE
 from vaebalance.study.storage.journal import Journal
 from vaebalance.tracking.promotions import read_promotion
@@ -374,7 +374,9 @@ def test_several_knobs_by_nll_are_promoted_bit_for_bit(project, capsys):
     settings = load(Settings)
     training = Training(load(TrainSettings), open_dataset(Path("data/prepared")))
     list(training)
-    outcome = measured(settings, open_dataset(Path("data/prepared")), training)
+    dataset = open_dataset(Path("data/prepared"))
+    asked = Evaluator(settings.tune.objective, dataset, settings.evaluate, settings.seed)
+    outcome = asked.outcome(training)
     assert outcome.values == trial.values
     assert {**outcome.results, "seconds": trial.results["seconds"]} == trial.results
     assert settings.model.latent_size == trial.point["model.latent_size"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import mlflow
 import pytest
@@ -106,6 +106,34 @@ def test_what_was_trained_before_is_registered_at_once(project):
         assert tracking.register_trained(provenance, promotion_of(provenance)) == ADDRESS
     (version,) = versions().values()
     assert version.run_id == run_id
+
+
+@pytest.mark.parametrize("of", [promotion_of, curve_promotion_of], ids=["trial", "curve"])
+def test_a_trial_and_a_place_on_a_curve_are_promoted_alike(project, of):
+    provenance = project.provenance()
+    made = of(provenance, at="")
+    names = [field.name for field in fields(tracking.Selection)]
+    selection = tracking.Selection(**{name: getattr(made, name) for name in names})
+    params = project.root / "params.yaml"
+    params.write_text("beta: 2.0\n", encoding="utf-8")
+
+    def promote():
+        return tracking.promote(selection, provenance, lambda text: text.replace("2.0", "1.0"))
+
+    first = promote()
+    assert params.read_text(encoding="utf-8") == "beta: 1.0\n"
+    assert read_promotion(project.root) == first.promotion == replace(made, at=first.promotion.at)
+    said = first.report("OMP_NUM_THREADS=3 ")
+    assert said.startswith(f"{selection.why}\n--- params.yaml\n")
+    assert "-beta: 2.0\n+beta: 1.0\n" in said
+    assert said.endswith("Train with it: `OMP_NUM_THREADS=3 dvc repro`, which registers the model.")
+    with tracking.run(provenance, "train"):
+        project.write_training(provenance)
+    assert promote().report().splitlines()[1:] == [
+        "params.yaml has these values already.",
+        "Train with it: `dvc repro`.",
+        f"It was trained before, and is {ADDRESS} in MLflow's registry.",
+    ]
 
 
 def test_the_alias_goes_to_the_latest_promotion_and_not_back_to_an_older(project):

@@ -22,6 +22,7 @@ from vaebalance.settings.params import (
     load,
     parse,
     read_yaml,
+    view_of,
 )
 
 __all__ = [
@@ -39,4 +40,5 @@ __all__ = [
     "load",
     "parse",
     "read_yaml",
+    "view_of",
 ]

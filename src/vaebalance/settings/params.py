@@ -248,10 +248,12 @@ def load(view: type[View], path: Path = PARAMS) -> View:
     Raises:
         UserError: names every wrong key with its value, what is allowed and the nearest spelling.
     """
-    raw = read_yaml(path)
-    settings = parse(raw, path.name)
-    values = {name: getattr(settings, name) for name in view.model_fields}
-    return view.model_validate(values)
+    return view_of(view, parse(read_yaml(path), path.name))
+
+
+def view_of(view: type[View], settings: Settings) -> View:
+    """Return the part of the settings that `view` names."""
+    return view.model_validate({name: getattr(settings, name) for name in view.model_fields})
 
 
 def read_yaml(path: Path) -> Any:

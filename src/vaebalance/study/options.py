@@ -1,4 +1,4 @@
-"""The arguments of pipelines/tune.py."""
+"""Read the arguments of pipelines/tune.py."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Choice = int | Literal["best", "knee"]
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for; neither: run the study."""
+    """What the command line asks for; neither: run the study."""
 
     list: bool
     promote: Choice | None
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> Options:
-    """Read the command line; a wrong one exits with 2, `--help` with 0."""
+    """Parse the command line; exit with 2 where it is wrong, with 0 after `--help`."""
     parser = argparse.ArgumentParser(
         prog="python pipelines/tune.py",
         description="Search the knobs that section `tune` of params.yaml names. The same command "

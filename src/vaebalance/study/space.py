@@ -1,4 +1,4 @@
-"""The values that may be tried, each short enough to write down: what is tried is what is shown."""
+"""Describe the values that a study may try, each rounded: what is tried is what is shown."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Range:
     whole: bool = False
 
     def at(self, fraction: float) -> float | int:
-        """The number that lies at `fraction` (0 to 1) of the range."""
+        """Return the number at `fraction` (0 to 1) of the range."""
         if self.log:
             return self.rounded(self.low * (self.high / self.low) ** fraction)
         if self.whole:  # all as likely as each other, the ends too
@@ -36,13 +36,13 @@ class Range:
         return self.rounded(self.low + fraction * (self.high - self.low))
 
     def fraction(self, value: float) -> float:
-        """Where a number lies between the ends, 0 to 1."""
+        """Return the position of a number between the ends, 0 to 1."""
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
     def rounded(self, value: float) -> float | int:
-        """`value` with as many digits as tell values apart."""
+        """Round `value` to as many digits as distinguish values."""
         if self.whole:
             return int(min(max(round(value), self.low), self.high))
         if self.log:
@@ -53,13 +53,13 @@ class Range:
         return min(max(short, self.low), self.high)
 
     def contains(self, value: Value) -> bool:
-        """Whether a study may try `value`."""
+        """Return whether a study may try `value`."""
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return is_number and self.low <= value <= self.high  # type: ignore[operator]
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """The values at which a mistake would show."""
+        """The values that reveal a mistake, to be checked before the search."""
         return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
 
     def __str__(self) -> str:
@@ -75,20 +75,20 @@ class Choices:
     choices: tuple[Value, ...]
 
     def at(self, fraction: float) -> Value:
-        """The value that lies at `fraction` (0 to 1) of the list."""
+        """Return the value at `fraction` (0 to 1) of the list."""
         return self.choices[min(int(fraction * len(self.choices)), len(self.choices) - 1)]
 
     def rounded(self, value: Value) -> Value:
-        """The value itself."""
+        """Return the value itself."""
         return value
 
     def contains(self, value: Value) -> bool:
-        """Whether a study may try `value`."""
+        """Return whether a study may try `value`."""
         return value in self.choices
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """All of them."""
+        """All choices."""
         return self.choices
 
     def __str__(self) -> str:
@@ -100,13 +100,13 @@ Dimension = Range | Choices
 
 @dataclass(frozen=True)
 class Space:
-    """All that is searched."""
+    """The searched knobs with their values."""
 
     dimensions: tuple[Dimension, ...]
 
     @property
     def names(self) -> dict[str, str]:
-        """Knob -> how it is called in tables: β, latent_size; the path where that is not clear."""
+        """Each knob's name in tables, as β or latent_size; its path where that is ambiguous."""
         knobs = [dimension.knob for dimension in self.dimensions]
         short = [short_name(knob) for knob in knobs]
         return {
@@ -115,32 +115,32 @@ class Space:
         }
 
     def at(self, fractions: Sequence[float]) -> dict[str, Value]:
-        """The point at `fractions` [dimensions] of the ranges."""
+        """Return the point at `fractions` [dimensions] of the ranges."""
         return {
             dimension.knob: dimension.at(fraction)
             for dimension, fraction in zip(self.dimensions, fractions, strict=True)
         }
 
     def rounded(self, point: Point) -> dict[str, Value]:
-        """`point` with as many digits as tell values apart."""
+        """Round the values of `point` to as many digits as distinguish them."""
         return {d.knob: d.rounded(point[d.knob]) for d in self.dimensions}  # type: ignore[arg-type]
 
     def contains(self, point: Point) -> bool:
-        """Whether a study may try `point`."""
+        """Return whether a study may try `point`."""
         return all(dimension.contains(point[dimension.knob]) for dimension in self.dimensions)
 
     def describe(self, point: Point) -> str:
-        """`β = 0.5, latent_size = 8`."""
+        """Describe a point, as `β = 0.5, latent_size = 8`."""
         return ", ".join(f"{name} = {shown(point[knob])}" for knob, name in self.names.items())
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Plain values."""
+        """Convert to plain values."""
         found: list[dict[str, Any]] = json.loads(json.dumps([asdict(d) for d in self.dimensions]))
         return found
 
     @classmethod
     def from_json(cls, dimensions: Sequence[Mapping[str, Any]]) -> Space:
-        """The inverse of `to_json`, after a passage through a file."""
+        """Convert back from `to_json`, also after storing it in a file."""
         return cls(
             tuple(
                 Choices(found["knob"], tuple(found["choices"]))
@@ -152,11 +152,11 @@ class Space:
 
 
 def short_name(knob: str) -> str:
-    """β of balance.beta, latent_size of model.latent_size, likelihood of likelihood.kind."""
+    """Return a short name: β for balance.beta, likelihood for likelihood.kind."""
     section, _, last = knob.rpartition(".")
     return SYMBOLS.get(knob, section.rpartition(".")[2] if last == "kind" else last)
 
 
 def shown(value: Value) -> str:
-    """A value as tables have it."""
+    """Format a value for tables."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -9,8 +9,7 @@
     trials      the finished trials of studies, likewise
     curves      the curves, likewise
     fetch_curve a file of a curve
-    Promotion   which trial or place on a curve was chosen, and why: a file beside params.yaml
-    register_trained  the model of a promotion that was trained before, into the registry
+    promote     a trial or a place on a curve to params.yaml, with the reason in a file beside it
 
 The files are the truth and the run mirrors them: what the store lacks is filled in whenever a stage
 runs, and a stage that runs again adds nothing. Only this folder knows MLflow, and importing it
@@ -18,9 +17,9 @@ imports neither MLflow nor torch.
 """
 
 from vaebalance.tracking.curve_runs import CURVE_FOLDER, curve, log_along
-from vaebalance.tracking.promotions import CurveOrigin, Promotion, write_promotion
+from vaebalance.tracking.promotions import CurveOrigin, Selection
 from vaebalance.tracking.retrieval import fetch, fetch_curve
-from vaebalance.tracking.stages import register_trained, run
+from vaebalance.tracking.stages import promote, register_trained, run
 from vaebalance.tracking.store import configure
 from vaebalance.tracking.studies import StudyTracker, study
 from vaebalance.tracking.summaries import (
@@ -38,8 +37,8 @@ __all__ = [
     "CurveOrigin",
     "CurveSummary",
     "EpochRecord",
-    "Promotion",
     "RunSummary",
+    "Selection",
     "StudyTracker",
     "Tracker",
     "TrialSummary",
@@ -49,10 +48,10 @@ __all__ = [
     "fetch",
     "fetch_curve",
     "log_along",
+    "promote",
     "register_trained",
     "run",
     "runs",
     "study",
     "trials",
-    "write_promotion",
 ]

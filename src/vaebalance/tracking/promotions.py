@@ -1,7 +1,7 @@
-"""promotion.json: which trial's values, or which place on a curve, stand in params.yaml, and why.
+"""Read and write promotion.json: which trial or place on a curve params.yaml comes from, and why.
 
-It lies beside params.yaml and is committed with it, so that git history says of each choice where
-it came from, and a clone or a copy of the project registers the same model.
+The file stands beside params.yaml and is committed with it, so that git history has the origin of
+each choice, and a clone or a copy of the project registers the same model.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from vaebalance.base.errors import UserError
 from vaebalance.base.files import write_json
 from vaebalance.base.provenance import Provenance
+from vaebalance.settings.params_file import NAME
 
 FILE = "promotion.json"
 
@@ -23,22 +24,28 @@ FILE = "promotion.json"
 class CurveOrigin:
     """A place on a curve."""
 
-    fingerprint: str  # of the curve, and of its run: the tag vaebalance.curve
+    fingerprint: str  # of the curve and of its run: the tag vaebalance.curve
     method: str
-    rule: str  # by which the place was chosen
+    rule: str  # the rule that chose the place
     beta: float  # at α = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Promotion:
-    """What was chosen: a study's trial, or a place on a curve."""
+class Selection:
+    """A choice to promote: a study's trial or a place on a curve."""
 
     study: str | None = None
     trial: int | None = None
     curve: CurveOrigin | None = None
     values: Mapping[str, float]  # the numbers by which it was chosen, by name
-    point: Mapping[str, Any]  # the knobs that were written
+    point: Mapping[str, Any]  # the knobs to write
     why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion(Selection):
+    """A selection that was written to params.yaml."""
+
     at: str  # UTC, ISO 8601
     params: Mapping[str, Any]  # what the train stage then reads
     dataset_digest: str
@@ -56,10 +63,31 @@ class Promotion:
         }
 
     def is_of(self, provenance: Provenance) -> bool:
-        """Whether a model has these settings and data: after a later edit by hand, it has not."""
+        """Return whether a model has these settings and data: not after a later edit by hand."""
         return (
             self.params == provenance.params and self.dataset_digest == provenance.dataset["digest"]
         )
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """What a promotion did."""
+
+    promotion: Promotion
+    diff: str  # of params.yaml, unified; empty: it had these values already
+    address: str | None  # of the model in MLflow's registry; None: it is not trained yet
+
+    def report(self, prefix: str = "") -> str:
+        """Report the reason, the changes and how to train; `prefix` precedes the command."""
+        registers = ", which registers the model" if self.address is None else ""
+        lines = [
+            self.promotion.why,
+            self.diff or f"{NAME} has these values already.",
+            f"Train with it: `{prefix}dvc repro`{registers}.",
+        ]
+        if self.address is not None:
+            lines.append(f"It was trained before, and is {self.address} in MLflow's registry.")
+        return "\n".join(lines)
 
 
 def write_promotion(folder: Path, promotion: Promotion) -> None:
@@ -69,10 +97,10 @@ def write_promotion(folder: Path, promotion: Promotion) -> None:
 
 
 def read_promotion(folder: Path) -> Promotion | None:
-    """What promotion.json in `folder` says; None: nothing was promoted.
+    """Read promotion.json from `folder`; None: nothing was promoted.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the file is damaged.
     """
     path = folder / FILE
     if not path.exists():

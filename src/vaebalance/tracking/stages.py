@@ -13,9 +13,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,17 @@ from vaebalance.base.errors import UserError
 from vaebalance.base.provenance import FILE as PROVENANCE
 from vaebalance.base.provenance import Provenance, read_provenance
 from vaebalance.base.verdicts import read_verdicts
+from vaebalance.settings.params_file import NAME as PARAMS
+from vaebalance.settings.params_file import rewrite
 from vaebalance.tracking.packaging import delete_models
 from vaebalance.tracking.points import read_curves, read_metrics
-from vaebalance.tracking.promotions import Promotion, read_promotion
+from vaebalance.tracking.promotions import (
+    Promoted,
+    Promotion,
+    Selection,
+    read_promotion,
+    write_promotion,
+)
 from vaebalance.tracking.registry import register
 from vaebalance.tracking.store import Store, open_store, project_root
 from vaebalance.tracking.tracker import Tracker, lifecycle
@@ -98,6 +107,28 @@ def run(provenance: Provenance, stage: str, folder: Path = Path()) -> Iterator[T
             yield tracker
             tracker.flush()
             _mirror(tracker, provenance, through, folder)
+
+
+def promote(selection: Selection, provenance: Provenance, edit: Callable[[str], str]) -> Promoted:
+    """Write a selection to params.yaml and promotion.json, and register its model if it exists.
+
+    Args:
+        selection: what was chosen.
+        provenance: provenance of the training that the edited params.yaml describes.
+        edit: edits the text of params.yaml.
+
+    Raises:
+        UserError: params.yaml cannot be edited so.
+    """
+    diff = rewrite(Path(PARAMS), edit)
+    promotion = Promotion(
+        **vars(selection),
+        at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        params=provenance.params,
+        dataset_digest=str(provenance.dataset["digest"]),
+    )
+    write_promotion(Path(), promotion)
+    return Promoted(promotion, diff, register_trained(provenance, promotion))
 
 
 def register_trained(provenance: Provenance, promotion: Promotion) -> str | None:

@@ -6,8 +6,8 @@ from vaebalance.base.errors import UserError
 from vaebalance.curve.trace import CurveRow
 from vaebalance.evaluation.metrics import measure
 from vaebalance.objectives.objectives import Frontier, Metric, NegativeElbo, Nll
-from vaebalance.settings import CurveSettings
-from vaebalance.study.by_curve.answer import answer, asked_rows, pareto_rows
+from vaebalance.settings import CurveSettings, view_of
+from vaebalance.study.by_curve.answer import CurveStudy, pareto_rows
 from vaebalance.study.by_curve.question import COLUMNS, Question
 
 
@@ -37,10 +37,8 @@ BETAS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 def ask(asking, objective, rows, **curve):
-    settings = asking(curve=curve)
-    view = {name: getattr(settings, name) for name in CurveSettings.model_fields}
-    question = Question(objective, 0.01, 10.0)
-    return answer(question, None, rows, None, CurveSettings.model_validate(view))
+    settings = view_of(CurveSettings, asking(curve=curve))
+    return CurveStudy(Question(objective, 0.01, 10.0), None, rows, None, settings).answer()
 
 
 def test_the_least_nll_with_what_is_within_noise(asking):
@@ -96,7 +94,10 @@ def test_a_number_that_the_curve_lacks_is_refused_with_those_it_has(asking):
 
 def test_only_the_range_that_is_asked_of_counts():
     rows = [row(beta) for beta in BETAS]
-    question = Question(Nll(kind="nll"), 0.3, 2.0)
-    assert [found.beta for found in asked_rows(rows, question)] == [0.5, 1.0, 2.0]
+
+    def asked(low, high):
+        return CurveStudy(Question(Nll(kind="nll"), low, high), None, rows, None, None).asked_rows
+
+    assert [found.beta for found in asked(0.3, 2.0)] == [0.5, 1.0, 2.0]
     with pytest.raises(UserError, match=r"no point with β from 0\.3 to 0\.4; raise curve\.points"):
-        asked_rows(rows, Question(Nll(kind="nll"), 0.3, 0.4))
+        asked(0.3, 0.4)

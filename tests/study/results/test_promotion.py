@@ -7,11 +7,11 @@ import pytest
 from vaebalance.base.errors import UserError
 from vaebalance.objectives.objectives import Constrained, Frontier, NegativeElbo, Nll
 from vaebalance.settings import PARAMS, Settings, TrainSettings, load
-from vaebalance.settings.params_file import edit_knob
-from vaebalance.study.results.promotion import choose, explain, write_values
-from vaebalance.study.search.knobs import with_values
+from vaebalance.settings.params_file import edit_knob, rewrite
+from vaebalance.study.results.promotion import choose, explain
+from vaebalance.study.search.knobs import edit_point, with_values
 from vaebalance.study.space import Range, Space
-from vaebalance.study.storage.journal import Trial
+from vaebalance.study.trials import Trial
 from vaebalance.vae.likelihoods import Laplace
 
 REAL = (Path(__file__).parents[3] / PARAMS).read_text("utf-8")
@@ -20,18 +20,21 @@ SPACE = Space((Range(BETA, 0.05, 20.0),))
 ELBO = NegativeElbo()
 
 
+def write_values(path, point):
+    return rewrite(path, lambda text: edit_point(text, point, path.name))
+
+
 def test_the_file_is_written_with_its_mode_and_the_diff_returned(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_bytes(REAL.replace("\n", "\r\n").encode())
     path.chmod(0o640)
-    settings = load(Settings, path)
-    diff = write_values(path, settings, {BETA: 0.4128})
+    diff = write_values(path, {BETA: 0.4128})
     assert "-  beta: 1.0                 # weight of the rate" in diff
     assert "+  beta: 0.4128              # weight of the rate" in diff
     assert path.read_bytes() == edit_knob(REAL, BETA, 0.4128).replace("\n", "\r\n").encode()
     assert path.stat().st_mode & 0o777 == 0o640
     assert load(Settings, path).balance.beta == 0.4128
-    assert write_values(path, settings, {BETA: 0.4128}) == ""
+    assert write_values(path, {BETA: 0.4128}) == ""
     assert [file.name for file in tmp_path.iterdir()] == ["params.yaml"]
 
 
@@ -50,7 +53,7 @@ def test_what_is_written_is_what_was_trained(tmp_path, point, lines):
     path = tmp_path / "params.yaml"
     path.write_text(REAL, "utf-8")
     settings = load(Settings, path)
-    write_values(path, settings, point)
+    write_values(path, point)
     assert load(TrainSettings, path) == with_values(settings, point)
     after = path.read_text("utf-8")
     for line in lines:
@@ -61,9 +64,9 @@ def test_what_is_written_is_what_was_trained(tmp_path, point, lines):
 def test_a_kind_and_back_again(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(REAL, "utf-8")
-    write_values(path, load(Settings, path), {"likelihood.kind": "laplace"})
+    write_values(path, {"likelihood.kind": "laplace"})
     assert load(Settings, path).likelihood == Laplace()
-    write_values(path, load(Settings, path), {"likelihood.kind": "bernoulli"})
+    write_values(path, {"likelihood.kind": "bernoulli"})
     assert path.read_text("utf-8") == REAL
 
 
@@ -72,7 +75,7 @@ def test_a_knob_that_the_file_leaves_to_its_default_is_refused(tmp_path):
     text = REAL.replace("  kind: bernoulli ", "  kind: gaussian  ")
     path.write_text(text, "utf-8")
     with pytest.raises(UserError, match=r"does not spell out likelihood\.sigma"):
-        write_values(path, load(Settings, path), {"likelihood.sigma": 0.2})
+        write_values(path, {"likelihood.sigma": 0.2})
     assert path.read_text("utf-8") == text
 
 

@@ -10,7 +10,7 @@ from vaebalance.objectives.objectives import Constrained, Frontier, Metric, Nega
 from vaebalance.study.results.choice import chosen
 from vaebalance.study.results.table import Screen, View, describe_goals, duration, make_table
 from vaebalance.study.space import Range, Space
-from vaebalance.study.storage.journal import Trial
+from vaebalance.study.trials import Trial
 
 SPACE = Space((Range("balance.beta", 0.05, 20.0),))
 VIEW = View(SPACE, NegativeElbo(), lambda trial: trial.worker == "me")

@@ -9,16 +9,10 @@ from vaebalance.base.errors import UserError
 from vaebalance.data import open_dataset
 from vaebalance.settings import PARAMS, Settings, load, parse
 from vaebalance.study.search.identity import (
-    describe_subject,
-    fingerprint,
-    objective_of,
+    Beginning,
+    StudyIdentity,
     open_prepared,
-    reference_of,
-    refuse_other_subject,
     refuse_pointless,
-    remember,
-    space_of,
-    start_of,
 )
 from vaebalance.study.search.knobs import search_space
 from vaebalance.study.storage.journal import Journal
@@ -35,14 +29,28 @@ def dataset(prepared):
 
 
 @pytest.fixture
-def journal(settings, dataset, tmp_path):
+def beginning(settings, dataset, tmp_path):
+    """As it comes back from the study's notes."""
     journal = Journal(tmp_path / "s")
-    remember(journal, subject_of(settings, dataset), {"balance.beta": 1.0}, None)
-    return journal
+    assert Beginning.read(journal) is None
+    Beginning(identity_of(settings, dataset), {"balance.beta": 1.0}, None).write(journal)
+    return Beginning.read(Journal(tmp_path / "s"))
 
 
-def subject_of(settings, dataset):
-    return describe_subject(settings, dataset, search_space(settings))
+def test_the_note_is_laid_out_as_in_studies_on_disk(settings, dataset, tmp_path):
+    """Else a study that was begun by an earlier version could not go on."""
+    journal, identity = Journal(tmp_path / "s"), identity_of(settings, dataset)
+    Beginning(identity, {"balance.beta": 1.0}, 27.5).write(journal)
+    content = json.loads(json.dumps(identity.content))
+    start = {"balance.beta": 1.0}
+    assert journal.notes == {"subject": {"of": content, "start": start, "zero_distortion": 27.5}}
+    assert list(content) == [
+        *("tune", "seed", "data", "model", "likelihood", "balance", "penalty", "train", "evaluate")
+    ]
+
+
+def identity_of(settings, dataset):
+    return StudyIdentity.of(settings, dataset, search_space(settings))
 
 
 def spanning(settings, **spans):
@@ -54,7 +62,7 @@ def spanning(settings, **spans):
 
 
 def test_the_weight_and_what_changes_no_number_are_no_part_of_it(settings, dataset):
-    subject = subject_of(settings, dataset)
+    identity = identity_of(settings, dataset)
     same = settings.replace(
         balance=settings.balance.replace(beta=3.0),
         train=settings.train.replace(checkpoint_every=7),
@@ -62,9 +70,9 @@ def test_the_weight_and_what_changes_no_number_are_no_part_of_it(settings, datas
         report=settings.report.replace(images=3),
         evaluate=settings.evaluate.replace(nll_samples=3),
     )
-    assert subject_of(same, dataset) == subject
-    assert fingerprint(subject_of(same, dataset)) == fingerprint(subject)
-    assert json.loads(json.dumps(subject)) == subject
+    assert identity_of(same, dataset) == identity
+    assert identity_of(same, dataset).fingerprint == identity.fingerprint
+    assert json.loads(json.dumps(identity.content)) == identity.content
 
 
 @pytest.mark.parametrize(
@@ -89,41 +97,41 @@ def test_the_weight_and_what_changes_no_number_are_no_part_of_it(settings, datas
         (None, {"seed": 5}, r"seed: 0 in the study, 5 now"),
     ],
 )
-def test_other_settings_are_refused(settings, dataset, journal, section, changes, message):
-    refuse_other_subject(journal, subject_of(settings, dataset))
+def test_other_settings_are_refused(settings, dataset, beginning, section, changes, message):
+    beginning.identity.refuse_other(identity_of(settings, dataset), "s")
     if section is None:
         other = settings.replace(**changes)
     else:
         values = settings.model_dump()[section] | changes
         other = settings.replace(**{section: values})
     with pytest.raises(UserError, match=message) as raised:
-        refuse_other_subject(journal, subject_of(other, dataset))
+        beginning.identity.refuse_other(identity_of(other, dataset), "s")
     assert "begin another study by a new name in tune.study" in str(raised.value)
     if "space" in changes:  # that other knobs differ follows from this
         assert "balance.beta: " not in str(raised.value)
 
 
-def test_other_data_is_refused(settings, dataset, journal):
+def test_other_data_is_refused(settings, dataset, beginning):
     info = dataclasses.replace(dataset.info, digest="0" * 64)
     other = dataclasses.replace(dataset, info=info)
     with pytest.raises(UserError, match=r'data/prepared \(digest\): "\w+" in the study, "0000'):
-        refuse_other_subject(journal, subject_of(settings, other))
+        beginning.identity.refuse_other(identity_of(settings, other), "s")
 
 
-def test_what_it_searches_is_remembered(settings, journal):
-    assert space_of(journal) == search_space(settings)
-    assert start_of(journal) == {"balance.beta": 1.0}
-    assert objective_of(journal) == settings.tune.objective
-    assert reference_of(journal) is None
+def test_what_it_searches_is_remembered(settings, beginning):
+    assert beginning.identity.space == search_space(settings)
+    assert beginning.start == {"balance.beta": 1.0}
+    assert beginning.identity.objective == settings.tune.objective
+    assert beginning.reference is None
 
 
 def test_the_hypervolumes_reference_point_is_remembered(settings, dataset, tmp_path):
     tune = settings.tune.model_dump() | {"objective": {"kind": "frontier", "largest_rate": 40.0}}
     frontier = settings.replace(tune=tune)
     journal = Journal(tmp_path / "other", ("lower", "lower"))
-    remember(journal, subject_of(frontier, dataset), None, 27.5)
-    assert reference_of(journal) == (27.5, 40.0)
-    assert start_of(journal) is None
+    Beginning(identity_of(frontier, dataset), None, 27.5).write(journal)
+    assert Beginning.read(journal).reference == (27.5, 40.0)
+    assert Beginning.read(journal).start is None
 
 
 def test_what_an_objective_reads_of_the_evaluation_counts(settings, dataset):
@@ -136,7 +144,7 @@ def test_what_an_objective_reads_of_the_evaluation_counts(settings, dataset):
     ):
         one = settings.replace(tune=settings.tune.model_dump() | {"objective": objective})
         other = one.replace(evaluate=more)
-        assert (subject_of(one, dataset) != subject_of(other, dataset)) == counts
+        assert (identity_of(one, dataset) != identity_of(other, dataset)) == counts
 
 
 def pointless(settings):
@@ -188,20 +196,19 @@ def lock_file(folder, **data):
 
 def test_data_prepared_with_other_settings_is_refused(project):
     folder = project()
-    settings = load(Settings)
-    open_prepared(settings)
+    open_prepared()
     try:
         lock_file(folder)
-        open_prepared(settings)
+        open_prepared()
         lock_file(folder, binarisation="dynamic")
         message = r'made with data\.binarisation = "dynamic", and params\.yaml now says "none"'
         with pytest.raises(UserError, match=message):
-            open_prepared(settings)
+            open_prepared()
     finally:
         (folder / "dvc.lock").unlink()
 
 
-def test_missing_data_is_refused(tmp_path, monkeypatch, settings):
+def test_missing_data_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="run `dvc repro prepare`"):
-        open_prepared(settings)
+        open_prepared()

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.helpers import toy_study as toy
 from vaebalance.study.search.pruning import FACTOR, PrunedError, Reading, is_hopeless, rungs
-from vaebalance.study.search.search import Outcome, Plan, judge, search
+from vaebalance.study.search.search import Plan, Search
 from vaebalance.study.storage.journal import Journal
+from vaebalance.study.trials import Outcome
 
 LOWER = ("lower",)
 BOTH = ("lower", "lower")
@@ -65,20 +66,19 @@ def test_less_that_misses_the_target_by_more_is_no_reason_to_stop():
 
 def pruned_study(folder, trials=14, stop_at=None):
     """A valley that is seen through its first third."""
-    journal = Journal(folder)
-    is_to_stop = judge(journal, LOWER)
+    search = Search(Journal(folder), Plan(toy.SPACE, "gp", 0, trials, {toy.BETA: 1.0}))
 
     def objective(trial):
         value = toy.valley(trial.point)
         for epoch in (1, 3):
-            if is_to_stop(trial, epoch, Reading((value + 10 / epoch,))):
+            if search.should_stop(trial, epoch, Reading((value + 10 / epoch,))):
                 raise PrunedError
             if trial.number == stop_at and epoch == 1:
                 raise KeyboardInterrupt
         return Outcome((value,), {})
 
-    search(journal, Plan(toy.SPACE, "gp", 0, trials, {toy.BETA: 1.0}), objective, toy.Quiet())
-    return journal.trials()
+    search.run_until_complete(toy.OneByOne(objective), toy.Quiet())
+    return search.trials()
 
 
 def test_a_study_stops_what_is_beaten_and_keeps_the_best(tmp_path):

@@ -11,7 +11,7 @@ from vaebalance.objectives.frontier import hypervolume
 from vaebalance.study.search.pruning import Reading
 from vaebalance.study.search.sampling import STARTUP, startup, suggest
 from vaebalance.study.space import Choices, Range, Space
-from vaebalance.study.storage.journal import Trial
+from vaebalance.study.trials import Trial
 
 BETA = "balance.beta"
 RANGE = Range(BETA, 0.05, 20.0)

@@ -8,8 +8,9 @@ import pytest
 from tests.helpers import toy_study as toy
 from tests.helpers.toy_study import spawn, wait_until
 from vaebalance.base.errors import UserError
-from vaebalance.study.search.search import Outcome, Plan, claim
+from vaebalance.study.search.search import Plan, Search
 from vaebalance.study.storage.journal import Journal
+from vaebalance.study.trials import Outcome
 from vaebalance.training.loop import NonFiniteError
 
 SAMPLERS = ["gp", "tpe", "quasi_random"]
@@ -47,7 +48,7 @@ def test_sigkill_then_again_ends_as_never_killed(whole, tmp_path, place):
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         assert journal.trials()[-1].state == "running"
-        wait_until(lambda: journal.abandoned(journal.trials()))
+        wait_until(lambda: journal.stale(journal.trials()))
     assert toy.pairs(toy.run(tmp_path / "s", "tpe", 14, url=place)) == whole["tpe"]
 
 
@@ -85,17 +86,20 @@ def test_two_starts_at_once_share_the_work(tmp_path, place):
 
 
 def test_a_trial_of_a_living_process_is_left_alone_and_waited_for(tmp_path):
-    journal, plan = Journal(tmp_path / "s"), Plan(toy.SPACE, "gp", 0, 2, {toy.BETA: 1.0})
-    with journal.presence() as living:
-        theirs = claim(journal, plan, living)
-        with journal.presence() as me:
-            mine = claim(journal, plan, me)
+    journal = Journal(tmp_path / "s")
+    search = Search(journal, Plan(toy.SPACE, "gp", 0, 2, {toy.BETA: 1.0}))
+    with journal.heartbeat() as living:
+        (theirs,) = search.claim(living)
+        with journal.heartbeat() as me:
+            (mine,) = search.claim(me)
             assert (theirs.number, mine.number) == (0, 1)
-            assert claim(journal, plan, me) is None
-    with journal.presence() as me:
-        assert claim(journal, plan, me).number == 0  # they are gone
-        assert claim(journal, plan, me).number == 1
-        assert claim(journal, plan, me) is None
+            assert search.claim(me) == []
+            assert search.is_running(theirs)
+    assert not search.is_running(theirs)
+    with journal.heartbeat() as me:
+        assert [trial.number for trial in search.claim(me)] == [0]  # they are gone
+        assert [trial.number for trial in search.claim(me)] == [1]
+        assert search.claim(me) == []
     assert len(journal.trials()) == 2
 
 

@@ -49,7 +49,7 @@ def workers_of(process):
 def running(journal):
     """Trials whose process is at work."""
     trials = journal.trials()
-    left = journal.abandoned(trials)
+    left = journal.stale(trials)
     return [trial for trial in trials if trial.state == "running" and trial not in left]
 
 

@@ -14,6 +14,7 @@ from vaebalance.base.errors import UserError
 from vaebalance.study.space import Choices, Range, Space
 from vaebalance.study.storage.file_storage import FILE
 from vaebalance.study.storage.journal import ARTIFACTS, Journal
+from vaebalance.study.trials import Outcome
 
 BETA = "balance.beta"
 SPACE = Space((Range(BETA, 0.05, 20.0),))
@@ -33,7 +34,7 @@ def open_study(tmp_path, place):
 def fill(journal):
     for weight, value in ((1.0, 30.0), (0.5, 20.0)):
         trial = journal.add(SPACE, {BETA: weight}, "me")
-        journal.finish(trial, [value], {"distortion": value - 5, "rate": 5.0})
+        journal.finish(trial, Outcome((value,), {"distortion": value - 5, "rate": 5.0}))
     journal.diverge(journal.add(SPACE, {BETA: 0.05}, "me"), "the rate is NaN")
     return journal.add(SPACE, {BETA: 7.0}, "you")
 
@@ -63,7 +64,8 @@ def test_two_numbers_a_target_and_other_types_come_back(open_study):
     point = {"model.latent_size": 3, "train.patience": None, "likelihood.kind": "laplace"}
     journal = open_study(("higher", "lower"))
     journal.note("subject", {})
-    journal.finish(journal.add(space, point, "me"), [1.5, 2.5], {"rate": 2.5}, violation=-0.25)
+    ended = Outcome((1.5, 2.5), {"rate": 2.5}, violation=-0.25)
+    journal.finish(journal.add(space, point, "me"), ended)
     (trial,) = open_study().trials()
     assert (trial.point, trial.values, trial.violation) == (point, (1.5, 2.5), -0.25)
     assert isinstance(trial.point["model.latent_size"], int)
@@ -75,7 +77,7 @@ def test_two_numbers_a_target_and_other_types_come_back(open_study):
 def test_a_study_killed_before_its_first_note_is_begun_anew_by_another_objective(open_study):
     open_study()
     other = open_study(("lower", "lower"))
-    other.finish(other.add(SPACE, {BETA: 1.0}, "me"), [1.0, 2.0], {})
+    other.finish(other.add(SPACE, {BETA: 1.0}, "me"), Outcome((1.0, 2.0), {}))
     other.note("subject", {})
     assert open_study().trials()[0].values == (1.0, 2.0)
 
@@ -146,11 +148,11 @@ def test_a_worker_whose_trial_was_taken_over_leaves_its_end_to_the_other(open_st
     journal = open_study()
     theirs = journal.add(SPACE, {BETA: 1.0}, "asleep")
     mine = journal.take_over(theirs, "me")
-    journal.finish(theirs, [1.0], {"rate": 1.0})
+    journal.finish(theirs, Outcome((1.0,), {"rate": 1.0}))
     journal.diverge(theirs, "the rate is NaN")
     assert journal.trials() == [mine]
-    journal.finish(mine, [2.0], {"rate": 2.0})
-    journal.finish(theirs, [1.0], {"rate": 1.0})
+    journal.finish(mine, Outcome((2.0,), {"rate": 2.0}))
+    journal.finish(theirs, Outcome((1.0,), {"rate": 1.0}))
     (trial,) = journal.trials()
     assert (trial.values, trial.results, trial.worker) == ((2.0,), {"rate": 2.0}, "me")
 
@@ -179,7 +181,7 @@ def test_a_file_is_kept_with_a_trial_once_however_often_it_runs(journal):
     journal.attach(again, "picture.png", b"two")
     assert artifacts_of(journal, 0) == [meta]
     assert file.read_bytes() == b"two"
-    journal.finish(again, [1.0], {})
+    journal.finish(again, Outcome((1.0,), {}))
     assert "picture.png" not in journal.trials()[0].results
     second = journal.add(SPACE, {BETA: 2.0}, "me")
     journal.attach(second, "picture.png", b"three")

@@ -22,18 +22,17 @@ LIST = Options(list=True, promote=None)
 
 
 def test_a_file_unless_a_url_is_given_and_the_environment_goes_first(
-    project, tmp_path, server, database, monkeypatch
+    tmp_path, server, database, monkeypatch
 ):
-    project()
-    assert isinstance(open_storage(load(Settings), tmp_path / "s"), FileStorage)
-    project(storage=database)
-    storage = open_storage(load(Settings), tmp_path / "s")
+    monkeypatch.delenv("VAEBALANCE_STORAGE", raising=False)
+    assert isinstance(open_storage(None, tmp_path / "s"), FileStorage)
+    storage = open_storage(database, tmp_path / "s")
     assert isinstance(storage, DatabaseStorage)
     open_journal(tmp_path / "s", database)
     assert storage.names() == ["s"]
     with server.new_database() as other:
         monkeypatch.setenv("VAEBALANCE_STORAGE", other)
-        assert open_storage(load(Settings), tmp_path / "s").names() == []
+        assert open_storage(database, tmp_path / "s").names() == []
 
 
 def test_a_url_of_the_environment_that_is_refused_is_named_without_its_password(

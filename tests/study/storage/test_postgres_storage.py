@@ -13,8 +13,8 @@ from tests.helpers import toy_study as toy
 from tests.helpers.postgres import PASSWORD, USER
 from tests.helpers.toy_study import spawn, wait_until
 from vaebalance.base.errors import UserError
-from vaebalance.study.search.search import Outcome
 from vaebalance.study.storage.postgres_storage import DatabaseStorage, Rhythm
+from vaebalance.study.trials import Outcome
 
 
 @pytest.fixture
@@ -70,32 +70,32 @@ def test_a_worker_that_slept_leaves_its_trial_to_who_took_it_over(tmp_path, data
 
 def test_a_trial_is_attended_for_as_long_as_it_runs(database, journal):
     trial = journal.add(toy.SPACE, {toy.BETA: 1.0}, "me")
-    with journal.attending(trial):
+    with journal.lease(trial):
         for _ in range(toy.RHYTHM.grace + 1):
             time.sleep(1)
-            assert journal.abandoned([trial]) == []
-    wait_until(lambda: journal.abandoned(journal.trials()) == [trial])
+            assert journal.stale([trial]) == []
+    wait_until(lambda: journal.stale(journal.trials()) == [trial])
 
 
 def test_a_worker_killed_between_adding_a_trial_and_its_first_heartbeat_is_gone(
     monkeypatch, journal
 ):
-    monkeypatch.setattr(DatabaseStorage, "claimed", lambda *_: None)
+    monkeypatch.setattr(DatabaseStorage, "acquired", lambda *_: None)
     trial = journal.add(toy.SPACE, {toy.BETA: 1.0}, "killed")
-    assert journal.abandoned(journal.trials()) == [trial]
+    assert journal.stale(journal.trials()) == [trial]
 
 
 def test_who_leaves_late_takes_no_heartbeat_of_another(journal):
     trial = journal.add(toy.SPACE, {toy.BETA: 1.0}, "asleep")
 
     def sleep_and_leave():
-        with journal.attending(trial):
+        with journal.lease(trial):
             journal.take_over(trial, "me")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         sleep_and_leave()
-    assert journal.abandoned(journal.trials()) == []
+    assert journal.stale(journal.trials()) == []
 
 
 def test_machines_in_other_time_zones_hear_each_other(tmp_path, database, monkeypatch):
@@ -109,9 +109,9 @@ def test_machines_in_other_time_zones_hear_each_other(tmp_path, database, monkey
         for here, there in ((east, west), (west, east))
     ]
     for there, trial in added:
-        assert there.abandoned([trial]) == []
+        assert there.stale([trial]) == []
     for there, trial in added:
-        wait_until(lambda there=there, trial=trial: there.abandoned([trial]) == [trial])
+        wait_until(lambda there=there, trial=trial: there.stale([trial]) == [trial])
 
 
 def test_nobody_is_judged_by_a_server_that_was_down(server, journal):
@@ -119,8 +119,8 @@ def test_nobody_is_judged_by_a_server_that_was_down(server, journal):
     server.stop()
     time.sleep(toy.RHYTHM.grace)
     server.start()
-    assert journal.patiently(lambda: journal.abandoned([trial])) == []
-    wait_until(lambda: journal.abandoned([trial]) == [trial])
+    assert journal.with_retries(lambda: journal.stale([trial])) == []
+    wait_until(lambda: journal.stale([trial]) == [trial])
 
 
 @pytest.mark.parametrize("moment", ["in a trial", "at its end"])

@@ -1,6 +1,6 @@
-"""A study's question, answered from one curve: `tune.method: curve`.
+"""Answer a study's question from one curve: `tune.method: curve`.
 
-question   what `tune` asks, refused where a curve cannot answer it
-answer     the β that the objective picks on the curve
-command    what the arguments of pipelines/tune.py ask for: answer, list, promote
+question   the question of section `tune`, refused where a curve cannot answer it
+answer     `CurveStudy`: the β that the objective chooses on the curve
+command    the command line: answer, list or promote
 """

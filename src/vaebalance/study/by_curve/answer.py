@@ -1,8 +1,9 @@
-"""The β that a study's objective picks on a curve, of validation images."""
+"""Answer a study's question from a curve, by its validation images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from vaebalance.base.errors import UserError
 from vaebalance.curve.chosen_beta import (
@@ -36,74 +37,86 @@ from vaebalance.study.by_curve.question import COLUMNS, OTHERWISE, Question
 TARGETS: tuple[Quantity, ...] = ("rate", "distortion", "rmse", "psnr")
 
 
-def asked_rows(rows: Sequence[CurveRow], question: Question) -> list[CurveRow]:
-    """Those in the range that is asked of.
+@dataclass(frozen=True)
+class CurveStudy:
+    """A study that one curve answers, in place of trials."""
 
-    Raises:
-        UserError: there is none.
-    """
-    found = [row for row in rows if question.contains(row.beta)]
-    if not found:
-        raise UserError(
-            f"the curve has no point with β from {question.low:g} to {question.high:g}; raise "
-            f"curve.points, make the range of tune.space wider, {OTHERWISE}."
+    question: Question
+    curve: AbstractCurve
+    rows: Sequence[CurveRow]  # of the validation split, by ascending β, all of the curve
+    dataset: Dataset  # what the curve was trained on
+    settings: CurveSettings
+
+    @property
+    def asked_rows(self) -> list[CurveRow]:
+        """The rows in the question's range.
+
+        Raises:
+            UserError: there is none.
+        """
+        rows, question = self.rows, self.question
+        asked = [row for row in rows if question.contains(row.beta)]
+        if not asked:
+            raise UserError(
+                f"the curve has no point with β from {question.low:g} to {question.high:g}; raise "
+                f"curve.points, make the range of tune.space wider, {OTHERWISE}."
+            )
+        return asked
+
+    def knee(self) -> Chosen:
+        """Return the knee of D and R.
+
+        Raises:
+            UserError: there is none.
+        """
+        return choose_knee(self.asked_rows)
+
+    def answer(self) -> Chosen:
+        """Return the β that the objective chooses.
+
+        Raises:
+            UserError: the curve lacks the number, has no knee, or does not reach the target.
+        """
+        objective = self.question.objective
+        if isinstance(objective, Frontier):
+            return self.knee()
+        if isinstance(objective, Constrained):
+            return self._meet_target(objective)
+        if isinstance(objective, Nll):
+            return _least_nll(self.asked_rows, self.settings.curve.nll_samples)
+        return _best_row(objective, self.asked_rows)
+
+    def _meet_target(self, objective: Constrained) -> Chosen:
+        """Find the β by bisection, as `--target-…` of the curve does."""
+        target = next(
+            Target(quantity, limit)
+            for quantity in TARGETS
+            if (limit := getattr(objective, quantity)) is not None
         )
-    return found
+        seed = self.settings.seed
+        cost = {"batch_size": self.settings.evaluate.batch_size, "seed": seed}
+        found = find(self.curve, self.asked_rows, target, self.dataset, **cost)
+        images = measured_images(self.dataset, "validation", seed)
+        model = self.curve.model_at(found.beta)
+        least = measure_quantity(model, objective.minimise, images, **cost)
+        why = (
+            f"β = {found.beta:.6g} (at α = 1), the least {objective.minimise}, {least:.4f} nats "
+            f"per image, with {objective.target}, which it meets with {found.value:.4f}"
+        )
+        values: dict[str, float] = {objective.minimise: least, target.quantity: found.value}
+        return Chosen(found.beta, objective.kind, why, values)
 
-
-def answer(
-    question: Question,
-    curve: AbstractCurve,
-    rows: Sequence[CurveRow],
-    dataset: Dataset,
-    settings: CurveSettings,
-) -> Chosen:
-    """The β that the objective picks.
-
-    Args:
-        question: what is asked.
-        curve: the models.
-        rows: of the validation split, by ascending β, in the range that is asked of.
-        dataset: what the curve was trained on.
-        settings: the curve's.
-
-    Raises:
-        UserError: the curve lacks the number, has no knee, or does not reach the target.
-    """
-    objective = question.objective
-    if isinstance(objective, Frontier):
-        return choose_knee(rows)
-    if isinstance(objective, Constrained):
-        return _at_target(objective, curve, rows, dataset, settings)
-    if isinstance(objective, Nll):
-        return _least_nll(rows, settings.curve.nll_samples)
-    return _best_row(objective, rows)
-
-
-def _at_target(
-    objective: Constrained,
-    curve: AbstractCurve,
-    rows: Sequence[CurveRow],
-    dataset: Dataset,
-    settings: CurveSettings,
-) -> Chosen:
-    """By bisection, as `--target-…` of the curve."""
-    target = next(
-        Target(quantity, limit)
-        for quantity in TARGETS
-        if (limit := getattr(objective, quantity)) is not None
-    )
-    cost = {"batch_size": settings.evaluate.batch_size, "seed": settings.seed}
-    found = find(curve, rows, target, dataset, **cost)
-    images = measured_images(dataset, "validation", settings.seed)
-    model = curve.model_at(found.beta)
-    least = measure_quantity(model, objective.minimise, images, **cost)
-    why = (
-        f"β = {found.beta:.6g} (at α = 1), the least {objective.minimise}, {least:.4f} nats per "
-        f"image, with {objective.target}, which it meets with {found.value:.4f}"
-    )
-    values: dict[str, float] = {objective.minimise: least, target.quantity: found.value}
-    return Chosen(found.beta, objective.kind, why, values)
+    def describe_volume(self, largest_rate: float) -> str:
+        """Describe how much the curve dominates, as for the frontier of trials."""
+        rows = self.asked_rows
+        zero = distortion_at_rate_zero(self.settings.likelihood, self.dataset, self.settings.seed)
+        terms = [(row.distortion, row.rate) for row in rows]
+        area = hypervolume(terms, (zero, largest_rate))
+        return (
+            f"{len(pareto_rows(rows))} of the curve's {len(rows)} points are on the Pareto set; "
+            f"hypervolume {area:.1f} nats² below D = {zero:.2f} (D at rate 0, of a decoder without "
+            f"a code), R = {largest_rate:g}"
+        )
 
 
 def _least_nll(rows: Sequence[CurveRow], samples: int) -> Chosen:
@@ -151,7 +164,7 @@ def _unit(goal: Goal) -> str:
 
 
 def _edge(best: CurveRow, rows: Sequence[CurveRow]) -> str:
-    """A best value with nothing beyond it is no optimum."""
+    """Warn of a best value at an end of the range, beyond which the optimum may lie."""
     if best.beta not in (rows[0].beta, rows[-1].beta):
         return ""
     end = "low" if best.beta == rows[0].beta else "high"
@@ -162,19 +175,5 @@ def _edge(best: CurveRow, rows: Sequence[CurveRow]) -> str:
 
 
 def pareto_rows(rows: Sequence[CurveRow]) -> list[CurveRow]:
-    """Those that no other beats in both D and R, by rising rate."""
+    """Return the rows that no other beats in both D and R, by rising rate."""
     return [rows[index] for index in pareto([(row.distortion, row.rate) for row in rows])]
-
-
-def describe_volume(
-    objective: Frontier, rows: Sequence[CurveRow], dataset: Dataset, settings: CurveSettings
-) -> str:
-    """How much the curve dominates, as of a study's frontier."""
-    zero = distortion_at_rate_zero(settings.likelihood, dataset, settings.seed)
-    terms = [(row.distortion, row.rate) for row in rows]
-    area = hypervolume(terms, (zero, objective.largest_rate))
-    return (
-        f"{len(pareto_rows(rows))} of the curve's {len(rows)} points are on the Pareto set; "
-        f"hypervolume {area:.1f} nats² below D = {zero:.2f} (D at rate 0, of a decoder without a "
-        f"code), R = {objective.largest_rate:g}"
-    )

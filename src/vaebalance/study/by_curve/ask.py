@@ -1,4 +1,4 @@
-"""What the arguments of pipelines/tune.py ask for under `tune.method: curve`."""
+"""Answer, list or promote from a curve, as the arguments of pipelines/tune.py say."""
 
 from __future__ import annotations
 
@@ -7,57 +7,48 @@ from rich.console import Console
 from vaebalance.base.errors import UserError
 from vaebalance.base.provenance import read_provenance
 from vaebalance.curve import curve_command as curves
-from vaebalance.curve.chosen_beta import Chosen, choose_knee
-from vaebalance.curve.curves import AbstractCurve
 from vaebalance.curve.promotion import promote
 from vaebalance.curve.saved_curve import COMMAND as CURVE_COMMAND
 from vaebalance.curve.saved_curve import load_curve, read_rows
 from vaebalance.curve.screen import make_console, make_table
-from vaebalance.curve.trace import CurveRow
 from vaebalance.data import Dataset
 from vaebalance.objectives.objectives import Frontier
-from vaebalance.settings import CurveSettings, Settings, load
-from vaebalance.study.by_curve.answer import answer, asked_rows, describe_volume, pareto_rows
+from vaebalance.settings import CurveSettings, Settings, load, view_of
+from vaebalance.study.by_curve.answer import CurveStudy, pareto_rows
 from vaebalance.study.by_curve.question import OTHERWISE, Question, question_of
 from vaebalance.study.options import BEST, KNEE, Choice, Options
 from vaebalance.study.search.identity import open_prepared
-
-COMMAND = "python pipelines/tune.py"
+from vaebalance.study.study import COMMAND
 
 
 def run(options: Options) -> None:
-    """Do what was asked for.
+    """Do what the options say.
 
     Raises:
         UserError: the settings, the data or the curve do not allow it.
     """
-    settings, curve_settings = load(Settings), load(CurveSettings)
-    question = question_of(settings)
+    settings = load(Settings)
+    curve_settings, question = view_of(CurveSettings, settings), question_of(settings)
     _refuse_choice(options.promote, question)
-    dataset, console = open_prepared(settings), make_console()
+    dataset, console = open_prepared(), make_console()
     if options == Options(list=False, promote=None):
         train_if_absent(curve_settings, dataset, console)
     else:
         curves.refuse_other(curve_settings, dataset)
-    curve = load_curve(curves.FOLDER)
     rows = curves.validation_rows(read_rows(curves.FOLDER))
     if options.list:
         console.print(make_table(rows, _title(dataset)))
         return
-    asked = asked_rows(rows, question)
+    study = CurveStudy(question, load_curve(curves.FOLDER), rows, dataset, curve_settings)
     if options.promote is None:
-        say_answer(question, curve, asked, dataset, settings, curve_settings, console)
+        say_answer(study, settings.tune.trials, console)
     else:
-        found = (
-            choose_knee(asked)
-            if options.promote == KNEE
-            else answer(question, curve, asked, dataset, curve_settings)
-        )
-        curves.say(console, promote(found, read_provenance(curves.FOLDER), dataset))
+        chosen = study.knee() if options.promote == KNEE else study.answer()
+        curves.say(console, promote(chosen, read_provenance(curves.FOLDER), dataset))
 
 
 def train_if_absent(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
-    """Train the curve, as pipelines/curve.py does, unless there is one of these settings, data."""
+    """Train the curve as pipelines/curve.py does, unless one of these settings and data exists."""
     try:
         changes = curves.differences(settings, dataset)
     except UserError:
@@ -70,25 +61,16 @@ def train_if_absent(settings: CurveSettings, dataset: Dataset, console: Console)
     curves.train(settings, dataset, console)
 
 
-def say_answer(
-    question: Question,
-    curve: AbstractCurve,
-    rows: list[CurveRow],
-    dataset: Dataset,
-    settings: Settings,
-    curve_settings: CurveSettings,
-    console: Console,
-) -> None:
-    """Print what the objective picks; of a frontier the Pareto set, too."""
-    objective = question.objective
+def say_answer(study: CurveStudy, trials: int, console: Console) -> None:
+    """Print the study's answer in place of that of `trials` trials, and a frontier's Pareto set."""
+    objective = study.question.objective
     if isinstance(objective, Frontier):
-        console.print(make_table(pareto_rows(rows), f"Pareto set, {_title(dataset)}"))
-        curves.say(console, describe_volume(objective, rows, dataset, curve_settings))
-    found: Chosen = answer(question, curve, rows, dataset, curve_settings)
+        rows, title = pareto_rows(study.asked_rows), f"Pareto set, {_title(study.dataset)}"
+        console.print(make_table(rows, title))
+        curves.say(console, study.describe_volume(objective.largest_rate))
     curves.say(
         console,
-        f"answered from the curve, one training instead of {settings.tune.trials} trials: "
-        f"{found.why}.",
+        f"answered from the curve, one training instead of {trials} trials: {study.answer().why}.",
     )
     choice = KNEE if isinstance(objective, Frontier) else BEST
     curves.say(console, f"Take it over with `{COMMAND} --promote {choice}`.")

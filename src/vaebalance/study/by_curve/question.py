@@ -1,4 +1,4 @@
-"""What section `tune` asks, as far as a curve can answer it: which β, at α = 1, in which range?"""
+"""Read the question that section `tune` asks, as far as a curve can answer it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vaebalance.balancing.balances import Fixed
 from vaebalance.base.errors import UserError
 from vaebalance.objectives.objectives import AbstractObjective, Metric
-from vaebalance.settings import Settings
+from vaebalance.settings import CurveSpec, Settings
 from vaebalance.study.search.identity import refuse_pointless
 from vaebalance.study.search.knobs import WEIGHTS, search_space
 from vaebalance.study.space import Range
@@ -24,25 +24,25 @@ COLUMNS = {
     "samples/own/precision": "sample_precision",
     "samples/own/recall": "sample_recall",
 }
-"""The metrics that a curve has, and their names in its rows."""
+"""Columns of a curve's rows by the name of the metric."""
 ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Question:
-    """An objective, and the range of β, at α = 1, in which it is asked."""
+    """An objective, and the range of β (at α = 1) to choose from."""
 
     objective: AbstractObjective
     low: float
     high: float
 
     def contains(self, beta: float) -> bool:
-        """Whether a β is asked of."""
+        """Return whether a β is in the range."""
         return self.low * (1 - ROUNDING) <= beta <= self.high * (1 + ROUNDING)
 
 
 def question_of(settings: Settings) -> Question:
-    """What is asked.
+    """Return the question of section `tune`.
 
     Raises:
         UserError: a curve cannot answer it; says why, and what to set.
@@ -75,20 +75,20 @@ def question_of(settings: Settings) -> Question:
             f"{', '.join(COLUMNS)}. Take one of them, {OTHERWISE}."
         )
     low, high = _betas(weight, settings.balance)
-    _refuse_beyond(settings, weight, low, high)
+    _refuse_beyond(settings.curve, weight, low, high)
     return Question(objective, low, high)
 
 
 def _betas(weight: Range, balance: Fixed) -> tuple[float, float]:
-    """The range of β/α, since only the ratio matters."""
+    """Return the range of β/α, since only the ratio matters."""
     if weight.knob == "balance.beta":
         return weight.low / balance.alpha, weight.high / balance.alpha
     low = balance.beta / weight.high
     return low, balance.beta / weight.low if weight.low > 0 else float("inf")
 
 
-def _refuse_beyond(settings: Settings, weight: Range, low: float, high: float) -> None:
-    curve = settings.curve
+def _refuse_beyond(curve: CurveSpec, weight: Range, low: float, high: float) -> None:
+    """Check that the curve covers the range."""
     if low < curve.low * (1 - ROUNDING) or high > curve.high * (1 + ROUNDING):
         raise UserError(
             f"tune.space.{weight.knob} from {weight.low:g} to {weight.high:g} is β from {low:g} to "

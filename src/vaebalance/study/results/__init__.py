@@ -1,9 +1,8 @@
 """What a study came to.
 
-choice        which trial, by the objective's rule
-importance    which of several knobs moved the numbers
+choice        the trial that the objective's rule chooses
 table         the table in the terminal
-study_charts  the figures
+study_charts  the figures, and which of several knobs moved the numbers
 publication   trials.csv, the figures, and the study's run in MLflow
-promotion     a trial's values into params.yaml, and why
+promotion     from a choice to params.yaml, and why
 """

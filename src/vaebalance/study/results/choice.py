@@ -1,4 +1,4 @@
-"""Which trial: by the objective's own rule, and not by the last digit where noise decides."""
+"""Choose a trial by the objective's own rule, not by the last digit where noise decides."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vaebalance.objectives.frontier import Terms, knee, pareto
 from vaebalance.objectives.objectives import AbstractObjective, Frontier, Nll
-from vaebalance.study.storage.journal import Trial
+from vaebalance.study.trials import Trial
 
 RULES = {
     "nll": "of the trials within one standard error of the least nll, the one with the least "
@@ -15,17 +15,17 @@ RULES = {
 
 
 def finished(trials: Sequence[Trial]) -> list[Trial]:
-    """Those that have a value."""
+    """Return the trials that have a value."""
     return [trial for trial in trials if trial.values is not None]
 
 
 def feasible(trials: Sequence[Trial]) -> list[Trial]:
-    """Those that have a value and meet the objective's target, if it has one."""
+    """Return the trials that have a value and meet the objective's target, if it has one."""
     return [trial for trial in finished(trials) if trial.violation is None or trial.violation <= 0]
 
 
 def ranking(trials: Sequence[Trial], objective: AbstractObjective) -> list[Trial]:
-    """The feasible trials from best to worst by the number alone, then the others by their miss."""
+    """Sort feasible trials from best to worst by the number, then the others by their miss."""
     goal = objective.goals[0]
     good = feasible(trials)
     others = [trial for trial in finished(trials) if trial not in good]
@@ -36,7 +36,7 @@ def ranking(trials: Sequence[Trial], objective: AbstractObjective) -> list[Trial
 
 
 def chosen(trials: Sequence[Trial], objective: AbstractObjective) -> Trial | None:
-    """The trial that the objective's rule picks; None where none does.
+    """Return the trial that the objective's rule chooses; None: no trial qualifies.
 
     One goal: the best number, of trials that meet the target; the earliest of equals. `nll`: see
     `RULES`. `frontier`: the knee, see `frontier.KNEE_RULE`.
@@ -57,24 +57,24 @@ def chosen(trials: Sequence[Trial], objective: AbstractObjective) -> Trial | Non
 
 
 def within_noise(trials: Sequence[Trial], best: Trial) -> list[Trial]:
-    """The trials whose nll is within one standard error of the least, by nll."""
+    """Return the trials whose nll is within one standard error of the least, sorted by nll."""
     bound = value_of(best) + (best.results["nll_standard_error"] or 0.0)
     near = [trial for trial in finished(trials) if value_of(trial) <= bound]
     return sorted(near, key=value_of)
 
 
 def front(trials: Sequence[Trial]) -> list[Trial]:
-    """The trials that no other beats in both D and R, by rising rate."""
+    """Return the trials that no other beats in both D and R, by rising rate."""
     done = finished(trials)
     return [done[index] for index in pareto(terms(done))]
 
 
 def terms(trials: Sequence[Trial]) -> list[Terms]:
-    """(D, R) of finished trials."""
+    """Return (D, R) of each finished trial."""
     return [(trial.results["distortion"], trial.results["rate"]) for trial in trials]
 
 
 def value_of(trial: Trial) -> float:
-    """The only, or first, number of a finished trial."""
+    """Return the first number of a finished trial."""
     assert trial.values is not None
     return trial.values[0]

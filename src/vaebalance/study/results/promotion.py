@@ -1,16 +1,15 @@
-"""A trial's values -> params.yaml, with everything else in that file as it was."""
+"""Choose a trial, explain the choice, and promote its values to params.yaml."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from functools import partial
 
 from vaebalance.base.errors import UserError
 from vaebalance.evaluation.metrics import NATS
 from vaebalance.objectives.frontier import KNEE_RULE, hypervolume
 from vaebalance.objectives.objectives import AbstractObjective, Constrained, Frontier, Nll
-from vaebalance.settings import Settings, parse
-from vaebalance.settings.params_file import content, edit_knob, edit_section, rewrite
+from vaebalance.run.training_run import Training, provenance_of
 from vaebalance.study.options import BEST, KNEE, Choice
 from vaebalance.study.results.choice import (
     RULES,
@@ -23,18 +22,55 @@ from vaebalance.study.results.choice import (
     value_of,
     within_noise,
 )
-from vaebalance.study.search.knobs import with_values
-from vaebalance.study.space import Point, Range, Space
-from vaebalance.study.storage.journal import Trial
+from vaebalance.study.search.knobs import edit_point
+from vaebalance.study.space import Range, Space
+from vaebalance.study.study import Study
+from vaebalance.study.trials import Trial
+from vaebalance.tracking import Selection
+from vaebalance.tracking import promote as promote_selection
 
-EDGE = 0.02  # of the range
+EDGE = 0.02  # fraction of the range
+PROMOTED = "promoted"
+"""Key of the study's note that has its latest promotion."""
+
+
+def promote(study: Study, choice: Choice) -> str:
+    """Write the chosen trial's values to params.yaml and the reason beside it; report what changed.
+
+    Raises:
+        UserError: the study has no such trial, params.yaml has changed, or cannot be edited.
+    """
+    study.refuse_changes()
+    trial = choose(study.trials(), choice, study.objective)
+    settings = study.settings_of(trial.point)
+    promoted = promote_selection(
+        _selection(study, trial),
+        provenance_of(settings, study.dataset),
+        partial(edit_point, point=trial.point),
+    )
+    at = promoted.promotion.at
+    study.note(PROMOTED, {"trial": trial.number, **trial.point, "at": at})
+    threads = trial.results["threads"]
+    here = Training(settings, study.dataset).threads
+    return promoted.report("" if threads == here else f"OMP_NUM_THREADS={threads} ")
+
+
+def _selection(study: Study, trial: Trial) -> Selection:
+    trials, goals = study.trials(), (goal.key for goal in study.objective.goals)
+    return Selection(
+        study=study.name,
+        trial=trial.number,
+        values=dict(zip(goals, trial.values or (), strict=True)),
+        point=trial.point,
+        why=explain(trial, trials, study.space, study.objective, study.reference),
+    )
 
 
 def choose(trials: Sequence[Trial], choice: Choice, objective: AbstractObjective) -> Trial:
-    """The trial that `choice` means.
+    """Return the trial that `choice` names.
 
     Raises:
-        UserError: it is not there, has no value, or the objective knows no such choice.
+        UserError: there is no such trial, it has no value, or the objective has no such choice.
     """
     done = {trial.number: trial for trial in finished(trials)}
     if not done:
@@ -84,14 +120,14 @@ def explain(
     objective: AbstractObjective,
     reference: tuple[float, float] | None = None,
 ) -> str:
-    """Why this trial, its neighbours, and what speaks against it.
+    """Explain why to take the trial, and warn where the optimum may lie elsewhere.
 
     Args:
-        trial: finished.
-        trials: all of the study.
-        space: what was searched.
-        objective: the study's.
-        reference: of a frontier's hypervolume.
+        trial: a finished trial.
+        trials: all trials of the study.
+        space: what the study searches.
+        objective: the study's objective.
+        reference: (D, R) of a frontier's hypervolume; None: no frontier.
     """
     results = trial.results
     goals = ", ".join(
@@ -107,7 +143,7 @@ def explain(
         *_of_frontier(trials, reference),
         f"searched: {'; '.join(map(str, space.dimensions))}",
     ]
-    if trial == chosen(trials, objective):  # else the reader has a reason of his own
+    if trial == chosen(trials, objective):  # else the reader has reasons of their own
         best = trial if is_frontier else ranking(trials, objective)[0]
         lines += _warn_of_edge(best, trials, space)
     return "\n".join(lines)
@@ -189,7 +225,7 @@ def _space_unit(unit: str) -> str:
 
 
 def _warn_of_edge(best: Trial, trials: Sequence[Trial], space: Space) -> Iterator[str]:
-    """A best value with nothing beyond it is no optimum."""
+    """Warn of a best value at the edge of what was tried, beyond which the optimum may lie."""
     for dimension in space.dimensions:
         if not isinstance(dimension, Range):
             continue
@@ -208,34 +244,3 @@ def _warn_of_edge(best: Trial, trials: Sequence[Trial], space: Space) -> Iterato
             "of what was tried, so the optimum may lie beyond. Try more trials, or move "
             f"{side} of tune.space.{knob} and begin another study by a new name in tune.study."
         )
-
-
-def write_values(path: Path, settings: Settings, point: Point) -> str:
-    """Write the values into the file and return what changed as a unified diff, empty if nothing.
-
-    What the file then says is compared with the settings that the trial was trained with.
-
-    Raises:
-        UserError: a knob is not in the file, or is tied to other places of it.
-    """
-    return rewrite(path, lambda text: edited(text, settings, point, path.name))
-
-
-def edited(text: str, settings: Settings, point: Point, name: str) -> str:
-    """The text of params.yaml with the values of `point`.
-
-    Raises:
-        UserError: see `write_values`.
-    """
-    wanted = with_values(settings, point)
-    for knob in sorted(point, key=lambda knob: not knob.endswith(".kind")):
-        section, _, last = knob.rpartition(".")
-        if last != "kind":
-            text = edit_knob(text, knob, point[knob], name)
-        elif getattr(settings, section) != getattr(wanted, section):
-            knobs = getattr(wanted, section).model_dump(mode="json", exclude_none=True)
-            text = edit_section(text, section, {"kind": point[knob], **knobs}, name=name)
-    found = parse(content(text), name)
-    if any(getattr(found, part) != getattr(wanted, part) for part in type(wanted).model_fields):
-        raise UserError(f"{name}: {dict(point)} cannot be written there alone; do it by hand.")
-    return text

@@ -1,20 +1,23 @@
-"""What a study leaves for people: trials.csv, figures, and numbers on its MLflow run."""
+"""Publish a study for people: trials.csv, figures, and numbers on its MLflow run."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vaebalance.base.files import replacing
 from vaebalance.objectives.frontier import hypervolume
-from vaebalance.objectives.objectives import AbstractObjective
 from vaebalance.study.results.choice import chosen, finished, front, terms
 from vaebalance.study.results.study_charts import charts, together
 from vaebalance.study.space import Range, Space
-from vaebalance.study.storage.journal import Trial
+from vaebalance.study.study import Study
+from vaebalance.study.trials import Trial
 from vaebalance.tracking import StudyTracker
+
+if TYPE_CHECKING:
+    import altair as alt
 
 TABLE = "trials.csv"
 EDGE = "frontier.csv"
@@ -25,27 +28,26 @@ LAST = ("best_epoch", "epochs", "verdict", "seconds", "threads", "reason")
 ENDING = ("violation", "pruned_at")
 
 
-def publish(
-    tracker: StudyTracker,
-    folder: Path,
-    trials: Sequence[Trial],
-    space: Space,
-    objective: AbstractObjective,
-    reference: tuple[float, float] | None,
-) -> None:
-    """Write tables and figures into `folder`; log them and the best numbers to the study's run.
+def publish(study: Study, tracker: StudyTracker) -> None:
+    """Write tables and figures to the study's folder; log them and the best numbers to its run.
 
-    Doing it again changes nothing. The tables are what dvc.yaml's plot of the study reads.
+    Publishing again changes nothing. dvc.yaml's plot of the study reads the tables.
     """
-    write_table(folder / TABLE, trials, space)
-    write_table(folder / EDGE, front(trials), space)
-    for name in (TABLE, EDGE):
-        tracker.log_artifacts(folder / name)
-    done = finished(trials)
-    if not done:
-        return
-    _draw(folder / FIGURES, trials, space, objective, reference)
-    tracker.log_artifacts(folder / FIGURES, FIGURES)
+    with study.publishing:  # another start may end at the same time
+        folder, trials = study.folder, study.trials()
+        write_table(folder / TABLE, trials, study.space)
+        write_table(folder / EDGE, front(trials), study.space)
+        for name in (TABLE, EDGE):
+            tracker.log_artifacts(folder / name)
+        if done := finished(trials):
+            _draw(folder / FIGURES, charts(trials, study.space, study.objective, study.reference))
+            tracker.log_artifacts(folder / FIGURES, FIGURES)
+            tracker.log_metrics(_numbers(study, trials), step=len(done))
+
+
+def _numbers(study: Study, trials: Sequence[Trial]) -> dict[str, float | None]:
+    """Return the numbers of the study's run."""
+    done, reference = finished(trials), study.reference
     numbers: dict[str, float | None] = {
         "trials/finished": len(done),
         "trials/pruned": sum(trial.state == "pruned" for trial in trials),
@@ -56,22 +58,22 @@ def publish(
         numbers["frontier/reference_distortion"] = reference[0]
         numbers["frontier/reference_rate"] = reference[1]
         numbers["frontier/trials"] = len(front(trials))
-    best = chosen(trials, objective)
+    best = chosen(trials, study.objective)
     if best is not None:
         word = "knee" if reference is not None else "best"
-        keys = dict.fromkeys((*(goal.key for goal in objective.goals), "distortion", "rate"))
+        keys = dict.fromkeys((*(goal.key for goal in study.objective.goals), "distortion", "rate"))
         numbers |= {f"{word}/{key}": best.results[key] for key in keys}
         numbers |= {
             f"{word}/{dimension.knob.rpartition('.')[2]}": float(best.point[dimension.knob])  # type: ignore[arg-type]
-            for dimension in space.dimensions
+            for dimension in study.space.dimensions
             if isinstance(dimension, Range)
         }
         numbers[f"{word}/trial"] = best.number
-    tracker.log_metrics(numbers, step=len(done))
+    return numbers
 
 
 def write_table(path: Path, trials: Sequence[Trial], space: Space) -> None:
-    """One row a trial; nats per image."""
+    """Write one row for each trial; nats per image."""
     kept = [key for trial in trials for key in trial.results]
     own = [key for key in dict.fromkeys(kept) if key not in (*FIXED, *LAST)]
     header = ["trial", *space.names, "state", *own, *FIXED, *ENDING, *LAST]
@@ -92,18 +94,11 @@ def write_table(path: Path, trials: Sequence[Trial], space: Space) -> None:
         writer.writerows(rows)
 
 
-def _draw(
-    folder: Path,
-    trials: Sequence[Trial],
-    space: Space,
-    objective: AbstractObjective,
-    reference: tuple[float, float] | None,
-) -> None:
-    """Each figure as PNG and as Vega-Lite, and all on a page that shows what is pointed at.
+def _draw(folder: Path, drawn: Mapping[str, alt.TopLevelMixin]) -> None:
+    """Write each figure as PNG and as Vega-Lite, and a page of all with tooltips.
 
     The page needs no network.
     """
-    drawn = charts(trials, space, objective, reference)
     with replacing(folder) as temporary:
         temporary.mkdir()
         together(drawn).save(str(temporary / PAGE), inline=True)

@@ -1,16 +1,19 @@
-"""The study's figures, as Vega-Lite: history, slices, importance, the rate–distortion plane."""
+"""Draw a study as Vega-Lite: history, slices, importance, the rate–distortion plane."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import optuna
+from optuna.trial import create_trial
+
 from vaebalance.evaluation.metrics import NATS
 from vaebalance.objectives.objectives import AbstractObjective, Goal
 from vaebalance.study.results.choice import chosen, feasible, finished, front
-from vaebalance.study.results.importance import importances
 from vaebalance.study.space import Dimension, Range, Space, shown
-from vaebalance.study.storage.journal import Trial
+from vaebalance.study.storage.journal import distributions
+from vaebalance.study.trials import Trial
 
 if TYPE_CHECKING:
     import altair as alt
@@ -19,6 +22,9 @@ SIZE = {"width": 330, "height": 260}
 PLAIN, CHOSEN, MISSED = "#1f77b4", "#d62728", "#b8b8b8"
 STATES = {"chosen": CHOSEN, "tried": PLAIN, "misses the target": MISSED}
 Records = list[dict[str, Any]]
+LEAST_TRIALS = 4
+"""Least number of finished trials to measure by."""
+SEED = 0  # seed of the forest, so that a study published again shows the same figure
 
 
 def charts(
@@ -27,7 +33,7 @@ def charts(
     objective: AbstractObjective,
     reference: tuple[float, float] | None,
 ) -> dict[str, alt.TopLevelMixin]:
-    """File name -> chart, of a study with a finished trial."""
+    """Return a study's charts by file name; a trial must be finished."""
     import altair as alt
 
     found: dict[str, alt.TopLevelMixin] = {
@@ -51,7 +57,7 @@ def charts(
 
 
 def together(drawn: Mapping[str, alt.TopLevelMixin]) -> alt.VConcatChart:
-    """The charts below each other, each with a legend of its own."""
+    """Stack the charts, each with its own legend."""
     import altair as alt
 
     page: alt.VConcatChart = alt.vconcat(*drawn.values()).resolve_scale(color="independent")  # type: ignore[arg-type]
@@ -63,7 +69,7 @@ def _goals(objective: AbstractObjective) -> range:
 
 
 def _records(trials: Sequence[Trial], objective: AbstractObjective) -> Records:
-    """Finished trials, as charts want them."""
+    """Convert finished trials to records for charts."""
     best, good = chosen(trials, objective), feasible(trials)
     return [
         {
@@ -83,7 +89,7 @@ def _records(trials: Sequence[Trial], objective: AbstractObjective) -> Records:
 
 
 def _state(records: Records) -> alt.Color:
-    """The colour of a record's state; the legend has those that there are."""
+    """Colour records by state; the legend has only the states that occur."""
     import altair as alt
 
     present = {record["state"] for record in records}
@@ -93,7 +99,7 @@ def _state(records: Records) -> alt.Color:
 
 
 def axis_title(goal: Goal) -> str:
-    """What is measured, and in which unit."""
+    """Name the goal and its unit."""
     unit = "nats per image" if goal.unit == NATS else goal.unit
     return f"{goal.name}, {unit}" if unit else goal.name
 
@@ -104,7 +110,7 @@ def _plane(
     objective: AbstractObjective,
     reference: tuple[float, float] | None,
 ) -> alt.TopLevelMixin:
-    """Distortion against rate; the Pareto set as stairs, whose area is the hypervolume."""
+    """Draw distortion against rate, the Pareto set as stairs that bound the hypervolume."""
     import altair as alt
 
     records = [
@@ -145,7 +151,7 @@ def _plane(
 def _history(
     trials: Sequence[Trial], objective: AbstractObjective, index: int
 ) -> alt.LayerChart | alt.FacetChart:
-    """The goal's number by trial, and the best so far of those that meet the target."""
+    """Draw the goal's number by trial, and the best so far that meets the target."""
     import altair as alt
 
     goal = objective.goals[index]
@@ -182,7 +188,7 @@ def _slice(
     objective: AbstractObjective,
     index: int,
 ) -> alt.Chart:
-    """The goal's number against one knob."""
+    """Draw the goal's number against one knob."""
     import altair as alt
 
     name, goal = space.names[dimension.knob], objective.goals[index]
@@ -233,3 +239,25 @@ def _importance(shares: dict[str, float], space: Space, goal: Goal) -> alt.Chart
         .properties(width=SIZE["width"])
     )
     return chart
+
+
+def importances(trials: Sequence[Trial], space: Space, goal: int) -> dict[str, float]:
+    """Return each knob's share of the variance of the goal's number (fANOVA, Hutter 2014).
+
+    The shares sum to 1; empty for a single knob, few trials, or a number that never changed.
+    """
+    done = finished(trials)
+    values = [trial.values[goal] for trial in done if trial.values is not None]
+    if len(space.dimensions) < 2 or len(done) < LEAST_TRIALS or len(set(values)) < 2:
+        return {}
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # scikit-learn
+
+    study = optuna.create_study()
+    study.add_trials(
+        [
+            create_trial(params=dict(trial.point), distributions=distributions(space), value=value)
+            for trial, value in zip(done, values, strict=True)
+        ]
+    )
+    evaluator = FanovaImportanceEvaluator(seed=SEED)
+    return get_param_importances(study, evaluator=evaluator)

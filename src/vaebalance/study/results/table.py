@@ -1,4 +1,4 @@
-"""The study's table: alive on a terminal, a line a trial elsewhere."""
+"""Show a study's table, live on a terminal; elsewhere print one line for each trial."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from vaebalance.base.reports import EpochReport
 from vaebalance.evaluation.metrics import NATS
 from vaebalance.objectives.objectives import AbstractObjective, Frontier
 from vaebalance.study.results.choice import chosen, front
-from vaebalance.study.search.search import ENDED
 from vaebalance.study.space import Space, shown
-from vaebalance.study.storage.journal import Trial
+from vaebalance.study.trials import ENDED, Trial
 
 PLAIN_WIDTH = 100
-ROOM = 8  # lines of a terminal that the table's frame and the lines below it need
+ROOM = 8  # terminal lines for the table's frame and the lines below it
 
 
 def make_console() -> Console:
-    """Standard output, as wide as the table when it is no terminal."""
+    """Open standard output, as wide as the table where it is no terminal."""
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
@@ -35,7 +34,7 @@ def make_console() -> Console:
 
 @dataclass(frozen=True)
 class View:
-    """What a study's table needs to know of the study."""
+    """What a table shows of a study besides its trials."""
 
     space: Space
     objective: AbstractObjective
@@ -43,7 +42,7 @@ class View:
 
 
 def make_table(trials: Sequence[Trial], view: View, rows: int | None = None) -> Table:
-    """The trials by number, only the last `rows` of them if given; nats per image."""
+    """Build the table of the trials, or of the last `rows`; nats per image."""
     table = Table()
     table.add_column("trial", justify="right")
     for name in (*view.space.names.values(), "D", "R", *_own_columns(view.objective)):
@@ -61,7 +60,7 @@ def make_table(trials: Sequence[Trial], view: View, rows: int | None = None) -> 
 
 
 def _own_columns(objective: AbstractObjective) -> list[str]:
-    """Goals that are not columns of every table."""
+    """Return the goals that are not columns of every table."""
     return [goal.key for goal in objective.goals if goal.key not in ("distortion", "rate")]
 
 
@@ -94,9 +93,9 @@ def _cells(trial: Trial, view: View, mark: str) -> list[str]:
 
 
 class Screen:
-    """Shows a search as it goes; a `search.Listener`, and a consumer of epochs.
+    """Shows a search and its epochs; a `search.Listener`.
 
-    Trials may run at once, in worker processes.
+    Several trials may run at once, in worker processes.
     """
 
     def __init__(self, console: Console, view: View, title: str, wanted: int, epochs: int) -> None:
@@ -106,7 +105,7 @@ class Screen:
         self._wanted = wanted
         self._epochs = epochs
         self._trials: list[Trial] = []
-        self._current: dict[int, str] = {}  # trial -> how far it is
+        self._current: dict[int, str] = {}  # trial -> its progress
         self._waiting = ""
         self._notes: set[str] = set()
         self._ended = 0
@@ -135,7 +134,7 @@ class Screen:
             self._trials = [*self._trials, trial]
 
     def epoch(self, number: int, report: EpochReport) -> None:
-        """An epoch of a trial that was started."""
+        """Show an epoch of a running trial."""
         validation = report.validation
         self._current[number] = (
             f", epoch {report.epoch}/{self._epochs}, D {validation.distortion:.2f}, "
@@ -162,12 +161,12 @@ class Screen:
 
     def note(self, text: str) -> None:
         """See `search.Listener`."""
-        if text not in self._notes:  # several workers may say it
+        if text not in self._notes:  # several workers may report it
             self._notes.add(text)
             self._console.print(text, soft_wrap=True)
 
     def lost(self, number: int) -> None:
-        """The worker that ran a trial is gone."""
+        """Drop a trial whose worker is gone."""
         self._current.pop(number, None)
 
     def _name(self, trial: Trial) -> str:
@@ -201,7 +200,7 @@ class Screen:
         return f"{text}, about {duration(each * left)} left"
 
     def render(self) -> Group:
-        """What a terminal shows now."""
+        """Render what a terminal shows now."""
         rows = max(self._console.height - ROOM - len(self._current), 3)
         table = make_table(self._trials, self._view, rows)
         hidden = len(self._trials) - rows
@@ -219,7 +218,7 @@ def _elsewhere(numbers: Sequence[str]) -> str:
 
 
 def describe_goals(objective: AbstractObjective) -> str:
-    """What a study makes small or large, in words."""
+    """Describe what the objective minimises or maximises."""
     parts = [
         ("least " if goal.better == "lower" else "largest ")
         + goal.name
@@ -230,7 +229,7 @@ def describe_goals(objective: AbstractObjective) -> str:
 
 
 def duration(seconds: float) -> str:
-    """As a person would say it."""
+    """Format a duration for people."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

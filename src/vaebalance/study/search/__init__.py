@@ -1,11 +1,11 @@
-"""Trials until a study has enough of them.
+"""How the trials of a study are claimed, run and concluded.
 
-search         claims, runs and concludes trials; resumable, and shared by processes
+search         `Search`: claims, runs and concludes trials; resumable, shared by processes
 workers        several processes on one study, which the parent shows and stops
-knobs          the searched knobs among the settings: checked, and put in
-identity       the settings and data that a study is about, which must stay as they are
+knobs          the searched knobs in the settings: checked, set, and written to params.yaml
+identity       the identity of a study: the settings and data that must stay as they are
 sampling       the next point: a function of the trials before it and the seed
 pruning        when a trial is far enough behind the others to be stopped
-trial          a point to a trained model's numbers
-trial_picture  what a trial's model makes of images, in one picture
+trial          trains a trial by the train stage's code, and measures it
+trial_picture  a trial's reconstructions and samples, in one picture
 """

@@ -1,15 +1,18 @@
-"""What a study is about: the settings and the data that every trial shares.
+"""Identify a study by the settings and the data that all its trials share.
 
-A study remembers them, and neither goes on nor is promoted under others: its numbers would not
-compare, or not be reached again.
+A study remembers them, and refuses to continue or to be promoted under others: its numbers would
+not compare, or could not be reproduced.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import TypeAdapter
 
@@ -19,117 +22,126 @@ from vaebalance.objectives.objectives import AbstractObjective, Frontier, Object
 from vaebalance.settings import PARAMS, Settings, read_yaml
 from vaebalance.study.search.knobs import WEIGHTS
 from vaebalance.study.space import Choices, Point, Space
-from vaebalance.study.storage.journal import SUBJECT, Journal
+from vaebalance.study.storage.journal import Journal
 from vaebalance.tracking.points import flatten
 
+NOTE = "subject"
+"""Key of the study's note that has its `Beginning`."""
 PREPARED = Path("data/prepared")
 LOCK = Path("dvc.lock")
 IRRELEVANT = {"checkpoint_every"}
-"""Of `train`: a trial writes no checkpoints, and they change no number."""
+"""Knobs of `train` that change no number: a trial writes no checkpoints."""
 EVALUATION = {"nll": ("latent_samples",)}
-"""Of `evaluate`, what an objective reads that does not read all of it."""
-
-Subject = dict[str, Any]
+"""Knobs of `evaluate` that an objective reads which does not read all of them."""
 
 
-def describe_subject(settings: Settings, dataset: Dataset, space: Space) -> Subject:
-    """What the trials' numbers rest on, the searched knobs left out, and what was searched."""
-    content = settings.model_dump(mode="json")
-    objective = settings.tune.objective
-    for dimension in space.dimensions:
-        *parents, last = dimension.knob.split(".")
-        section = content
-        for part in parents:
-            section = section[part]
-        if last == "kind":  # the other keys are this kind's
-            section.clear()
-        section.pop(last, None)
-    read = None if objective.reads_evaluate else EVALUATION.get(objective.kind, ())
-    return {
-        "tune": {"objective": content["tune"]["objective"], "space": _flat(space)},
-        "seed": content["seed"],
-        "data": {"digest": dataset.info.digest[:16]},
-        "model": content["model"],
-        "likelihood": content["likelihood"],
-        "balance": content["balance"],
-        "penalty": content["penalty"],
-        "train": {key: value for key, value in content["train"].items() if key not in IRRELEVANT},
-        "evaluate": {k: v for k, v in content["evaluate"].items() if read is None or k in read},
-    }
+@dataclass(frozen=True)
+class StudyIdentity:
+    """The settings and the data on which all numbers of a study rest, as plain data."""
+
+    content: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, settings: Settings, dataset: Dataset, space: Space) -> Self:
+        """Describe the settings without the searched knobs, the data, and what is searched."""
+        content = settings.model_dump(mode="json")
+        objective = settings.tune.objective
+        for dimension in space.dimensions:
+            *parents, last = dimension.knob.split(".")
+            section = content
+            for part in parents:
+                section = section[part]
+            if last == "kind":  # the other keys belong to this kind
+                section.clear()
+            section.pop(last, None)
+        train, evaluate = content["train"], content["evaluate"]
+        read = evaluate if objective.reads_evaluate else EVALUATION.get(objective.kind, ())
+        return cls(
+            {
+                "tune": {"objective": content["tune"]["objective"], "space": _flat(space)},
+                "seed": content["seed"],
+                "data": {"digest": dataset.info.digest[:16]},
+                **{name: content[name] for name in ("model", "likelihood", "balance", "penalty")},
+                "train": {key: train[key] for key in train if key not in IRRELEVANT},
+                "evaluate": {key: evaluate[key] for key in evaluate if key in read},
+            }
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """A short name that other settings or data do not have."""
+        text = json.dumps(self.content, sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @cached_property
+    def space(self) -> Space:
+        """What the study searches."""
+        space = self.content["tune"]["space"]
+        return Space.from_json([{"knob": knob, **span} for knob, span in space.items()])
+
+    @cached_property
+    def objective(self) -> AbstractObjective:
+        """What the study asks of each trial."""
+        content = json.dumps(self.content["tune"]["objective"])
+        objective: AbstractObjective = TypeAdapter(Objective).validate_json(content)
+        return objective
+
+    def refuse_other(self, now: StudyIdentity, study: str) -> None:
+        """Check that params.yaml and the data are still those of the study named `study`.
+
+        Raises:
+            UserError: they are not; says what differs.
+        """
+        before, after = flatten(self.content, "."), flatten(now.content, ".")
+        keys = [key for key in [*before, *after] if before.get(key) != after.get(key)]
+        if searched := [key for key in keys if key.startswith("tune.")]:
+            keys = searched  # the other knobs differ because of these
+        if keys:
+            changes = "".join(
+                f"\n         {_knob(key)}: {_value(before, key)} in the study, "
+                f"{_value(after, key)} now"
+                for key in dict.fromkeys(keys)
+            )
+            raise UserError(
+                f"the study {study!r} was made with other settings, so that its numbers do not "
+                f"hold under those of {PARAMS}:{changes}\n       Set them back, or begin another "
+                "study by a new name in tune.study."
+            )
 
 
 def _flat(space: Space) -> dict[str, Any]:
-    """Knob -> its range, as plain data."""
-    return {found.pop("knob"): found for found in space.to_json()}
+    """Return the range of each knob, as plain data."""
+    return {span.pop("knob"): span for span in space.to_json()}
 
 
-def fingerprint(subject: Subject) -> str:
-    """A name for a subject."""
-    text = json.dumps(subject, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+@dataclass(frozen=True)
+class Beginning:
+    """What a study notes when it begins, and keeps whatever params.yaml says later."""
 
+    identity: StudyIdentity
+    start: Point | None  # point of trial 0; None: that of params.yaml was outside of the space
+    zero_distortion: float | None  # D at rate 0, for a frontier's hypervolume; None: no frontier
 
-def remember(
-    journal: Journal, subject: Subject, start: Point | None, zero_distortion: float | None
-) -> None:
-    """Note what a new study is about.
+    @classmethod
+    def read(cls, journal: Journal) -> Self | None:
+        """Read it from the study's notes; None: the study has not begun."""
+        note = journal.notes.get(NOTE)
+        if note is None:
+            return None
+        return cls(StudyIdentity(note["of"]), note["start"], note.get("zero_distortion"))
 
-    Args:
-        journal: of the study.
-        subject: what its numbers rest on.
-        start: the point that it starts with; None: params.yaml's is out of range.
-        zero_distortion: D at rate 0, of the hypervolume's reference point; None: it has none.
-    """
-    journal.note(SUBJECT, {"of": subject, "start": start, "zero_distortion": zero_distortion})
+    def write(self, journal: Journal) -> None:
+        """Write it to the study's notes."""
+        content = {"of": self.identity.content, "start": self.start}
+        journal.note(NOTE, {**content, "zero_distortion": self.zero_distortion})
 
-
-def start_of(journal: Journal) -> Point | None:
-    """The point of trial 0: what params.yaml said when the study began; None: was out of range."""
-    start: Point | None = journal.notes[SUBJECT]["start"]
-    return start
-
-
-def space_of(journal: Journal) -> Space:
-    """What the study searches, whatever params.yaml says by now."""
-    space = journal.notes[SUBJECT]["of"]["tune"]["space"]
-    return Space.from_json([{"knob": knob, **found} for knob, found in space.items()])
-
-
-def objective_of(journal: Journal) -> AbstractObjective:
-    """What the study asks, whatever params.yaml says by now."""
-    content = json.dumps(journal.notes[SUBJECT]["of"]["tune"]["objective"])
-    objective: AbstractObjective = TypeAdapter(Objective).validate_json(content)
-    return objective
-
-
-def reference_of(journal: Journal) -> tuple[float, float] | None:
-    """(D, R) of the hypervolume's reference point; None where the study is of no frontier."""
-    objective = objective_of(journal)
-    if not isinstance(objective, Frontier):
-        return None
-    return journal.notes[SUBJECT]["zero_distortion"], objective.largest_rate
-
-
-def refuse_other_subject(journal: Journal, subject: Subject) -> None:
-    """Check that the study is about `subject`.
-
-    Raises:
-        UserError: it is not; says what differs.
-    """
-    before, now = flatten(journal.notes[SUBJECT]["of"], "."), flatten(subject, ".")
-    keys = [key for key in [*before, *now] if before.get(key) != now.get(key)]
-    if searched := [key for key in keys if key.startswith("tune.")]:
-        keys = searched  # the other knobs differ because of these
-    if keys:
-        changes = "".join(
-            f"\n         {_knob(key)}: {_value(before, key)} in the study, {_value(now, key)} now"
-            for key in dict.fromkeys(keys)
-        )
-        raise UserError(
-            f"the study {journal.name!r} was made with other settings, so that its numbers do not "
-            f"hold under those of {PARAMS}:{changes}\n       Set them back, or begin another study "
-            "by a new name in tune.study."
-        )
+    @property
+    def reference(self) -> tuple[float, float] | None:
+        """The hypervolume's reference point (D, R); None: the study's objective is no frontier."""
+        objective = self.identity.objective
+        if not isinstance(objective, Frontier) or self.zero_distortion is None:
+            return None
+        return self.zero_distortion, objective.largest_rate
 
 
 def _knob(key: str) -> str:
@@ -141,10 +153,10 @@ def _value(flat: dict[str, Any], key: str) -> str:
 
 
 def refuse_pointless(settings: Settings, space: Space) -> None:
-    """Check that the objective can tell the points of the space apart.
+    """Check that the objective distinguishes the points of the space.
 
     Raises:
-        UserError: it cannot.
+        UserError: it does not.
     """
     objective, balance = settings.tune.objective, settings.balance
     searched = {dimension.knob for dimension in space.dimensions}
@@ -170,13 +182,13 @@ def refuse_pointless(settings: Settings, space: Space) -> None:
         )
 
 
-def open_prepared(settings: Settings) -> Dataset:
-    """The prepared data, made with these settings as far as DVC knows.
+def open_prepared() -> Dataset:
+    """Open the prepared data and check by dvc.lock that params.yaml still describes it.
 
-    (The stages leave that check to `dvc repro`; a study is started without it.)
+    (The stages leave this check to `dvc repro`, without which a study starts.)
 
     Raises:
-        UserError: missing, damaged, or made with other settings.
+        UserError: the data is missing, damaged, or made with other settings.
     """
     dataset = open_dataset(PREPARED)
     if not LOCK.exists():

@@ -1,58 +1,62 @@
-"""The searched knobs among the settings: `tune.space` -> a checked `Space`, a point -> settings."""
+"""Convert `tune.space` to a checked `Space`, and a point to settings or to text of params.yaml."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from itertools import islice, product
 from typing import Any, get_args
 
 from vaebalance.base.errors import UserError
 from vaebalance.base.specs import Spec
-from vaebalance.settings import Settings, Span, TrainSettings, parse
+from vaebalance.settings import PARAMS, Settings, Span, TrainSettings, parse, view_of
+from vaebalance.settings.params_file import content, edit_knob, edit_section
 from vaebalance.study.space import Choices, Dimension, Point, Range, Space, Value
 
 SECTIONS = ("model", "likelihood", "balance", "penalty", "train")
-"""Of params.yaml: what a training reads, but for the seed, which is no knob but noise."""
+"""Sections of params.yaml that a training reads; the seed is no knob but noise."""
 NO_EFFECT = ("train.checkpoint_every", "train.device")
 WEIGHTS = ("balance.alpha", "balance.beta")
 MOST_CORNERS = 1024
 
+Sections = Mapping[str, Any]
+"""The sections of `SECTIONS`, by name."""
+
 
 def search_space(settings: Settings) -> Space:
-    """What `tune.space` names, each range checked against its knob.
+    """Return the space that `tune.space` describes, each range checked against its knob.
 
-    Both ends of every range, and all choices, are put into the settings in every combination and
-    read by the settings' own parser.
+    The settings' own parser reads every combination of both ends of all ranges, and all choices.
 
     Raises:
-        UserError: a path that is no knob of a training, values that it does not take, or weights
-            of which only the ratio matters.
+        UserError: a path is no knob of a training, a knob does not take the values, or only the
+            ratio of the searched weights matters.
     """
-    dimensions = tuple(_dimension(settings, *item) for item in settings.tune.space.items())
-    space = Space(dimensions)
-    _refuse_redundant(settings, space)
+    sections = _sections(settings)
+    space = Space(tuple(_dimension(sections, *item) for item in settings.tune.space.items()))
+    _refuse_redundant(space, has_penalty=settings.penalty.kind != "none")
     for point in _corners(space):
         with_values(settings, point)
     return space
 
 
 def current_point(settings: Settings, space: Space) -> Point | None:
-    """What params.yaml says of the searched knobs; None where no point of the space says it."""
-    point = {dimension.knob: _value(settings, dimension.knob) for dimension in space.dimensions}
+    """Return the point that params.yaml has; None: it lies outside of the space."""
+    sections = _sections(settings)
+    point = {dimension.knob: _value(sections, dimension.knob) for dimension in space.dimensions}
     if not space.contains(point):
         return None
-    found = with_values(settings, point)
-    return point if all(getattr(settings, n) == getattr(found, n) for n in SECTIONS) else None
+    return point if _sections(with_values(settings, point)) == sections else None
 
 
 def with_values(settings: Settings, point: Point) -> TrainSettings:
-    """What the train stage would read if params.yaml had these values.
+    """Return what the train stage would read if params.yaml had the values of `point`.
 
     A searched kind (of likelihood, balance or penalty) comes with its defaults.
 
     Raises:
-        UserError: together they make no valid settings.
+        UserError: the settings are invalid with these values.
     """
     raw = settings.model_dump(mode="json")
     for knob in sorted(point, key=lambda knob: not knob.endswith(".kind")):
@@ -68,13 +72,37 @@ def with_values(settings: Settings, point: Point) -> TrainSettings:
     except UserError as error:
         values = ", ".join(f"{knob} = {value}" for knob, value in point.items())
         raise UserError(f"tune.space allows {values}, which is refused:\n       {error}") from error
-    return TrainSettings.model_validate(
-        {name: getattr(found, name) for name in TrainSettings.model_fields}
-    )
+    return view_of(TrainSettings, found)
 
 
-def _dimension(settings: Settings, knob: str, span: Span) -> Dimension:
-    annotation = _annotation(settings, knob)
+def edit_point(text: str, point: Point, name: str = PARAMS.name) -> str:
+    """Return the text of params.yaml with the values of `point` and all else unchanged.
+
+    The result must read as the settings that a trial at `point` is trained with.
+
+    Raises:
+        UserError: a knob is not in the file, or is tied to other places of it.
+    """
+    settings = parse(content(text), name)
+    wanted = with_values(settings, point)
+    for knob in sorted(point, key=lambda knob: not knob.endswith(".kind")):
+        section, _, last = knob.rpartition(".")
+        if last != "kind":
+            text = edit_knob(text, knob, point[knob], name)
+        elif getattr(settings, section) != getattr(wanted, section):
+            knobs = getattr(wanted, section).model_dump(mode="json", exclude_none=True)
+            text = edit_section(text, section, {"kind": point[knob], **knobs}, name=name)
+    if view_of(TrainSettings, parse(content(text), name)) != wanted:
+        raise UserError(f"{name}: {dict(point)} cannot be written there alone; do it by hand.")
+    return text
+
+
+def _sections(settings: Settings | TrainSettings) -> Sections:
+    return {name: getattr(settings, name) for name in SECTIONS}
+
+
+def _dimension(sections: Sections, knob: str, span: Span) -> Dimension:
+    annotation = _annotation(sections, knob)
     if span.choices is not None:
         return Choices(knob, span.choices)
     assert span.low is not None  # checked by Span
@@ -94,14 +122,11 @@ def _dimension(settings: Settings, knob: str, span: Span) -> Dimension:
     return Range(knob, span.low, span.high, span.log, whole)
 
 
-def _annotation(settings: Settings, knob: str) -> Any:
-    """The type of the knob at a path."""
-    found: Any = settings
-    annotation: Any = Settings
-    for number, part in enumerate(knob.split(".")):
-        fields = type(found).model_fields if isinstance(found, Spec) else {}
-        if number == 0:
-            fields = {name: fields[name] for name in SECTIONS}
+def _annotation(sections: Sections, knob: str) -> Any:
+    """Return the type of the knob at a path."""
+    found: Any = None
+    fields = {name: Settings.model_fields[name] for name in SECTIONS}
+    for part in knob.split("."):
         if part not in fields:
             close = difflib.get_close_matches(part, fields, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else "."
@@ -109,7 +134,9 @@ def _annotation(settings: Settings, knob: str) -> Any:
                 f"tune.space.{knob}: no knob of a training with these settings{hint} "
                 f"There: {', '.join(fields) or 'nothing below it'}."
             )
-        annotation, found = fields[part].annotation, getattr(found, part)
+        annotation = fields[part].annotation
+        found = sections[part] if found is None else getattr(found, part)
+        fields = type(found).model_fields if isinstance(found, Spec) else {}
     if isinstance(found, Spec | tuple):
         raise UserError(f"tune.space.{knob}: not a single value; name a knob below it.")
     if knob.endswith(".kind") and knob.count(".") > 1:
@@ -122,18 +149,16 @@ def _annotation(settings: Settings, knob: str) -> Any:
     return annotation
 
 
-def _value(settings: Settings, knob: str) -> Value:
-    found: Any = settings
-    for part in knob.split("."):
-        found = getattr(found, part)
-    value: Value = found
+def _value(sections: Sections, knob: str) -> Value:
+    section, *parts = knob.split(".")
+    value: Value = functools.reduce(getattr, parts, sections[section])
     return value
 
 
-def _refuse_redundant(settings: Settings, space: Space) -> None:
-    """Of several factors of the loss only the ratios matter: one must stand still."""
+def _refuse_redundant(space: Space, *, has_penalty: bool) -> None:
+    """Check that a factor of the loss stays fixed, since only the factors' ratios matter."""
     searched = {dimension.knob for dimension in space.dimensions}
-    factors = [*WEIGHTS, *(["penalty.weight"] if settings.penalty.kind != "none" else [])]
+    factors = [*WEIGHTS, *(["penalty.weight"] if has_penalty else [])]
     if searched >= set(factors):
         raise UserError(
             f"tune.space searches {' and '.join(factors)} at once, and only their ratios matter: "
@@ -142,7 +167,7 @@ def _refuse_redundant(settings: Settings, space: Space) -> None:
 
 
 def samples_of(space: Space) -> Iterator[Point]:
-    """A few points in which every end and every choice occurs."""
+    """Yield a few points in which every end and every choice occurs."""
     for index in range(max(len(dimension.ends) for dimension in space.dimensions)):
         yield {d.knob: d.ends[index % len(d.ends)] for d in space.dimensions}
 

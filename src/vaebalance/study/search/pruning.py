@@ -1,4 +1,4 @@
-"""Asynchronous successive halving: a trial that too many others beat at the same epoch stops there.
+"""Prune by asynchronous successive halving: stop a trial that too many others beat at an epoch.
 
 After Li et al. 2020 (ASHA), its stopping variant; with several goals, or a target, by dominance
 (as Schmucker et al. 2021, without their choice among the points of the front): a point of the front
@@ -14,13 +14,13 @@ from typing import NamedTuple
 from vaebalance.evaluation.metrics import Better
 
 FACTOR = 3
-"""One in so many goes on from a rung."""
+"""One in `FACTOR` trials continues from a rung."""
 RUNGS = 2
 """Epochs E/9 and E/3 of E: earlier ones say little about the end."""
 
 
 class Reading(NamedTuple):
-    """What the objective says of a trial in the middle of its training."""
+    """The objective's numbers of a trial in training."""
 
     values: tuple[float, ...]
     """One for each goal."""
@@ -28,28 +28,28 @@ class Reading(NamedTuple):
     """At most 0 where the objective's target is met; None: it has none."""
 
     def losses(self, better: Sequence[Better]) -> tuple[float, ...]:
-        """Numbers of which less is better. Missing a target is one more, and meeting it is 0."""
+        """Return numbers to minimise; with a target, the last is the miss (0: met)."""
         values = [v if b == "lower" else -v for v, b in zip(self.values, better, strict=True)]
         return (*values, *([] if self.violation is None else [max(self.violation, 0.0)]))
 
 
 class PrunedError(Exception):
-    """The trial was stopped: others do better at the same epoch."""
+    """Raised to stop a trial where others do better at the same epoch."""
 
 
 def rungs(epochs: int) -> tuple[int, ...]:
-    """The epochs, rising, after which a training of at most `epochs` is judged; never the last."""
+    """Return the epochs, ascending, after which a training is judged; never its last one."""
     found = {math.ceil(epochs / FACTOR**power) for power in range(1, RUNGS + 1)}
     return tuple(sorted(found - {epochs}))
 
 
 def is_hopeless(reading: Reading, others: Sequence[Reading], better: Sequence[Better]) -> bool:
-    """Whether more others beat a trial than may go on from their rung.
+    """Return whether more trials beat this one than may continue from the rung.
 
     Args:
-        reading: the trial's.
-        others: of every other trial that came to the same epoch, also those stopped there.
-        better: the better end of each number.
+        reading: reading of the trial.
+        others: readings of all other trials that reached the epoch, including those stopped there.
+        better: better end of each number.
     """
     losses = reading.losses(better)
     ahead = sum(_beats(other.losses(better), losses) for other in others)

@@ -1,7 +1,7 @@
-"""The next point, as a function of the trials before it, the seed and its own number.
+"""Suggest the next point, as a function of the earlier trials, the seed and its own number.
 
-Nothing else counts: a sampler that lived through the study would have drawn other random numbers in
-a study that was stopped and continued. So each suggestion is made by a new one.
+Nothing else counts: a sampler that lives as long as the study would draw other random numbers in a
+study that was stopped and continued. So a new sampler makes each suggestion.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from vaebalance.base.seeds import derive_seed
 from vaebalance.evaluation.metrics import Better
 from vaebalance.study.search.pruning import Reading
 from vaebalance.study.space import Point, Space
-from vaebalance.study.storage.journal import VIOLATION, Trial, distributions
+from vaebalance.study.storage.journal import VIOLATION, distributions
+from vaebalance.study.trials import Trial
 
 STARTUP = {"gp": 4, "tpe": 10}
-"""Evenly spread trials before the sampler has enough to go by, for one knob.
+"""Number of evenly spread trials before the sampler takes over, for one knob.
 
 On noisy valleys over log β the Gaussian process is at 10 trials, with 4, where it is at 20 with
 its own 10 random ones.
 """
 STARTUP_A_KNOB = 2
-"""More of them for each further knob."""
+"""Additional evenly spread trials for each further knob."""
 ANOTHER = 64
-"""Evenly spread points that are looked at where the sampler repeats one that was tried."""
+"""Number of evenly spread points to consider where the sampler repeats a point."""
 ENDS = (0.0, 1.0)
-"""Where a frontier begins: a sampler weighs a new point by the extent of those it knows, and would
-leave out what lies beyond them."""
+"""First points of a frontier, as fractions of the ranges: a sampler weighs a new point by the
+extent of those that it knows, and would omit what lies beyond them."""
 DIVERGED_VIOLATION = 1.0
 MOST_FOR_GP = 120
-"""Trials that the Gaussian process goes by: with 500 it needed 2 s for a point, with 100 0.1 s."""
+"""Most trials that the Gaussian process uses: with 500 a point took 2 s, with 100 it took 0.1 s."""
 
 
 def suggest(
@@ -47,18 +48,17 @@ def suggest(
     position: int,
     better: tuple[Better, ...] = ("lower",),
 ) -> Point:
-    """The point to try next.
+    """Return the point to try next.
 
-    One that was tried is not tried again (it would give the same numbers) unless nothing else is
-    to be found.
+    It is not one that was tried (which would give the same numbers) unless no other is found.
 
     Args:
         sampler: gp, tpe or quasi_random.
         space: what may be tried.
-        history: all earlier trials by number, those still running too.
-        seed: the study's.
-        position: how many points were suggested before.
-        better: the better end of each number.
+        history: all earlier trials by number, including running ones.
+        seed: seed of the study.
+        position: number of points that were suggested before.
+        better: better end of each number.
     """
     point = _suggest(sampler, space, history, seed, position, better)
     tried = [trial.point for trial in history]
@@ -87,21 +87,21 @@ def _suggest(
     scratch = optuna.create_study(sampler=made, directions=["minimize"] * len(better))
     seen = _as_seen(history, space, better)
     scratch.add_trials(_few_enough(seen) if sampler == "gp" else seen)
-    # Its matrices are small: more threads wait for each other, and round otherwise.
+    # Its matrices are small: more threads wait for each other, and round differently.
     with threads(1), warnings.catch_warnings():
-        # Of constraints that some trials (running ones) do not have.
+        # Optuna warns that some trials (running ones) have no constraints.
         warnings.simplefilter("ignore", UserWarning)
         found = scratch.ask(distributions(space)).params
     return space.rounded(found)
 
 
 def startup(sampler: str, space: Space) -> int:
-    """Evenly spread trials that come first."""
+    """Return the number of evenly spread trials that come first."""
     return STARTUP[sampler] + STARTUP_A_KNOB * (len(space.dimensions) - 1)
 
 
 def _spread(space: Space, seed: int, position: int) -> Point:
-    """The point at `position` of the Sobol sequence, each coordinate shifted by its own number.
+    """Return the point at `position` of a Sobol sequence, each coordinate shifted separately.
 
     (Optuna's keeps its position in the study and moves it at every ask, a trial run again too; and
     scrambling, unlike a shift, leaves the first few numbers unevenly spread.)
@@ -128,10 +128,10 @@ def _parzen(seed: int) -> BaseSampler:
 def _as_seen(
     history: Sequence[Trial], space: Space, better: tuple[Better, ...]
 ) -> list[FrozenTrial]:
-    """The history as a sampler is to see it: less is better of each number.
+    """Convert the history for a sampler that minimises each number.
 
-    A diverged point gets the worst value there is of each, or it would be suggested again; a
-    pruned one what the objective last said of it, which more epochs would have bettered.
+    A diverged point gets the worst value of each number, or it would be suggested again; a pruned
+    one gets its last reading, which more epochs would have improved.
     """
     signs = [1.0 if end == "lower" else -1.0 for end in better]
     known = {trial.number: last for trial in history if (last := _last_reading(trial))}
@@ -163,7 +163,7 @@ def _as_seen(
 
 
 def _few_enough(seen: list[FrozenTrial]) -> list[FrozenTrial]:
-    """Of many trials the first, which are spread out, the last, which are near, and the best."""
+    """Limit many trials to the first (spread out), the last (near the optimum) and the best."""
     if len(seen) <= MOST_FOR_GP:
         return seen
     half = MOST_FOR_GP // 2
@@ -177,7 +177,7 @@ def _few_enough(seen: list[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def _miss(trial: FrozenTrial) -> float:
-    """By how much the target is missed, 0 where it is met."""
+    """Return by how much the trial misses the target; 0: it meets it."""
     return max(trial.constraints.get(VIOLATION, 0.0), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""What a trial's model makes of images, in one small picture: a number alone hides blur and noise.
+"""Draw a trial's reconstructions and samples in one small picture: numbers hide blur and noise.
 
 All trials are shown the same images and the same codes, so that their pictures compare.
 """
@@ -19,7 +19,7 @@ COLUMNS = 6  # still legible in the dashboard's small cards
 
 @torch.inference_mode()
 def draw(model: VAE, dataset: Dataset, seed: int) -> bytes:
-    """Validation images, their reconstructions, and samples of the prior below, as a PNG file.
+    """Draw validation images, their reconstructions and prior samples, in rows, as a PNG file.
 
     Args:
         model: trained, in evaluation mode; one without a prior is not sampled.

@@ -1,11 +1,11 @@
-"""Several processes on one study: each claims trials for itself, the parent shows and stops them.
+"""Run several processes on one study: each claims trials, the parent shows and stops them.
 
 They share the study on disk as any processes do (see `search`), so that a worker that is killed
-costs no more than its epochs: another one runs its trial again. Threads are divided among them, and
-the prepared tensors are mapped from one file. The parent hears of epochs through a pipe each, which
-no two share: a worker that dies while it writes leaves no lock behind. One whose parent has closed
-the pipe, or is gone, finds it broken when it next says something, and stops there: an exception out
-of a signal could strike anywhere, and be lost in a destructor.
+costs no more than its epochs: another one runs its trial again. The threads are divided among the
+workers, and the prepared tensors are mapped from one file. Each worker reports to the parent
+through a pipe of its own, so that a worker that dies while it writes leaves no lock behind. A
+worker whose parent is gone, or has closed the pipe, finds the pipe broken at its next report and
+stops there: an exception out of a signal could strike anywhere, and be lost in a destructor.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ import torch
 from vaebalance.base.errors import UserError
 from vaebalance.base.process import keep_all, keep_freed
 from vaebalance.base.reports import EpochReport
-from vaebalance.study.storage.journal import Trial
+from vaebalance.study.trials import Trial
 
-STOPPED = 130  # exit status: stopped by a person
-FAILED = 1  # exit status: an exception, whose traceback was printed
-REFUSED = 2  # exit status: a UserError, which was told
+STOPPED = 130  # exit status: stopped by the user
+FAILED = 1  # exit status: an exception, with its traceback printed
+REFUSED = 2  # exit status: a UserError, which the parent reports
 JOIN_SECONDS = 30.0
-"""For a worker to come to the end of its epoch; its trial is run again anyway."""
+"""Time for a worker to end its epoch; its trial is run again anyway."""
 
 
 class Message(NamedTuple):
-    """What a worker says."""
+    """A worker's report to the parent."""
 
     kind: Literal["started", "epoch", "ended", "waiting", "note", "refused"]
     number: int = -1  # of the trial
@@ -44,11 +44,11 @@ class Message(NamedTuple):
 
 
 Work = Callable[[Path, "Reporter"], None]
-"""Runs trials of the study in a folder until there are enough."""
+"""Runs trials of the study in a folder until it is complete."""
 
 
 class Reporter:
-    """Tells the parent; a `search.Listener`, and a consumer of epochs."""
+    """Reports a search and its epochs to the parent; a `search.Listener`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -58,7 +58,7 @@ class Reporter:
         self.tell(Message("started", trial.number))
 
     def epoch(self, number: int, report: EpochReport) -> None:
-        """An epoch of the trial."""
+        """Report an epoch of a trial."""
         self.tell(Message("epoch", number, report))
 
     def ended(self, trials: Sequence[Trial], number: int) -> None:
@@ -96,7 +96,7 @@ class Worker:
 
 @contextlib.contextmanager
 def working(count: int, work: Work, folder: Path) -> Iterator[list[Worker]]:
-    """So many processes at `work`; however the block ends, they are stopped and waited for."""
+    """Start `count` processes on `work`; stop them and wait for them however the block ends."""
     context = multiprocessing.get_context("spawn")  # forked threads of torch would hang
     threads = max(1, torch.get_num_threads() // count)
     workers = []
@@ -121,10 +121,10 @@ def working(count: int, work: Work, folder: Path) -> Iterator[list[Worker]]:
 
 
 def listen(workers: Sequence[Worker]) -> Iterator[tuple[Worker, Message | None]]:
-    """What the workers say, until all are gone; None: this one is.
+    """Yield the workers' reports until all are gone; None: this worker is.
 
     Raises:
-        UserError: what a worker refused; or every worker was killed.
+        UserError: a worker raised it, or every worker was killed.
     """
     present = {worker.connection: worker for worker in workers}
     while present:
@@ -158,8 +158,8 @@ def listen(workers: Sequence[Worker]) -> Iterator[tuple[Worker, Message | None]]
 
 
 def _run(work: Work, folder: Path, connection: Connection, threads: int) -> None:
-    """The life of a worker."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # what all get at once is the parent's to answer
+    """Run a worker process."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the parent handles what all processes receive
         if hasattr(signal, name):
             signal.signal(signal.Signals[name], signal.SIG_IGN)
     torch.set_num_threads(threads)

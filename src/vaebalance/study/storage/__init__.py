@@ -1,9 +1,8 @@
 """Where a study lies.
 
-journal           the study as plain trials
-storage           what the journal asks of the place where it lies
+journal           the study's notes and trials in an Optuna study
+storage           what a study needs from its storage
 file_storage      a file
 postgres_storage  a PostgreSQL database, for many machines
-location          which of them the settings name
-heartbeat         which processes of a folder are alive
+location          the storage that the settings name
 """

@@ -1,4 +1,9 @@
-"""A study in a journal file, which the processes that see its folder share."""
+"""Keep a study in a journal file that the processes which see its folder share.
+
+Each process holds a file locked for as long as it lives. The system frees the lock however the
+process ends, and the lock works across containers and machines that share the folder, where process
+ids mean nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +12,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from vaebalance.base.errors import UserError
-from vaebalance.study.storage.heartbeat import is_present, presence
-from vaebalance.study.storage.storage import Result
+from vaebalance.study.storage.storage import Result, worker_name
 
 FILE = "study.journal"
 LOCKS = "locks"
 
 
 class FileStorage:
-    """See `storage.Storage`."""
+    """Implement `storage.Storage` on a journal file."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the file in the study's folder, or make an empty one.
+        """Open the file in the study's folder, or create an empty one.
 
         Raises:
             UserError: the file is damaged.
@@ -32,11 +35,11 @@ class FileStorage:
         self._folder = folder
         self._locks: dict[str, FileLock] = {}
         (folder / LOCKS).mkdir(parents=True, exist_ok=True)
-        path, writing = folder / FILE, FlockedJournal(folder / LOCKS / "journal")
-        _drop_half_a_line(path, writing)
+        path, self.writing = folder / FILE, FlockedJournal(folder / LOCKS / "journal")
+        _drop_partial_line(path, self.writing)
         try:
             self.optuna: BaseStorage = JournalStorage(
-                JournalFileBackend(str(path), lock_obj=writing)
+                JournalFileBackend(str(path), lock_obj=self.writing)
             )
         except (ValueError, KeyError) as error:
             raise UserError(
@@ -54,35 +57,33 @@ class FileStorage:
             self._locks[name] = FileLock(self._folder / LOCKS / name, poll_interval=0.01)
         return self._locks[name]
 
-    def presence(self) -> AbstractContextManager[str]:
+    def heartbeat(self) -> AbstractContextManager[str]:
         """See `Storage`."""
-        return presence(self._folder / LOCKS)
+        return heartbeat(self._folder / LOCKS)
 
-    def claimed(self, trial_id: int) -> None:
-        """See `Storage`; the worker's presence says enough."""
+    def acquired(self, trial_id: int) -> None:
+        """See `Storage`; the worker's own heartbeat suffices."""
 
     @contextmanager
-    def attending(self, trial_id: int, worker: str) -> Iterator[None]:
-        """See `Storage`; the worker's presence says enough."""
+    def lease(self, trial_id: int, worker: str) -> Iterator[None]:
+        """See `Storage`; the worker's own heartbeat suffices."""
         yield
 
-    def abandoned(self, running: Mapping[int, str]) -> set[int]:
+    def stale(self, running: Mapping[int, str]) -> set[int]:
         """See `Storage`."""
-        return {
-            trial_id
-            for trial_id, worker in running.items()
-            if not is_present(self._folder / LOCKS, worker)
-        }
+        locks = self._folder / LOCKS
+        return {trial_id for trial_id, worker in running.items() if not is_alive(locks, worker)}
 
-    def patiently(self, act: Callable[[], Result]) -> Result:
+    def with_retries(self, act: Callable[[], Result]) -> Result:
         """See `Storage`; a file has no connection to lose."""
         return act()
 
 
-class FlockedJournal(BaseJournalFileLock):
-    """Who may write to the journal file.
+class FlockedJournal(JournalFileOpenLock):
+    """Lock the journal file for writing.
 
-    The system frees this lock when its holder is killed; Optuna's own stays for half a minute.
+    The system frees this lock when its holder is killed; Optuna's own locks stay for half a minute.
+    It replaces all of its base class, which is the public name that the backend accepts.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,12 +95,12 @@ class FlockedJournal(BaseJournalFileLock):
         return True
 
     def release(self) -> None:
-        """Let the next one write."""
+        """Release the lock."""
         self._lock.release()
 
 
-def _drop_half_a_line(path: Path, writing: FlockedJournal) -> None:
-    """Undo a write that a crash of the machine cut short, lest the next line be glued to it."""
+def _drop_partial_line(path: Path, writing: FlockedJournal) -> None:
+    """Undo a write that a crash of the machine cut short, lest the next line be joined to it."""
     if not path.exists():
         return
     writing.acquire()
@@ -111,3 +112,28 @@ def _drop_half_a_line(path: Path, writing: FlockedJournal) -> None:
                 os.fsync(file.fileno())
     finally:
         writing.release()
+
+
+@contextmanager
+def heartbeat(folder: Path) -> Iterator[str]:
+    """Yield a name for which `is_alive` is true until the block or the process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = worker_name()
+    with FileLock(folder / name):
+        try:
+            yield name
+        finally:
+            (folder / name).unlink()
+
+
+def is_alive(folder: Path, name: str) -> bool:
+    """Return whether the process that `heartbeat` named `name` still runs."""
+    path = folder / name
+    if not path.is_file():
+        return False
+    try:
+        with FileLock(path, blocking=False):
+            path.unlink()
+    except Timeout:
+        return True
+    return False

@@ -1,6 +1,7 @@
-"""An Optuna study as plain `Trial`s, wherever it lies.
+"""Keep a study's notes and trials in an Optuna study, and read them as plain `Trial`s.
 
-Whoever adds a trial, or takes over one from a process that is gone, holds `Journal.lock` meanwhile.
+Only `search.Search` writes trials. It holds `Journal.lock` while it adds a trial or takes one over
+from a process that is gone.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from __future__ import annotations
 import io
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
@@ -32,49 +33,32 @@ from vaebalance.study.search.pruning import Reading
 from vaebalance.study.space import Choices, Dimension, Point, Space
 from vaebalance.study.storage.file_storage import FileStorage
 from vaebalance.study.storage.storage import WORKER, Result, Storage
+from vaebalance.study.trials import Outcome, State, Trial
 
 ARTIFACTS = "artifacts"
-SUBJECT = "subject"
 REASON = "reason"
-RUNG = "rung "  # and the epoch: what the objective said then
+RUNG = "rung "  # then the epoch: the objective's reading there
 VIOLATION = "violation"
-CONSTRAINT = f"constraints:{VIOLATION}"  # where Optuna's samplers and dashboard look for it
+CONSTRAINT = f"constraints:{VIOLATION}"  # the key that `FrozenTrial.constraints` reads
 
 DIRECTIONS = {"lower": StudyDirection.MINIMIZE, "higher": StudyDirection.MAXIMIZE}
 
 
-State = Literal["running", "finished", "pruned", "diverged"]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One point of the space, and what came of it."""
-
-    number: int  # from 0
-    point: Point
-    state: State
-    values: tuple[float, ...] | None  # one for each goal, once finished
-    violation: float | None  # ≤ 0 where the objective's target is met; None: it has none
-    results: Mapping[str, Any]  # distortion, rate, … once finished; a reason once diverged
-    worker: str  # who runs it, or ran it last
-    rungs: Mapping[int, Reading] = field(default_factory=dict)  # epoch -> what was said of it there
-
-
 class Journal:
-    """The study in `folder`, whose name is the folder's."""
+    """The records of the study in `folder`, which gives the study its name."""
 
     def __init__(
         self, folder: Path, goals: Sequence[Better] = ("lower",), storage: Storage | None = None
     ) -> None:
-        """Open the study, or start an empty one.
+        """Open the study, or create an empty one.
 
         Args:
-            folder: of the study's files.
-            goals: the better end of each number of a new study; one that has notes keeps its own.
-            storage: where the study lies; None: in a file in `folder`.
+            folder: folder of the study's files.
+            goals: better end of each number of a new study; a study with notes keeps its own.
+            storage: storage that keeps the study; None: a file in `folder`.
 
         Raises:
-            UserError: the file is damaged, or the study is another program's.
+            UserError: the file is damaged, or another program made the study.
         """
         self.folder = folder
         self.name = folder.name
@@ -82,7 +66,7 @@ class Journal:
         self._storage = storage or FileStorage(folder)
         self._optuna = self._storage.optuna
         directions = [DIRECTIONS[better] for better in goals]
-        self._study = self.patiently(lambda: self._open_study(directions))
+        self._study = self.with_retries(lambda: self._open_study(directions))
 
     def _open_study(self, directions: list[StudyDirection]) -> optuna.Study:
         with self.lock:
@@ -95,7 +79,7 @@ class Journal:
                         f"the study {self.name!r} was made by another program; name another in "
                         "tune.study."
                     )
-                # Its maker was killed before the first note, and params.yaml changed since.
+                # Its creator was killed before the first note, and params.yaml changed since.
                 optuna.delete_study(study_name=self.name, storage=self._optuna)
             return optuna.create_study(
                 storage=self._optuna, study_name=self.name, directions=directions
@@ -103,37 +87,37 @@ class Journal:
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
-        """Held while a trial is added or taken over."""
+        """The lock to hold while a trial is added or taken over."""
         return self._storage.lock("claim")
 
     @property
     def publishing(self) -> AbstractContextManager[Any]:
-        """Held while the study's table and figures are written."""
+        """The lock to hold while the study's tables and figures are written."""
         return self._storage.lock("publish")
 
-    def presence(self) -> AbstractContextManager[str]:
-        """A name for this process as a worker."""
-        return self._storage.presence()
+    def heartbeat(self) -> AbstractContextManager[str]:
+        """Give this process a worker name, and tell the others that it is alive."""
+        return self._storage.heartbeat()
 
-    def patiently(self, act: Callable[[], Result]) -> Result:
-        """The result of `act`, which is begun again where the connection was lost meanwhile.
+    def with_retries(self, act: Callable[[], Result]) -> Result:
+        """Return the result of `act`, starting it again after a lost connection.
 
         Raises:
-            UserError: it stays lost.
+            UserError: the connection stays lost.
         """
-        return self._storage.patiently(act)
+        return self._storage.with_retries(act)
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What was noted about the study."""
-        return self.patiently(lambda: self._study.user_attrs)
+        """The notes about the study, by key."""
+        return self.with_retries(lambda: self._study.user_attrs)
 
     def note(self, key: str, value: Any) -> None:
-        """Note plain data about the study."""
-        self.patiently(lambda: self._study.set_user_attr(key, value))
+        """Keep plain data about the study."""
+        self.with_retries(lambda: self._study.set_user_attr(key, value))
 
     def name_goals(self, names: Sequence[str]) -> None:
-        """Name the numbers of a trial, as Optuna's own pages show them."""
+        """Name the numbers of a trial for Optuna's own pages."""
 
         def name() -> None:
             with self.lock, warnings.catch_warnings():
@@ -141,27 +125,28 @@ class Journal:
                 if self._study.metric_names != list(names):
                     self._study.set_metric_names(list(names))
 
-        self.patiently(name)
+        self.with_retries(name)
 
     def trials(self) -> list[Trial]:
-        """All trials by number, without any that another program put there."""
-        found = self.patiently(lambda: self._study.get_trials(deepcopy=False))
+        """Return all trials by number, without any that another program added."""
+        found = self.with_retries(lambda: self._study.get_trials(deepcopy=False))
         return [_plain(trial) for trial in found if WORKER in trial.user_attrs]
 
-    def abandoned(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Those that nobody has ended or still runs."""
+    def stale(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Return the running ones of `trials` whose worker is gone."""
         running = {self._id(trial.number): trial for trial in trials if trial.state == "running"}
-        found = self._storage.abandoned({key: trial.worker for key, trial in running.items()})
+        found = self._storage.stale({key: trial.worker for key, trial in running.items()})
         return [trial for key, trial in running.items() if key in found]
 
-    @contextmanager
-    def attending(self, trial: Trial) -> Iterator[None]:
-        """Within, the others know that the trial is being run."""
-        with self._storage.attending(self._id(trial.number), trial.worker):
-            yield
+    def lease(self, trial: Trial) -> AbstractContextManager[None]:
+        """Keep the trial for its worker; an exception that leaves the block gives it up."""
+        return self._storage.lease(self._id(trial.number), trial.worker)
 
     def add(self, space: Space, point: Point, worker: str) -> Trial:
-        """A new trial, run by `worker`; a single record, so no kill leaves one without an owner."""
+        """Add a trial that `worker` runs.
+
+        It is a single record, so that no kill leaves a trial without a worker.
+        """
         self._study.add_trial(
             create_trial(
                 state=TrialState.RUNNING,
@@ -171,20 +156,20 @@ class Journal:
             )
         )
         added = self.trials()[-1]
-        self._storage.claimed(self._id(added.number))
+        self._storage.acquired(self._id(added.number))
         return added
 
     def take_over(self, trial: Trial, worker: str) -> Trial:
-        """The running trial, run by `worker` from now on."""
+        """Give a running trial to `worker`."""
         self._set(trial.number, {WORKER: worker})
-        self._storage.claimed(self._id(trial.number))
+        self._storage.acquired(self._id(trial.number))
         return replace(trial, worker=worker)
 
     def attach(self, trial: Trial, name: str, content: bytes) -> None:
-        """Keep a file with a running trial, as Optuna's artifact; Optuna's pages show it.
+        """Keep a file with a running trial as an Optuna artifact, which Optuna's pages show.
 
-        A trial that runs again writes it again: Optuna notes an artifact before it writes it, and
-        a kill may have come between. See `_as_owner`.
+        A trial that runs again writes it again: Optuna records an artifact before it writes it,
+        and a kill may come between. See `_as_owner`.
         """
         (self.folder / ARTIFACTS).mkdir(exist_ok=True)
         kept = FileSystemArtifactStore(self.folder / ARTIFACTS)
@@ -207,28 +192,25 @@ class Journal:
 
         self._as_owner(trial, keep)
 
-    def finish(
-        self,
-        trial: Trial,
-        values: Sequence[float],
-        results: Mapping[str, Any],
-        violation: float | None = None,
-    ) -> None:
-        """The trial has come to its end; see `_as_owner`."""
+    def finish(self, trial: Trial, outcome: Outcome) -> None:
+        """End the trial with its numbers and files; see `_as_owner`."""
 
         def end() -> None:
-            self._set(trial.number, results)
-            if violation is not None:
-                self._optuna.set_trial_system_attr(self._id(trial.number), CONSTRAINT, violation)
-            self._study.tell(trial.number, list(values))
+            self._set(trial.number, outcome.results)
+            if outcome.violation is not None:
+                key = self._id(trial.number)
+                self._optuna.set_trial_system_attr(key, CONSTRAINT, outcome.violation)
+            self._study.tell(trial.number, list(outcome.values))
 
+        for name, content in outcome.files.items():
+            self.attach(trial, name, content)
         self._as_owner(trial, end)
 
     def read(self, trial: Trial, epoch: int, reading: Reading) -> None:
-        """The objective said this of the running trial after so many epochs; see `_as_owner`."""
+        """Record the objective's reading of a running trial after `epoch`; see `_as_owner`."""
 
         def note() -> None:
-            if len(reading.values) == 1:  # Optuna's dashboard draws these, and refuses several
+            if len(reading.values) == 1:  # Optuna's dashboard draws one, and refuses several
                 (value,) = reading.values
                 self._optuna.set_trial_intermediate_value(self._id(trial.number), epoch, value)
             self._set(trial.number, {f"{RUNG}{epoch}": reading})
@@ -236,11 +218,11 @@ class Journal:
         self._as_owner(trial, note)
 
     def prune(self, trial: Trial) -> None:
-        """The trial was stopped, since others do better; see `_as_owner`."""
+        """End the trial as stopped early, since others do better; see `_as_owner`."""
         self._as_owner(trial, lambda: self._study.tell(trial.number, state=TrialState.PRUNED))
 
     def diverge(self, trial: Trial, reason: str) -> None:
-        """The trial has no value, and another attempt would have none; see `_as_owner`."""
+        """End the trial without a value, which a retry would not have either; see `_as_owner`."""
 
         def end() -> None:
             self._set(trial.number, {REASON: reason})
@@ -249,10 +231,10 @@ class Journal:
         self._as_owner(trial, end)
 
     def _as_owner(self, trial: Trial, act: Callable[[], object]) -> None:
-        """Write about a trial that is still its worker's.
+        """Write to a trial if its worker still has it.
 
-        A worker that was not heard of for a while (its machine slept) may find the trial taken over
-        or ended: then the numbers are the other's to write, once.
+        A worker without a heartbeat for a while (its machine slept) may find the trial taken over
+        or ended: then the other worker writes the numbers, once.
         """
 
         def act_on_own() -> None:
@@ -261,7 +243,7 @@ class Journal:
                 if known.state == "running" and known.worker == trial.worker:
                     act()
 
-        self.patiently(act_on_own)
+        self.with_retries(act_on_own)
 
     def _set(self, number: int, attributes: Mapping[str, Any]) -> None:
         for key, value in attributes.items():
@@ -273,7 +255,7 @@ class Journal:
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """The search space as Optuna has it."""
+    """Convert the search space to Optuna's distributions."""
     return {dimension.knob: _distribution(dimension) for dimension in space.dimensions}
 
 

@@ -1,10 +1,10 @@
-"""A study in PostgreSQL, which many machines share.
+"""Keep a study in a PostgreSQL database that many machines share.
 
-Locks are the database's own advisory locks, freed when the holder's connection ends, however that
-comes. Who is at work is told by heartbeats instead: a worker that lost its connection for a moment,
-or whose server was restarted, goes on with its trial, and must not be taken for gone meanwhile. A
-machine that vanished is quiet for `grace` seconds, and then its trial is run again. One that ends
-in an orderly way (an error, Ctrl-C) takes its heartbeat away, and need not be waited for.
+Locks are the database's own advisory locks, freed when the holder's connection ends for whatever
+reason. Heartbeats tell which workers are alive: a worker that loses its connection for a moment, or
+whose server restarts, continues its trial and must not be taken for dead meanwhile. The trial of a
+machine that vanished is run again after `grace` seconds without a heartbeat. A worker that ends in
+order (an error, Ctrl-C) deletes its heartbeat, so that nobody waits for it.
 """
 
 from __future__ import annotations
@@ -27,15 +27,14 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 
 from vaebalance.base.errors import UserError
 from vaebalance.settings.storage_url import EXAMPLE
-from vaebalance.study.storage.heartbeat import worker_name
-from vaebalance.study.storage.storage import WORKER, Result
+from vaebalance.study.storage.storage import WORKER, Result, worker_name
 
 DIALECT = "postgresql+psycopg"
 RETRY_SECONDS = 1.0
 CONNECTION = {
     "connect_timeout": 10,
     "application_name": "vaebalance",
-    # A server that vanished is noticed after a minute, not after the system's two hours.
+    # Notice a server that vanished after a minute, not after the system's two hours.
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
@@ -44,56 +43,56 @@ CONNECTION = {
 
 
 POOL = {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 2}
-"""A server has some 100 connections for all: a process keeps one for its locks and one for Optuna,
-and takes one more while a heartbeat coincides with another statement."""
+"""A server allows some 100 connections in total: a process keeps one for its locks and one for
+Optuna, and opens one more while a heartbeat coincides with another statement."""
 
 
 @dataclass(frozen=True)
 class Rhythm:
-    """How long the processes of a study wait for each other and for the server, in seconds."""
+    """Intervals and time limits by which a study's processes wait, in seconds."""
 
     heartbeat: int = 10
     grace: int = 60
-    """Without a heartbeat, until a trial is another's to run."""
+    """Time without a heartbeat after which another worker may run the trial."""
     patience: float = 300.0
-    """Without a connection, until a process gives up."""
+    """Time without a connection after which a process gives up."""
 
 
 RHYTHM = Rhythm()
 
 
 class DatabaseStorage:
-    """See `storage.Storage`."""
+    """Implement `storage.Storage` on PostgreSQL."""
 
     def __init__(self, url: str, study: str, origin: str, rhythm: Rhythm | None = None) -> None:
-        """Connect to the database, which is given Optuna's tables if it has none.
+        """Connect to the database and create Optuna's tables if it has none.
 
         Args:
-            url: of the database.
-            study: its name.
-            origin: where the URL was given.
-            rhythm: None: the usual one.
+            url: URL of the database.
+            study: name of the study.
+            origin: setting that gave the URL, for messages.
+            rhythm: intervals and time limits; None: `RHYTHM`.
 
         Raises:
-            UserError: it cannot be reached or used; without any password.
+            UserError: the database cannot be reached or used; the message hides any password.
         """
         parsed, arguments = _parse(url, origin)
         self._shown = f"{origin} = {parsed.render_as_string()!r}"
         self._study = study
         self._rhythm = rhythm or RHYTHM
         self._holding: list[str] = []
-        # The URL that is handed on says nothing: no error or log of theirs has a password to show.
+        # Hand on a URL without credentials: no error or log of theirs can show a password.
         options = {**POOL, "connect_args": arguments}
         self._engine = sqlalchemy.create_engine(f"{DIALECT}://", **options)  # for locks
         try:
-            # Two that make the tables at once would fail.
+            # Two processes that create the tables at once would fail.
             with self._locked("tables"):
                 self._database = self._open(options)
         except (DBAPIError, StorageInternalError) as error:
             raise UserError(_reason(_driver_error(error), parsed, self._shown)) from None
-        except RuntimeError as error:  # Optuna's: tables of another version of it
+        except RuntimeError as error:  # Optuna's: tables of another Optuna version
             raise UserError(f"{self._shown}: {error}") from error
-        self.optuna: BaseStorage = get_storage(self._database)  # which remembers ended trials
+        self.optuna: BaseStorage = get_storage(self._database)  # caches ended trials
 
     def _open(self, options: dict[str, Any]) -> RDBStorage:
         with warnings.catch_warnings():
@@ -118,7 +117,7 @@ class DatabaseStorage:
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         assert name not in self._holding, "another connection of ours would wait for this one"
-        # Of a transaction, not of a session: no connection goes back to the pool with it.
+        # A lock of the transaction, not of the session: no connection returns to the pool with it.
         with self._engine.begin() as connection:
             connection.execute(
                 sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _key(name)}
@@ -129,22 +128,22 @@ class DatabaseStorage:
             finally:
                 self._holding.remove(name)
 
-    def presence(self) -> AbstractContextManager[str]:
-        """See `Storage`; the trial's heartbeat is what others look at."""
+    def heartbeat(self) -> AbstractContextManager[str]:
+        """See `Storage`; the heartbeats are those of the trials."""
         return nullcontext(worker_name())
 
-    def claimed(self, trial_id: int) -> None:
+    def acquired(self, trial_id: int) -> None:
         """See `Storage`."""
         self._database.record_heartbeat(trial_id)
 
     @contextmanager
-    def attending(self, trial_id: int, worker: str) -> Iterator[None]:
+    def lease(self, trial_id: int, worker: str) -> Iterator[None]:
         """See `Storage`."""
         try:
             with self._beating(trial_id):
                 yield
         except BaseException:
-            self._leave(trial_id, worker)
+            self._give_up(trial_id, worker)
             raise
 
     @contextmanager
@@ -163,12 +162,12 @@ class DatabaseStorage:
             try:
                 self._database.record_heartbeat(trial_id)
             except (SQLAlchemyError, StorageInternalError) as error:
-                # The next beat tries again, and the trial's end tells whether it is still ours.
+                # The next beat tries again; the trial's end checks whether it is still ours.
                 if not _is_of_connection(error):
                     raise
 
-    def _leave(self, trial_id: int, worker: str) -> None:
-        """Take the heartbeat away, unless the trial is another's by now."""
+    def _give_up(self, trial_id: int, worker: str) -> None:
+        """Delete the heartbeat, unless another worker has the trial by now."""
         statement = (
             "DELETE FROM trial_heartbeats WHERE trial_id = :trial AND EXISTS (SELECT FROM "
             "trial_user_attributes WHERE trial_id = :trial AND key = :key AND value_json = :worker)"
@@ -180,41 +179,34 @@ class DatabaseStorage:
         except SQLAlchemyError as error:
             if not _is_of_connection(error):
                 raise
-            # Perhaps the very reason for leaving. The others see the heartbeat grow old.
+            # Perhaps the very reason for giving up. The others see the heartbeat expire.
 
-    def abandoned(self, running: Mapping[int, str]) -> set[int]:
+    def stale(self, running: Mapping[int, str]) -> set[int]:
         """See `Storage`.
 
-        A trial without any heartbeat was left in order, or by a process that was killed after it
-        had added the trial: it held the lock then, as the caller does now.
+        A trial without any heartbeat was given up in order, or by a process that was killed right
+        after it had added the trial: it held the lock then, as the caller does now.
         """
         if not running:
             return set()
+        # A server that was down has heard no heartbeat: expire none until all could be heard.
+        statement = (
+            "SELECT trial_id FROM trial_heartbeats "
+            "WHERE heartbeat >= now() - make_interval(secs => :grace) "
+            "OR pg_postmaster_start_time() >= now() - make_interval(secs => :grace)"
+        )
         with self._database.engine.connect() as connection:
-            beating = set(
-                connection.scalars(sqlalchemy.text("SELECT trial_id FROM trial_heartbeats"))
-            )
-            # A server that was down has heard nobody: nobody is judged until all could be heard.
-            has_listened = connection.scalar(
-                sqlalchemy.text(
-                    "SELECT now() - pg_postmaster_start_time() > make_interval(secs => :grace)"
-                ),
-                {"grace": self._rhythm.grace},
-            )
-        found = set(running) - beating
-        if has_listened:
-            study_id = self.optuna.get_study_id_from_name(self._study)
-            found |= set(self._database._get_stale_trial_ids(study_id))
-        return found & set(running)
+            alive = connection.scalars(sqlalchemy.text(statement), {"grace": self._rhythm.grace})
+            return set(running) - set(alive)
 
-    def patiently(self, act: Callable[[], Result]) -> Result:
+    def with_retries(self, act: Callable[[], Result]) -> Result:
         """See `Storage`.
 
         Raises:
             UserError: the connection stays lost.
         """
         if self._holding:
-            return act()  # a lock is lost with its connection: its holder begins again, as a whole
+            return act()  # a lock is lost with its connection: its holder starts all over
         until = time.monotonic() + self._rhythm.patience
         while True:
             try:
@@ -232,11 +224,11 @@ class DatabaseStorage:
 
 
 def _parse(url: str, origin: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
-    """The URL without a password, and what the driver is to be told."""
+    """Split a URL into one without a password and the driver's arguments."""
     try:
         parsed = sqlalchemy.make_url(url).set(drivername=DIALECT)
         found = dict(parsed.get_dialect()().create_connect_args(parsed)[1])
-    except (ArgumentError, ValueError):  # whose messages may have a part of the URL
+    except (ArgumentError, ValueError):  # their messages may contain a part of the URL
         raise UserError(
             f"{origin}: not a URL of a database (is its port a number, and is each of : / @ in "
             f"user and password written as %3A %2F %40?); it is like {EXAMPLE}."
@@ -247,35 +239,35 @@ def _parse(url: str, origin: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
 
 
 def _agree_on_the_time(engine: sqlalchemy.Engine) -> None:
-    """Let all sessions of the engine be in UTC.
+    """Set the time zone of all sessions of the engine to UTC.
 
-    Optuna writes heartbeats in the session's local time: machines must agree on it, all year. (As a
-    connection's option it would give way to PGTZ.)
+    Optuna writes heartbeats in the session's local time: all machines must agree on it, all year.
+    (As an option of the connection it would give way to PGTZ.)
     """
 
     def set_utc(connection: psycopg.Connection[Any], _: object) -> None:
         connection.execute("SET TIME ZONE 'UTC'")
         connection.commit()
 
-    engine.dispose()  # those that are open have not been told
+    engine.dispose()  # open connections have another time zone
     sqlalchemy.event.listen(engine, "connect", set_utc)
 
 
 def _key(name: str) -> int:
-    """An advisory lock's key: 64 bits for the whole database."""
+    """Return the 64-bit key of an advisory lock of the database."""
     digest = hashlib.sha256(f"vaebalance {name}".encode()).digest()
     return int.from_bytes(digest[:8], signed=True)
 
 
 def _driver_error(error: BaseException) -> BaseException:
-    """What the driver said."""
+    """Return the driver's own error."""
     while not isinstance(error, DBAPIError) and error.__cause__ is not None:
         error = error.__cause__
     return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
 
 
 def _is_of_connection(error: BaseException) -> bool:
-    """Whether another attempt may go well: the server is away, or starts or ends."""
+    """Return whether a retry may succeed: the server is away, starting or stopping."""
     while not isinstance(error, DBAPIError) and error.__cause__ is not None:
         error = error.__cause__
     return isinstance(error, OperationalError) or (
@@ -284,7 +276,7 @@ def _is_of_connection(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException, url: sqlalchemy.URL, shown: str) -> str:
-    """Why the database cannot be used, and what to do."""
+    """Return why the database cannot be used, and what to do."""
     text = _one_line(error)
     remedy = "is the server there, and does it let this machine in?"
     if "password" in text:
