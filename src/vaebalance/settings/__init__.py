@@ -20,6 +20,7 @@ from vaebalance.settings.params import (
     TrainSettings,
     TuneSpec,
     load,
+    load_settings,
     parse,
     read_yaml,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "TrainSettings",
     "TuneSpec",
     "load",
+    "load_settings",
     "parse",
     "read_yaml",
 ]

@@ -254,6 +254,15 @@ def load(view: type[View], path: Path = PARAMS) -> View:
     return view.model_validate(values)
 
 
+def load_settings(path: Path | str = PARAMS) -> TrainSettings:
+    """Check all of params.yaml and return what a training reads of it.
+
+    Raises:
+        UserError: see `load`.
+    """
+    return load(TrainSettings, Path(path))
+
+
 def read_yaml(path: Path) -> Any:
     """The plain content of a YAML 1.2 file.
 
