@@ -1,6 +1,6 @@
 """Studies: which weights, and which other knobs? Only this room knows Optuna.
 
-options   the arguments of `tune`
+options   what a person asks for
 command   search, list, promote
 space     the values that may be tried
 search    trials until the study has enough

@@ -1,4 +1,4 @@
-"""What the arguments of pipelines/tune.py ask for: search, list or promote."""
+"""`vaebalance study`: search, list or promote."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ from vaebalance.tracking.store import project_root
 from vaebalance.training.precision import work_of
 
 STUDIES = "studies"
-COMMAND = "python pipelines/tune.py"
+COMMAND = "vaebalance study"
 PROMOTED = "promoted"
 RUN = "mlflow_run"
 

@@ -1,13 +1,12 @@
-"""`python -m vaebalance.tracking`: MLflow's pages over this project's store, light and local."""
+"""MLflow's pages over this project's store, light and local: `vaebalance ui`."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
 import sys
 
-from vaebalance.base.errors import UserError, run_stage
+from vaebalance.base.errors import UserError
 from vaebalance.tracking.store import artifact_root, open_store, set_defaults, tracking_uri
 
 HOST = "127.0.0.1"  # there is no password: never beyond this machine
@@ -35,11 +34,12 @@ def check_port(port: int) -> None:
             ) from error
 
 
-def main() -> None:
-    """Replace this process by the server."""
-    parser = argparse.ArgumentParser(prog="python -m vaebalance.tracking", description=__doc__)
-    parser.add_argument("--port", type=int, default=5000, help="port on this machine (5000)")
-    port = parser.parse_args().port
+def serve(port: int) -> None:
+    """Replace this process by the server.
+
+    Raises:
+        UserError: the port cannot be used, or the store is a server itself.
+    """
     set_defaults()  # the server inherits them
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     uri = tracking_uri()
@@ -53,4 +53,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    from vaebalance.cli import main
+
+    main("ui")

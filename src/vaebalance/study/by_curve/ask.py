@@ -1,4 +1,4 @@
-"""What the arguments of pipelines/tune.py ask for under `tune.method: curve`."""
+"""`vaebalance study` under `tune.method: curve`: answer, list, promote."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vaebalance.study.by_curve.question import OTHERWISE, Question, question_of
 from vaebalance.study.options import BEST, KNEE, Choice, Options
 from vaebalance.study.search.identity import open_prepared
 
-COMMAND = "python pipelines/tune.py"
+COMMAND = "vaebalance study"
 
 
 def run(options: Options) -> None:
@@ -57,7 +57,7 @@ def run(options: Options) -> None:
 
 
 def train_if_absent(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
-    """Train the curve, as pipelines/curve.py does, unless there is one of these settings, data."""
+    """Train the curve, as `vaebalance curve` does, unless there is one of these settings, data."""
     try:
         changes = curves.differences(settings, dataset)
     except UserError:
