@@ -25,7 +25,7 @@ lint: venv
 	mypy
 
 ui: venv
-	python -m vaebalance.tracking --port $(PORT)
+	vaebalance ui --port $(PORT)
 
 venv: $(READY)
 

@@ -1,21 +1,25 @@
 """DVC stage `curve` (curve/dvc.yaml): prepared tensors + params.yaml -> artifacts/curve, any β.
 
-With `--target-…`, `--promote` or `--distill` it answers from the curve that is there.
+With options it is the same as `vaebalance curve`.
 """
 
+import sys
+
+from vaebalance import cli
 from vaebalance.base.process import run_stage
-from vaebalance.curve.options import parse_options
 
 
 def main() -> None:
-    """Train the curve, or take a weight or a model from it."""
-    options = parse_options()
-    from vaebalance.curve import (
-        curve_command as command,  # torch and MLflow: --help need not wait for them
-    )
+    """Train the curve."""
+    # torch and MLflow: options need not wait for them to be read
+    from vaebalance.curve import curve_command
+    from vaebalance.curve.options import Options
 
-    command.run(options)
+    curve_command.run(Options())
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    if sys.argv[1:]:
+        cli.main("curve")
+    else:
+        run_stage(main)

@@ -1,19 +1,6 @@
-"""A weight of another project (no DVC stage): theirs -> our likelihood and balance, and back.
+"""The same as `vaebalance port`."""
 
-`--write` writes them into params.yaml.
-"""
-
-from vaebalance.base.process import run_stage
-from vaebalance.porting.options import parse_options
-
-
-def main() -> None:
-    """Port a weight, or params.yaml into every convention."""
-    options = parse_options()
-    from vaebalance.porting import port as command  # torch: --help need not wait for it
-
-    command.run(options)
-
+from vaebalance.cli import main
 
 if __name__ == "__main__":
-    run_stage(main)
+    main("port")

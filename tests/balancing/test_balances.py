@@ -1,9 +1,6 @@
-"""Every balance: the conformance suite, then each rule's own promise."""
+"""Every balance: the conformance suite, then each rule's own mathematics."""
 
-import io
 import math
-import re
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,6 +8,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch.distributions import Independent, Normal
 
+from tests.helpers.members import examples
 from vaebalance.balancing.balances import (
     GECO_RATIOS,
     NOT_HELD,
@@ -29,13 +27,14 @@ from vaebalance.balancing.balances import (
     ramp,
 )
 from vaebalance.base.reports import SplitReport
-from vaebalance.vae.elbo import ElboTerms, Weights, elbo_terms, weighted_loss
+from vaebalance.testing import check_balance
+from vaebalance.vae.elbo import ElboTerms, elbo_terms, weighted_loss
 from vaebalance.vae.likelihoods import Bernoulli, Gaussian
 from vaebalance.vae.model import VAE, ModelSpec
 from vaebalance.vae.networks import Mlp
 
-MEMBERS = get_args(get_args(Balance)[0])
-EXAMPLES = [
+EXAMPLES = examples(
+    Balance,
     Fixed(alpha=2.0, beta=0.5),
     WarmUp(beta=4.0, steps=10),
     WarmUp(of="alpha", alpha=3.0, start=0.5, shape="sigmoid"),
@@ -51,7 +50,7 @@ EXAMPLES = [
     ControlVae(rate=5.0),
     ControlVae(rate_bits=5.0, beta_min=0.1, beta_max=2.0),
     OptimalSigma(beta=0.5),
-]
+)
 RUN = RunFacts(dimensions=16, latent_size=4, steps=40, steps_per_epoch=4, sigma=0.5)
 
 
@@ -94,102 +93,19 @@ def run(balance, steps):
     return follow(balance, balance.initial_state(RUN), range(steps))
 
 
-def same(first, second):
-    """Whether two lists of weights are equal to the bit."""
-    pairs = zip(first, second, strict=True)
-    return all(
-        torch.equal(torch.as_tensor(a), torch.as_tensor(b))
-        for one, other in pairs
-        for a, b in zip(one, other, strict=True)
-    )
+every_example = pytest.mark.parametrize(
+    "balance", EXAMPLES, ids=lambda b: f"{b.kind}-{EXAMPLES.index(b)}"
+)
 
 
-@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.__name__)
-def test_the_suite_has_an_example_of(member):
-    assert member in {type(example) for example in EXAMPLES}
+@every_example
+def test_every_example_meets_the_requirements(balance):
+    check_balance(balance)
 
 
-@pytest.mark.parametrize("balance", EXAMPLES, ids=lambda b: f"{b.kind}-{EXAMPLES.index(b)}")
-class TestConformance:
-    def test_a_step_with_it_can_be_compiled(self, balance, step_compiled):
-        torch.testing.assert_close(*step_compiled(balance=balance), rtol=1e-4, atol=1e-5)
-
-    def test_weights_are_finite_and_none_is_negative_but_capacitys_beta(self, balance):
-        for weights in run(balance, 60)[0]:
-            alpha, beta = map(torch.as_tensor, weights)
-            assert alpha.isfinite()
-            assert alpha >= 0
-            assert beta.isfinite().all()
-            assert (beta >= 0).all() or isinstance(balance, Capacity)
-            assert alpha.shape == ()
-            assert beta.shape in {(), (4,)}
-            assert weighted_loss(terms_at(0), weights).shape == ()
-
-    def test_state_is_explicit_and_tensors_only(self, balance):
-        """Two runs from the initial state agree, and a state keeps its names and types."""
-        (first, state), (second, _) = run(balance, 7), run(balance, 7)
-        assert same(first, second)
-        start = balance.initial_state(RUN)
-        assert {name: (v.shape, v.dtype) for name, v in state.items()} == {
-            name: (v.shape, v.dtype) for name, v in start.items()
-        }
-
-    def test_a_state_saved_and_loaded_goes_on_exactly(self, balance):
-        whole, _ = run(balance, 12)
-        _, state = run(balance, 5)
-        files = [io.BytesIO(), io.BytesIO()]
-        for file in files:
-            torch.save(run(balance, 5)[1], file)
-        assert files[0].getvalue() == files[1].getvalue()
-        files[0].seek(0)
-        loaded = torch.load(files[0], weights_only=True)
-        assert loaded.keys() == state.keys()
-        assert same(follow(balance, loaded, range(5, 12))[0], whole[5:])
-
-    def test_next_state_leaves_the_old_one_alone(self, balance):
-        state = balance.initial_state(RUN)
-        before = {name: value.clone() for name, value in state.items()}
-        balance.next_state(state, terms_at(0))
-        assert all(torch.equal(state[name], before[name]) for name in before)
-
-    def test_it_says_whether_it_is_settled(self, balance):
-        for steps in (0, 1, 60):
-            settled = balance.settled(run(balance, steps)[1])
-            assert settled.shape == ()
-            assert settled.dtype == torch.bool
-
-    def test_learners_can_be_stacked(self, balance):
-        """No number leaves its tensor: a function of data that branches on it fails in vmap."""
-        states = [run(balance, steps)[1] for steps in (3, 30)]
-        batches = [terms_at(1), terms_at(2)]
-
-        def step(state, distortion, rates, mean):
-            likelihood = Independent(Normal(mean, 1.0, validate_args=False), 3, validate_args=False)
-            terms = ElboTerms(distortion, rates, likelihood, torch.zeros(5, 1, 4, 4))
-            weights = Weights(*map(torch.as_tensor, balance.weights(state, terms)))
-            return weights, balance.next_state(state, terms), balance.settled(state)
-
-        stacked = {name: torch.stack([s[name] for s in states]) for name in states[0]}
-        inputs = [(t.distortion, t.rate_by_latent, t.likelihood.mean) for t in batches]
-        together, after, _ = torch.vmap(step)(stacked, *map(torch.stack, zip(*inputs, strict=True)))
-        for index, (state, terms) in enumerate(zip(states, batches, strict=True)):
-            for mine, alone in zip(together, balance.weights(state, terms), strict=True):
-                torch.testing.assert_close(mine[index], torch.as_tensor(alone))
-            for name, value in balance.next_state(state, terms).items():
-                torch.testing.assert_close(after[name][index], value)
-
-    def test_its_advice_names_knobs_that_there_are(self, balance):
-        state = run(balance, 60)[1]
-        finding = balance.finding(state, epoch_of(beta=0.0))
-        advice = [balance.for_more_rate, balance.for_less_rate]
-        advice += [] if finding is None else [finding.remedy]
-        for text in advice:
-            knobs = re.findall(r"\bbalance\.(\w+)", text)
-            assert set(knobs) <= set(type(balance).model_fields), text
-
-    def test_it_survives_its_dump(self, balance):
-        adapter = TypeAdapter(Balance)
-        assert adapter.validate_json(adapter.dump_json(balance)) == balance
+@every_example
+def test_a_step_with_it_can_be_compiled(balance, step_compiled):
+    torch.testing.assert_close(*step_compiled(balance=balance), rtol=1e-4, atol=1e-5)
 
 
 def test_fixed_never_moves():

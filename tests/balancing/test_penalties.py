@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,8 +9,10 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
+from tests.helpers.members import examples
 from vaebalance.balancing.balances import Fixed
 from vaebalance.balancing.penalties import Codes, DipVae, Mmd, NoPenalty, Penalty, TotalCorrelation
+from vaebalance.testing import check_penalty
 from vaebalance.training.loader import Images
 from vaebalance.training.step import Learner, Step
 from vaebalance.vae.elbo import elbo_terms
@@ -19,8 +20,8 @@ from vaebalance.vae.likelihoods import Bernoulli
 from vaebalance.vae.model import VAE, ModelSpec
 from vaebalance.vae.networks import Mlp
 
-MEMBERS = get_args(get_args(Penalty)[0])
-EXAMPLES = [
+EXAMPLES = examples(
+    Penalty,
     NoPenalty(),
     TotalCorrelation(weight=5.0),
     TotalCorrelation(weight=5.0, estimator="minibatch_weighted"),
@@ -29,7 +30,7 @@ EXAMPLES = [
     DipVae(weight=10.0, diagonal=0.0),
     Mmd(weight=100.0),
     Mmd(weight=100.0, bandwidth=0.5),
-]
+)
 IMAGES = 50
 PRIOR = Independent(Normal(torch.zeros(3), torch.ones(3)), 1)
 
@@ -51,39 +52,13 @@ def measure(penalty, posterior=None, z=None, images=IMAGES):
     return penalty.measure(Codes(posterior, posterior.rsample() if z is None else z, prior, images))
 
 
-@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.__name__)
-def test_the_suite_has_an_example_of(member):
-    assert member in {type(example) for example in EXAMPLES}
-
-
 @pytest.mark.parametrize("penalty", EXAMPLES, ids=lambda p: f"{p.kind}-{EXAMPLES.index(p)}")
-class TestConformance:
+class TestEveryExample:
+    def test_it_meets_the_requirements(self, penalty):
+        check_penalty(penalty)
+
     def test_a_step_with_it_can_be_compiled(self, penalty, step_compiled):
         torch.testing.assert_close(*step_compiled(penalty=penalty), rtol=1e-4, atol=1e-5)
-
-    @pytest.mark.parametrize("batch", [1, 2, 8])
-    def test_components_are_finite_numbers_and_each_has_its_cost(self, penalty, batch):
-        components = measure(penalty, make_posterior(batch))
-        assert list(components) == list(penalty.coefficients())
-        assert all(value.shape == () and value.isfinite() for value in components.values())
-        expected = sum(penalty.coefficients()[name] * float(v) for name, v in components.items())
-        assert float(penalty.weighted(components)) == pytest.approx(expected, rel=1e-5)
-
-    def test_the_gradient_is_that_of_finite_differences(self, penalty):
-        mean, log_std = (torch.randn(5, 3, dtype=torch.float64) for _ in range(2))
-        noise = torch.randn(5, 3, dtype=torch.float64)
-
-        def loss(mean, log_std):
-            torch.manual_seed(3)  # of what the penalty draws itself
-            posterior = normal(mean, log_std.exp())
-            prior = normal(torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64))
-            z = mean + noise * log_std.exp()
-            components = penalty.measure(Codes(posterior, z, prior, IMAGES))
-            return torch.as_tensor(penalty.weighted(components)) + 0 * mean.sum()
-
-        assert torch.autograd.gradcheck(
-            loss, (mean.requires_grad_(), log_std.requires_grad_()), atol=1e-4
-        )
 
     def test_a_step_trains_and_reports_it(self, penalty):
         spec = ModelSpec(architecture=Mlp(hidden=(8,)), latent_size=3, posterior="gaussian")
@@ -94,31 +69,6 @@ class TestConformance:
         learner.step = Step(learner, images, None)
         result = learner.take_step(images.stored[:6])
         assert len(result.sums) == 5 + len(penalty.coefficients())
-
-    def test_it_measures_what_it_charges_in_that_order(self, penalty):
-        assert list(measure(penalty)) == list(penalty.coefficients())
-
-    def test_learners_can_be_stacked(self, penalty):
-        posteriors = [make_posterior(seed=seed) for seed in (1, 2)]
-        mean, std = (
-            torch.stack(values)
-            for values in zip(*((p.mean, p.base_dist.scale) for p in posteriors), strict=True)
-        )
-
-        def alone(mean, std):
-            return penalty.measure(Codes(normal(mean, std), mean, PRIOR, IMAGES))
-
-        together = torch.vmap(alone, randomness="same")
-        torch.manual_seed(0)
-        stacked = together(mean, std) if penalty.coefficients() else {}
-        for index in range(2):
-            torch.manual_seed(0)
-            for name, value in alone(mean[index], std[index]).items():
-                torch.testing.assert_close(stacked[name][index], value)
-
-    def test_it_survives_its_dump(self, penalty):
-        adapter = TypeAdapter(Penalty)
-        assert adapter.validate_json(adapter.dump_json(penalty)) == penalty
 
 
 class TestTotalCorrelation:

@@ -67,7 +67,7 @@ def test_a_failed_save_leaves_what_was_there(tmp_path, conditioned, monkeypatch)
 
 def test_a_missing_curve_says_what_to_run(tmp_path):
     for read in (load_curve, read_rows):
-        with pytest.raises(UserError, match=r"train one with `python pipelines/curve\.py`"):
+        with pytest.raises(UserError, match=r"train one with `vaebalance curve`"):
             read(tmp_path)
 
 

@@ -19,9 +19,9 @@ FILES = {
 }
 """Stage -> the file that declares it."""
 
-NO_DEPENDENCY = ("settings", "tracking", "terminal", "evaluation.diagnosis")
-"""Rooms and modules that check values which DVC tracks, or report what happens: an edit of them
-changes no number, and makes no stage stale."""
+NO_DEPENDENCY = ("cli", "settings", "tracking", "terminal", "evaluation.diagnosis")
+"""Rooms and modules that read arguments (a stage has none), check values which DVC tracks, or
+report what happens: an edit of them changes no number, and makes no stage stale."""
 
 
 def imported(path: Path) -> set[str]:

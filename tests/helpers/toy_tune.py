@@ -1,12 +1,13 @@
-"""pipelines/tune.py with a short rhythm of heartbeats, and trials that take their time.
+"""`vaebalance study` with a short rhythm of heartbeats, and trials that take their time.
 
 Worker processes import this file, too.
 """
 
+import sys
 import time
 
 from vaebalance.base.process import run_stage
-from vaebalance.study.options import parse_options
+from vaebalance.cli import parse
 from vaebalance.study.storage import postgres_storage as database_storage
 from vaebalance.training import loop as training
 
@@ -25,4 +26,4 @@ training.validate = validate_slowly
 if __name__ == "__main__":
     from vaebalance.study import command
 
-    run_stage(lambda: command.run(parse_options()))
+    run_stage(lambda: command.run(parse(["study", *sys.argv[1:]])[1]))

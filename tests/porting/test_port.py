@@ -1,4 +1,4 @@
-"""pipelines/port.py: theirs -> ours -> params.yaml -> theirs."""
+"""`vaebalance port`: theirs -> ours -> params.yaml -> theirs."""
 
 import json
 import shutil
@@ -8,9 +8,9 @@ import pytest
 
 from vaebalance.balancing.balances import AbstractBalance, Fixed
 from vaebalance.base.errors import UserError
+from vaebalance.cli import parse
 from vaebalance.data import prepare
 from vaebalance.porting.conventions import CONVENTIONS
-from vaebalance.porting.options import parse_options
 from vaebalance.porting.port import run, weights_of
 from vaebalance.settings import PARAMS, Settings, load
 from vaebalance.settings.params_file import edit_section
@@ -33,7 +33,7 @@ def port(project, capsys):
     """Runs a command line; returns what it printed."""
 
     def run_line(line):
-        run(parse_options(line.split()))
+        run(parse(["port", *line.split()])[1])
         return capsys.readouterr().out
 
     return run_line

@@ -289,7 +289,7 @@ def test_ctrl_c_says_what_is_finished_and_how_to_go_on(project):
     shown = process.communicate(timeout=60)[0]
     assert process.returncode == 130
     assert "of 400 wanted; best: trial " in shown
-    assert "stopped; no finished trial is lost. Go on with `python pipelines/tune.py`." in shown
+    assert "stopped; no finished trial is lost. Go on with `vaebalance study`." in shown
     assert "Traceback" not in shown
     finished = [t for t in trials_of(folder, "stopped") if t.state == "finished"]
     assert len(finished) >= 2

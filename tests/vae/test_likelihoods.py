@@ -2,14 +2,15 @@
 
 import math
 import re
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any
 
 import pytest
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor
 from torch.distributions import Distribution, Laplace, Normal
 
+from tests.helpers.members import examples
+from vaebalance.testing import check_likelihood
 from vaebalance.vae.likelihoods import (
     AbstractLikelihood,
     Bernoulli,
@@ -30,30 +31,13 @@ from vaebalance.vae.likelihoods import LaplaceLearned as LaplaceLearnedPixels
 CHANNELS, SIDE = 2, 5
 IMAGES = 4
 DIMENSIONS = CHANNELS * SIDE * SIDE
-
-
-class Example(NamedTuple):
-    """A member, and the values over which it sums or integrates to one; None: over none."""
-
-    likelihood: AbstractLikelihood
-    domain: Literal["black and white", "levels", "unit", "real"] | None
-
-
-EXAMPLES = [
-    Example(Bernoulli(), "black and white"),
-    Example(ContinuousBernoulli(), "unit"),
-    Example(Gaussian(sigma=0.3), "real"),
-    Example(GaussianLearned(), "real"),
-    Example(GaussianPerPixel(), "real"),
-    Example(GaussianOptimal(), "real"),
-    Example(LaplacePixels(scale=0.2), "real"),
-    Example(LaplaceLearnedPixels(), "real"),
-    Example(DiscretisedLogistic(), "levels"),
-    Example(DiscretisedLogistic(components=5), "levels"),
-    Example(Rmse(), None),
-    Example(Sse(), None),
-]
-MEMBERS = [example.likelihood for example in EXAMPLES]
+MEMBERS = examples(
+    Likelihood,
+    Gaussian(sigma=0.3),
+    LaplacePixels(scale=0.2),
+    DiscretisedLogistic(),
+    DiscretisedLogistic(components=5),
+)
 every_member = pytest.mark.parametrize("likelihood", MEMBERS, ids=repr)
 
 
@@ -78,79 +62,37 @@ def x() -> Tensor:
 # --- every member, by construction --------------------------------------------------------------
 
 
-def test_there_is_an_example_of_every_member():
-    union, *_ = get_args(Likelihood)
-    assert {type(likelihood) for likelihood in MEMBERS} == set(get_args(union))
+@every_member
+def test_every_member_meets_the_requirements(likelihood):
+    check_likelihood(likelihood)
 
 
 @every_member
-@pytest.mark.parametrize("training", [True, False])
-def test_every_member_scores_images_whole(likelihood, training, x):
-    """One number an image, its mean in the pixels' range, gradients everywhere."""
-    raw = make_raw(likelihood).requires_grad_()
-    distribution = read(likelihood, raw, training)
-    assert distribution.batch_shape == (IMAGES,)
-    assert distribution.event_shape == (CHANNELS, SIDE, SIDE)
-    assert distribution.mean.shape == x.shape
-    assert ((distribution.mean >= 0) & (distribution.mean <= 1)).all()
-    log_prob = distribution.log_prob(x)
-    assert log_prob.shape == (IMAGES,)
-    (gradient,) = torch.autograd.grad(log_prob.sum(), raw)
-    assert gradient.isfinite().all()
-    assert (gradient != 0).any(dim=(2, 3)).all()  # every decoder channel is read
+def test_a_step_with_it_can_be_compiled(likelihood, step_compiled):
+    traced, plain = step_compiled(likelihood=likelihood)
+    torch.testing.assert_close(traced, plain, rtol=1e-4, atol=1e-4)
 
 
-@every_member
-def test_every_member_reads_any_leading_dimensions(likelihood, x):
-    """[K, B, …] raw output scores as K batches would."""
-    raw = make_raw(likelihood)
-    stacked = read(likelihood, torch.stack([raw, raw + 1])).log_prob(x)
-    torch.testing.assert_close(stacked[0], read(likelihood, raw).log_prob(x))
-    torch.testing.assert_close(stacked[1], read(likelihood, raw + 1).log_prob(x))
+@pytest.mark.parametrize(
+    ("likelihood", "is_density", "is_mass"),
+    [
+        (Bernoulli(), True, {True}),
+        (DiscretisedLogistic(), True, {False}),
+        (ContinuousBernoulli(), True, set()),
+        (GaussianLearned(), True, set()),
+        (GaussianPerPixel(), True, set()),
+        (Rmse(), False, set()),
+        (Sse(), False, set()),
+    ],
+    ids=repr,
+)
+def test_what_each_is(likelihood, is_density, is_mass):
+    """A density, or a mass over black and white pixels (True) or grey ones (False)."""
+    assert likelihood.is_density == is_density
+    assert {some for some in (True, False) if likelihood.is_mass(binarised=some)} == is_mass
 
 
-@every_member
-def test_every_member_survives_its_dump(likelihood):
-    """What is saved in model.json builds the same object."""
-    adapter = TypeAdapter(Likelihood)
-    assert adapter.validate_json(adapter.dump_json(likelihood)) == likelihood
-
-
-@every_member
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("extreme", [-1e3, -30.0, 0.0, 30.0, 1e3])
-@pytest.mark.parametrize("pixel", [0.0, 0.5, 1.0])
-def test_every_member_is_finite_at_extremes(likelihood, training, extreme, pixel):
-    """Values, means and gradients, also of the likelihood's own parameters."""
-    shape = (2, likelihood.raw_channels(1), 2, 2)
-    raw = torch.full(shape, extreme, requires_grad=True)
-    parameters = likelihood.make_parameters().train(training)
-    with torch.no_grad():
-        for parameter in parameters.parameters():
-            parameter.fill_(extreme)
-    distribution = likelihood.distribution(raw, parameters)
-    log_prob = distribution.log_prob(torch.full((2, 1, 2, 2), pixel))
-    assert log_prob.isfinite().all()
-    log_prob.sum().backward()
-    assert all(p.grad.isfinite().all() for p in [raw, *parameters.parameters()])
-    assert ((distribution.mean >= 0) & (distribution.mean <= 1)).all()
-    assert all(value.isfinite().all() for value in parameters.state_dict().values())
-
-
-@every_member
-def test_every_member_says_something_true_of_its_pixels(likelihood):
-    """A mass or a misfit on some pixels is no surprise of the pipeline's end."""
-    assert likelihood.misfit("none") is None
-    for binarisation in ("threshold", "static", "dynamic"):
-        misfit = likelihood.misfit(binarisation)
-        if misfit is not None:
-            assert likelihood.kind in misfit
-            assert f"data.binarisation = '{binarisation}'" in misfit
-            assert "bernoulli" in misfit
-            assert not likelihood.is_mass(binarised=True)
-
-
-# --- they sum or integrate to one ---------------------------------------------------------------
+# --- each against what it should be -------------------------------------------------------------
 
 
 def raw_of_pixels(likelihood: AbstractLikelihood, spread: float, pixels: int = 40) -> Tensor:
@@ -160,41 +102,6 @@ def raw_of_pixels(likelihood: AbstractLikelihood, spread: float, pixels: int = 4
     return torch.randn(shape, generator=generator, dtype=torch.float64) * spread
 
 
-@pytest.mark.parametrize("spread", [0.3, 3.0, 30.0, 1000.0])
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: repr(example.likelihood))
-def test_it_is_one_in_all(example, spread):
-    """The sum of a mass, Simpson's rule for a density; those that are neither say so."""
-    likelihood, domain = example
-    assert likelihood.is_density == (domain is not None)
-    assert likelihood.is_mass(binarised=True) == (domain == "black and white")
-    assert likelihood.is_mass(binarised=False) == (domain == "levels")
-    if domain is None:
-        return
-    raw = raw_of_pixels(likelihood, spread)
-    values = {
-        "black and white": torch.tensor([0.0, 1.0]),
-        "levels": torch.arange(256) / 255,
-    }
-    if domain in values:
-        x = values[domain].double().reshape(-1, 1, 1, 1, 1)
-        total = read(likelihood, raw).log_prob(x).exp().sum(0)
-        torch.testing.assert_close(total, torch.ones_like(total), rtol=1e-6, atol=1e-6)
-        return
-    if domain == "unit":
-        grid, weight = simpson(torch.zeros(len(raw)).double(), torch.ones(len(raw)).double())
-    else:
-        grid, weight = around(likelihood, raw)
-    density = read(likelihood, raw).log_prob(grid[..., None, None, None]).exp()
-    total = (density * weight).sum(0)
-    torch.testing.assert_close(total, torch.ones_like(total), rtol=2e-4, atol=2e-4)
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: repr(example.likelihood))
-def test_a_step_with_it_can_be_compiled(example, step_compiled):
-    traced, plain = step_compiled(likelihood=example.likelihood)
-    torch.testing.assert_close(traced, plain, rtol=1e-4, atol=1e-4)
-
-
 def simpson(low: Tensor, high: Tensor, points: int = 10_001) -> tuple[Tensor, Tensor]:
     """Grids [points, B] from low to high, each [B], and their weights."""
     t = torch.linspace(0, 1, points, dtype=torch.float64)[:, None]
@@ -202,50 +109,6 @@ def simpson(low: Tensor, high: Tensor, points: int = 10_001) -> tuple[Tensor, Te
     rule[1::2], rule[0], rule[-1] = 4.0, 1.0, 1.0
     width = high - low
     return low + t * width, rule * width / (3 * (points - 1))
-
-
-def around(likelihood: AbstractLikelihood, raw: Tensor) -> tuple[Tensor, Tensor]:
-    """A grid over all of a density's mass about its mean."""
-    pixels = read(likelihood, raw)
-    mean, scale = (v.reshape(-1).double() for v in (pixels.mean, pixels.variance.sqrt()))
-    return simpson(mean - 25 * scale, mean + 25 * scale)
-
-
-@pytest.mark.parametrize("spread", [0.3, 3.0, 30.0])
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: repr(example.likelihood))
-def test_the_variance_is_that_of_its_own_density(example, spread):
-    """Σ or ∫ (x − mean)² p(x)."""
-    likelihood, domain = example
-    if domain is None:
-        return
-    raw = raw_of_pixels(likelihood, spread)
-    pixels = read(likelihood, raw)
-    levels = {
-        "black and white": torch.tensor([0.0, 1.0]),
-        "levels": torch.arange(256) / 255,
-    }
-    if domain in levels:
-        x = levels[domain].double()[:, None]
-        weight = torch.ones_like(x)
-    elif domain == "unit":
-        x, weight = simpson(torch.zeros(len(raw)).double(), torch.ones(len(raw)).double())
-    else:
-        x, weight = around(likelihood, raw)
-    density = pixels.log_prob(x[..., None, None, None].expand(-1, len(raw), 1, 1, 1)).exp()
-    mean = (density * weight * x).sum(0)
-    variance = (density * weight * (x - mean).square()).sum(0)
-    # Of 256 levels the variance is that of 32, which may be off by the square of a level.
-    tolerance = (
-        {"rtol": 0.01, "atol": 1 / 32**2} if domain == "levels" else {"rtol": 1e-3, "atol": 1e-7}
-    )
-    torch.testing.assert_close(pixels.variance.flatten().double(), variance, **tolerance)
-
-
-@every_member
-def test_advice_names_knobs_that_there_are(likelihood):
-    text = likelihood.to_calibrate(0.1, 64, 1.0)
-    knobs = re.findall(r"likelihood\.(\w+)", text)
-    assert set(knobs) <= set(type(likelihood).model_fields)
 
 
 @pytest.mark.parametrize(
@@ -269,9 +132,6 @@ def test_the_calibrated_weight_implies_the_residual(likelihood):
     """The advice, followed, gives σ = RMSE."""
     alpha = float(re.search(r"about ([\d.e+]+)", likelihood.to_calibrate(0.1, 64, 2.0))[1])
     assert likelihood.implied_sigma(None, 0.1, 64, 2.0 / alpha) == pytest.approx(0.1, rel=1e-2)
-
-
-# --- each against what it should be -------------------------------------------------------------
 
 
 def test_bernoulli_is_bce_summed_over_the_image(x):

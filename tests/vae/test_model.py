@@ -92,7 +92,9 @@ def test_only_what_a_likelihood_learns_is_in_the_weights(likelihood):
     spec = make().spec
     torch.manual_seed(0)
     model = VAE(spec, likelihood, SHAPE)
-    own = {f"likelihood_parameters.{n}" for n in WITH_NUMBERS_OF_THEIR_OWN.get(likelihood.kind, ())}
+    names = set(likelihood.make_parameters().state_dict())
+    assert names == WITH_NUMBERS_OF_THEIR_OWN.get(likelihood.kind, names)
+    own = {f"likelihood_parameters.{name}" for name in names}
     assert model.state_dict().keys() == make().state_dict().keys() | own
     assert torch.equal(model.encoder[1].weight, make().encoder[1].weight)
 

@@ -6,8 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.helpers.members import examples
 from vaebalance.base.errors import UserError
-from vaebalance.vae.networks import ACTIVATIONS, Conv, Mlp
+from vaebalance.testing import check_network
+from vaebalance.vae.networks import ACTIVATIONS, Architecture, Conv, Mlp
+
+
+@pytest.mark.parametrize("architecture", examples(Architecture), ids=repr)
+def test_every_member_meets_the_requirements(architecture):
+    shape, raw_shape, latents = (1, 9, 9), (2, 9, 9), 4
+    encoder = architecture.encoder(shape, 2 * latents)
+    check_network(encoder, architecture.decoder(latents, raw_shape), shape, latents, raw_shape)
 
 
 @given(

@@ -66,7 +66,7 @@ class RunFacts:
     dimensions: int  # n = C·H·W
     latent_size: int  # Z
     steps: int  # optimizer updates planned
-    steps_per_epoch: int
+    steps_per_epoch: int = 1  # where the loop has no epochs, each step is one
     sigma: float | None = None  # of a Gaussian likelihood with a fixed σ; None: it is another
 
 
@@ -77,6 +77,8 @@ class AbstractBalance(Spec, ABC):
     """The knob to turn where the code should carry more."""
     for_less_rate: ClassVar[str] = "raise balance.beta"
     """The knob to turn where the code carries too much."""
+    negative_beta: ClassVar[bool] = False
+    """Whether β may be below 0, which raises the rate."""
 
     def misfit(
         self, likelihood: AbstractLikelihood, latent_size: int, *, binarised: bool
@@ -280,6 +282,7 @@ class Capacity(AbstractSchedule):
 
     for_more_rate: ClassVar[str] = "raise balance.capacity"
     for_less_rate: ClassVar[str] = "lower balance.capacity"
+    negative_beta: ClassVar[bool] = True
     kind: Literal["capacity"] = "capacity"
     capacity: float = Field(ge=0)
     """Final C in nats per image: by trial, somewhat below the rate of a run at low β."""

@@ -1,6 +1,6 @@
 """The whole trade-off from one training: a model at any β, its numbers, and which β to take.
 
-options         the arguments of `curve`
+options         what a person asks for
 curve_command   train, find a target, promote, distill
 curve_training  the two methods: one conditioned model, or one model swept through β
 curves          what they leave: β to an ordinary VAE

@@ -1,4 +1,4 @@
-"""What the arguments of pipelines/curve.py ask for: train, find a target, promote or distill."""
+"""`vaebalance curve`: train, find a target, promote or distill."""
 
 from __future__ import annotations
 

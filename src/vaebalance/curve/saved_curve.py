@@ -25,7 +25,7 @@ from vaebalance.vae.model import VAE, ModelSpec
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "curve.json"
 TABLE = "curve.csv"
-COMMAND = "python pipelines/curve.py"
+COMMAND = "vaebalance curve"
 
 
 def save(

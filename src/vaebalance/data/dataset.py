@@ -120,12 +120,13 @@ class Dataset:
         return array
 
 
-def open_dataset(folder: Path) -> Dataset:
-    """The data that `prepare` wrote to `folder`.
+def open_dataset(folder: Path | str) -> Dataset:
+    """Open the data that `prepare` wrote to `folder`.
 
     Raises:
         UserError: it is missing or not whole.
     """
+    folder = Path(folder)
     try:
         values = json.loads((folder / INFO).read_text(encoding="utf-8"))
         dataset = Dataset(folder, DatasetInfo.from_json(values))

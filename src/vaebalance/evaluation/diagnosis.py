@@ -50,15 +50,15 @@ class Patient:
     dimensions: int  # n = C·H·W
 
 
-def diagnose(patient: Patient, history: Sequence[EpochReport], kept: int) -> list[Verdict]:
-    """The verdicts on a training that is over; none: it is healthy.
+def diagnose(patient: Patient, history: Sequence[EpochReport], kept: int = -1) -> list[Verdict]:
+    """Return the verdicts on a training that is over; none: it is healthy.
 
     Args:
         patient: what was trained.
         history: its epochs, at least one.
-        kept: index of the epoch whose weights are the trained model.
+        kept: index of the epoch whose weights are the trained model; by default the last.
     """
-    until_kept, finding = history[: kept + 1], history[-1].finding
+    until_kept, finding = history[: range(len(history))[kept] + 1], history[-1].finding
     if not patient.is_variational:  # no rate, nothing to balance
         return []
     collapse = _collapse(patient, until_kept)

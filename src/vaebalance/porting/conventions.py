@@ -504,7 +504,7 @@ OPTIONS = {
     "batch_size": "its batch size (--batch 64)",
     "rmse": "the RMSE of the run's reconstructions in pixel values (--rmse 0.1)",
 }
-"""A scene's fields in words, with how to give them to pipelines/port.py."""
+"""A scene's fields in words, with how to give them to `vaebalance port`."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the arguments of pipelines/port.py ask for: theirs as ours, ours as theirs, the list."""
+"""`vaebalance port`: theirs as ours, ours as theirs, the list."""
 
 from __future__ import annotations
 

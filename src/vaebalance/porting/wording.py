@@ -1,4 +1,4 @@
-"""What pipelines/port.py prints: tables, or JSON."""
+"""What `vaebalance port` prints: tables, or JSON."""
 
 from __future__ import annotations
 

@@ -256,6 +256,15 @@ def view_of(view: type[View], settings: Settings) -> View:
     return view.model_validate({name: getattr(settings, name) for name in view.model_fields})
 
 
+def load_settings(path: Path | str = PARAMS) -> TrainSettings:
+    """Check all of params.yaml and return what a training reads of it.
+
+    Raises:
+        UserError: see `load`.
+    """
+    return load(TrainSettings, Path(path))
+
+
 def read_yaml(path: Path) -> Any:
     """The plain content of a YAML 1.2 file.
 

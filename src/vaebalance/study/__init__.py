@@ -1,7 +1,7 @@
 """Search the weights and other knobs in a study. Only this room knows Optuna.
 
-    options   the arguments of `study`
-    command   the command line: search, list, promote
+    options   what a person asks for
+    command   search, list, promote
     study     `Study`: what a study asks, what its trials share, and their search
     space     the values that may be tried
     trials    a trial and its outcome, as plain data

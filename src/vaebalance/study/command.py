@@ -1,4 +1,4 @@
-"""Run, list or promote a study, as the arguments of pipelines/tune.py say."""
+"""`vaebalance study`: search, list or promote."""
 
 from __future__ import annotations
 

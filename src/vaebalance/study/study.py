@@ -32,7 +32,7 @@ from vaebalance.study.storage.journal import Journal
 from vaebalance.study.storage.location import database_setting, open_existing_storage, open_storage
 from vaebalance.study.trials import Trial
 
-COMMAND = "python pipelines/tune.py"
+COMMAND = "vaebalance study"
 
 
 class Study:

@@ -111,7 +111,7 @@ def read_promotion(folder: Path) -> Promotion | None:
         return Promotion(**{**values, "curve": curve})
     except (ValueError, TypeError) as error:
         raise UserError(
-            f"{path}: not readable as a promotion ({error}); write it anew with `--promote` of "
-            "pipelines/tune.py or pipelines/curve.py, or delete it: then no model is registered as "
-            "promoted."
+            f"{path}: not readable as a promotion ({error}); write it anew with `vaebalance study "
+            "--promote` or `vaebalance curve --promote`, or delete it: then no model is registered "
+            "as promoted."
         ) from error

@@ -21,8 +21,8 @@ CURVE_VALUES = "curve/"
 """What a later promotion of the same model, from elsewhere, takes away."""
 VERSIONS = "mlflow.modelVersions"  # MLflow's own tag
 DESCRIPTION = (
-    "Models that `--promote` of pipelines/tune.py or pipelines/curve.py chose; the alias is on the "
-    "one chosen last."
+    "Models that `vaebalance study --promote` or `vaebalance curve --promote` chose; the alias is "
+    "on the one chosen last."
 )
 
 

@@ -9,13 +9,16 @@ those to MLflow's assistant, which runs shell commands and has no switch.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from vaebalance.tracking.store import artifact_root
+from vaebalance.base.errors import UserError
+from vaebalance.tracking.store import artifact_root, open_store, tracking_uri
 
 HOST = "127.0.0.1"  # never beyond this machine
 NAMES = (HOST, "localhost", "[::1]")  # the last through a tunnel only: the server listens to IPv4
+LARGEST_PORT = 65535
 HTTP_PORT = 80  # browsers leave it out of Host and Origin
 ASSISTANT = "/mlflow/assistant"  # in the path, after the version of the interface
 ENVIRONMENT = {  # of MLflow's server, whatever the user has set
@@ -33,8 +36,47 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 """ASGI's, of HTTP alone."""
 
 
-def serve(uri: str, port: int) -> None:
-    """Serve MLflow's application over the store `uri` on the loopback address until interrupted."""
+def serve(port: str) -> None:
+    """Serve MLflow's pages over the project's store on the loopback address until interrupted.
+
+    Raises:
+        UserError: the port cannot be used, or the store is a server itself.
+    """
+    number = usable_port(port)
+    uri = tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        raise UserError(f"MLFLOW_TRACKING_URI is a server with pages of its own: open {uri}.")
+    experiment = open_store().experiment_id
+    page = f"http://{HOST}:{number}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    print(f"{uri}\nopen {page}\n(ready in some seconds; Ctrl-C ends it)", flush=True)
+    _serve(uri, number)
+
+
+def usable_port(text: str) -> int:
+    """Return the port that `text` names.
+
+    Raises:
+        UserError: it names none, or the port cannot be listened to.
+    """
+    port = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= port <= LARGEST_PORT:
+        raise UserError(
+            f"--port {text}: must be a whole number from 1 to {LARGEST_PORT}, such as 5000."
+        )
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise UserError(
+                f"port {port} cannot be used ({error.strerror}): another program may have it, "
+                f"perhaps this one, started before. Open http://{HOST}:{port} to see, or choose "
+                "another with --port."
+            ) from error
+    return port
+
+
+def _serve(uri: str, port: int) -> None:
     import uvicorn
 
     application = guarded(_application(uri, port), port)

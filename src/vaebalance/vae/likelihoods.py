@@ -145,6 +145,7 @@ class ContinuousBernoulliPixels(Distribution):
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    support = constraints.unit_interval
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__(batch_shape=logits.shape, validate_args=False)

@@ -35,8 +35,8 @@ def save_model(folder: Path, model: VAE, weights: dict[str, Tensor]) -> None:
     )
 
 
-def load_model(folder: Path) -> VAE:
-    """The VAE saved in `folder`, on the CPU, in evaluation mode.
+def load_model(folder: Path | str) -> VAE:
+    """Load the VAE saved in `folder`, on the CPU, in evaluation mode.
 
     Raises:
         UserError: there is no model, or its files do not fit together.

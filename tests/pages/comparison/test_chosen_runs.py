@@ -1,19 +1,13 @@
-"""Names as people give them, and the command line."""
+"""Names as people give them."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from vaebalance.base.errors import UserError
 from vaebalance.pages.comparison.chosen_runs import choose
-from vaebalance.pages.comparison.options import OUT, parse_options
 from vaebalance.tracking import RunSummary
 
-ROOT = Path(__file__).resolve().parents[3]
 DONE = frozenset({"train", "evaluate"})
 
 
@@ -67,40 +61,3 @@ def test_many_runs_are_not_all_listed():
     runs = [summary(f"{k:04}", f"f{k:03}", f"run {k}") for k in range(50)]
     with pytest.raises(UserError, match="and 30 more"):
         choose(["x", "y"], runs)
-
-
-def test_options():
-    options = parse_options(["a", "b", "--out", "here"])
-    assert (options.runs, options.out, options.list) == (("a", "b"), Path("here"), False)
-    assert parse_options(["a", "b"]).out == OUT
-    assert parse_options(["--list"]).list
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "give two to 8 runs, not 0"),
-        (["a"], "give two to 8 runs, not 1"),
-        (["a"] * 9, "give two to 8 runs, not 9"),
-        (["--list", "a"], "--list takes no run"),
-    ],
-)
-def test_wrong_options_say_what_is_right(arguments, message, capsys):
-    with pytest.raises(SystemExit) as error:
-        parse_options(arguments)
-    assert error.value.code == 2
-    assert message in capsys.readouterr().err
-
-
-def test_help_needs_neither_torch_nor_mlflow():
-    script = (
-        "import sys, runpy; sys.argv = ['compare.py', '--help']\n"
-        "try: runpy.run_path('pipelines/compare.py', run_name='__main__')\n"
-        "except SystemExit as end: assert end.code == 0\n"
-        "assert not {'torch', 'mlflow', 'numpy'} & set(sys.modules)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "tidal-newt" in done.stdout

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -22,12 +23,13 @@ from vaebalance.pages.figures.picture_sheets import sheet, svg
 from vaebalance.pages.kit.blocks import Panel, Prose
 from vaebalance.pages.kit.csv_text import as_csv
 from vaebalance.pages.kit.page import render
-from vaebalance.pages.report.build import build
+from vaebalance.pages.report.build import build, report
 from vaebalance.pages.report.inputs import read_inputs
 from vaebalance.pages.report.panels.decoder import samples
 from vaebalance.pages.report.panels.loss import penalty_components
 from vaebalance.pages.report.summary import summarise
 
+PARAMS = Path(__file__).resolve().parents[3] / "params.yaml"
 FIGURES = {
     f"{name}.{kind}"
     for name in (
@@ -369,3 +371,12 @@ def test_sections_can_be_added_without_touching_the_page(runs):
     html = render(summarise(runs("plain").inputs()), [panel])
     assert '<h2 id="new-title">A new panel</h2>' in html
     assert "<p>a &lt; b</p>" in html
+
+
+def test_a_notebook_asks_for_the_report_of_a_folder(runs, tmp_path):
+    root = tmp_path / "project"
+    shutil.copytree(runs("plain").root, root)
+    shutil.copy(PARAMS, root)
+    page = report(str(root))
+    assert page == root / "artifacts" / "report" / "index.html"
+    assert report(root, tmp_path / "elsewhere").read_bytes() == page.read_bytes()

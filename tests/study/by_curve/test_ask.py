@@ -51,7 +51,7 @@ def edit(**values):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, fresh_database):
-    """A project after its first `python pipelines/tune.py`, and what that printed."""
+    """A project after its first `vaebalance study`, and what that printed."""
     root = tmp_path_factory.mktemp("project")
     (root / ".dvc").mkdir()
     shutil.copy(fresh_database, root)

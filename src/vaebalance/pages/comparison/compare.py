@@ -1,4 +1,4 @@
-"""What the arguments of pipelines/compare.py ask for: the page, or the list of runs."""
+"""`vaebalance compare`: the page, or the list of runs."""
 
 from __future__ import annotations
 

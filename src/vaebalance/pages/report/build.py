@@ -9,10 +9,10 @@ from vaebalance.base.files import replacing
 from vaebalance.pages.kit.blocks import Panel
 from vaebalance.pages.kit.csv_text import as_csv
 from vaebalance.pages.kit.page import render
-from vaebalance.pages.report.inputs import Inputs
+from vaebalance.pages.report.inputs import Inputs, read_inputs
 from vaebalance.pages.report.panels import panels, plane
 from vaebalance.pages.report.summary import Summary, summarise
-from vaebalance.settings import ReportSpec
+from vaebalance.settings import PARAMS, ReportSettings, ReportSpec, load
 
 PAGE = "index.html"
 
@@ -44,6 +44,25 @@ def build(
         place = [panel.anchor for panel in found].index(plane.ANCHOR) + 1
         found.insert(place, trade_off(room))
     return write_page(summary, found, folder)
+
+
+def report(root: Path | str = ".", folder: Path | str | None = None) -> Path:
+    """Write the report on a project's trained and evaluated model, beside no other run.
+
+    Args:
+        root: the project's folder, with params.yaml, data/prepared, artifacts and metrics.
+        folder: it is replaced; by default `artifacts/report` below `root`.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        UserError: a setting is wrong, or an output of a stage is missing or damaged.
+    """
+    root = Path(root)
+    folder = root / "artifacts" / "report" if folder is None else Path(folder)
+    settings = load(ReportSettings, root / PARAMS)
+    return build(read_inputs(root), settings.report, settings.seed, folder)
 
 
 def write_page(summary: Summary, panels: Sequence[Panel], folder: Path) -> Path:

@@ -2,5 +2,5 @@
 
 question   the question of section `tune`, refused where a curve cannot answer it
 answer     `CurveStudy`: the β that the objective chooses on the curve
-command    the command line: answer, list or promote
+ask        `vaebalance study`: answer, list, promote
 """

@@ -1,4 +1,4 @@
-"""Answer, list or promote from a curve, as the arguments of pipelines/tune.py say."""
+"""`vaebalance study` under `tune.method: curve`: answer, list, promote."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(options: Options) -> None:
 
 
 def train_if_absent(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
-    """Train the curve as pipelines/curve.py does, unless one of these settings and data exists."""
+    """Train the curve as `vaebalance curve` does, unless one of these settings and data exists."""
     try:
         changes = curves.differences(settings, dataset)
     except UserError:

@@ -1,14 +1,14 @@
-"""The arguments of pipelines/port.py."""
-
-import subprocess
-import sys
-from pathlib import Path
+"""The arguments of `vaebalance port`."""
 
 import pytest
 
-from vaebalance.porting.options import parse_options
+from vaebalance.cli import parse
+from vaebalance.porting.options import Options
 
-ROOT = Path(__file__).resolve().parents[2]
+
+def parse_options(arguments: list[str]) -> Options:
+    """The options that the arguments come to."""
+    return parse(["port", *arguments])[1]
 
 
 def test_without_arguments_params_yaml_is_ported():
@@ -56,16 +56,3 @@ def test_a_wrong_argument_is_named(arguments, message, capsys):
         parse_options(arguments.split())
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
-
-
-def test_help_needs_no_torch():
-    script = (
-        "import sys, runpy; sys.argv = ['port.py', '--help']\n"
-        "try: runpy.run_path('pipelines/port.py', run_name='__main__')\n"
-        "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert "antixk 0.00025 --shape 3x64x64" in done.stdout
-    assert done.stdout.splitlines()[-1] == "0 False"
