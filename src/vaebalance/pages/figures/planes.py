@@ -1,4 +1,4 @@
-"""Codes of any size -> points in a plane."""
+"""Projections of codes of any size onto a plane."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from numpy.typing import NDArray
 Codes = NDArray[np.floating[Any]]  # [M, Z]
 
 MARGIN = 1.06
-PRIOR_REACH = 3.3  # prior standard deviations that are always in view
+PRIOR_REACH = 3.3  # prior standard deviations that are always visible
 PERPLEXITY = 30.0
 ITERATIONS = 500
-LEAST_CODES = 5  # of a neighbour embedding
+LEAST_CODES = 5  # codes that a neighbour embedding needs
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Where codes lie, and what that means."""
+    """Positions of codes in a plane, with axes and an explanation."""
 
     name: str
     title: str
     unit: str
     points: NDArray[np.float64]  # [M, 2]
-    limits: tuple[float, float, float, float]  # x from, x to, y from, y to; a square
+    limits: tuple[float, float, float, float]  # x0, x1, y0, y1; a square
     axes: Mapping[str, str | None]
-    """Titles of x and y; None where positions mean nothing."""
+    """Titles of x and y; None if positions along the axis have no meaning."""
     has_prior: bool
-    """Whether the prior's circles about 0 belong here."""
+    """Whether circles of the prior about 0 are valid in this plane."""
     reading: str
-    """How to read it."""
+    """How to read the plane."""
 
 
 def planes(codes: Codes, *, has_prior: bool, seed: int) -> list[Plane]:
-    """The plane of one or two latents itself; for more, principal components and neighbours.
+    """Return the plane of one or two latents; for more, principal components and neighbours.
 
     Args:
         codes: posterior means [M, Z].
         has_prior: whether the codes have a standard normal prior.
-        seed: of the neighbour embedding.
+        seed: seed of the neighbour embedding.
     """
     found = [first_plane(codes, has_prior=has_prior)]
     several = codes.shape[1] > 2 and len(codes) >= LEAST_CODES
@@ -49,7 +49,7 @@ def planes(codes: Codes, *, has_prior: bool, seed: int) -> list[Plane]:
 
 
 def first_plane(codes: Codes, *, has_prior: bool) -> Plane:
-    """The plane of one or two latents itself; for more, principal components."""
+    """Return the plane of one or two latents; for more, principal components."""
     latents = codes.shape[1]
     if latents == 1:
         return line(codes, has_prior=has_prior)
@@ -57,10 +57,10 @@ def first_plane(codes: Codes, *, has_prior: bool) -> Plane:
 
 
 def line(codes: Codes, *, has_prior: bool) -> Plane:
-    """One latent, spread vertically so that points do not hide each other."""
+    """Lay out one latent on x, spread vertically so that points do not hide each other."""
     x = codes[:, 0].astype(np.float64)
     limits = _limits(x[:, None].repeat(2, 1), has_prior=has_prior)
-    # Multiples of the golden ratio: even, whatever the number of points.
+    # Multiples of the golden ratio spread any number of points evenly.
     spread = (np.arange(len(x)) * 0.6180339887498949) % 1.0
     y = limits[0] + (limits[1] - limits[0]) * (0.25 + 0.5 * spread)
     return Plane(
@@ -76,7 +76,7 @@ def line(codes: Codes, *, has_prior: bool) -> Plane:
 
 
 def own_plane(codes: Codes, *, has_prior: bool) -> Plane:
-    """The two latents themselves."""
+    """Return the plane of the two latents, without projection."""
     points = codes.astype(np.float64)
     return Plane(
         name="latent_plane",
@@ -91,10 +91,10 @@ def own_plane(codes: Codes, *, has_prior: bool) -> Plane:
 
 
 def principal_plane(codes: Codes, *, has_prior: bool) -> Plane:
-    """The two directions of the most variance.
+    """Project the codes onto the two directions of most variance.
 
-    The directions are orthonormal and 0 stays where it is, so that the prior, projected, is the
-    standard normal of the plane and its circles are true.
+    The directions are orthonormal and the origin stays fixed, so the projected prior is the
+    plane's standard normal and its circles are exact.
     """
     exact = codes.astype(np.float64)
     centred = exact - exact.mean(0)
@@ -123,9 +123,9 @@ def principal_plane(codes: Codes, *, has_prior: bool) -> Plane:
 
 
 def neighbour_plane(codes: Codes, seed: int) -> Plane:
-    """t-SNE from the principal components on (van der Maaten & Hinton 2008).
+    """Embed the codes by t-SNE, initialised with PCA (van der Maaten & Hinton 2008).
 
-    On one thread: the order in which several add up their shares is not fixed.
+    It runs on one thread, because several threads add their parts in no fixed order.
     """
     from sklearn.manifold import TSNE  # type: ignore[import-untyped]
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -156,7 +156,7 @@ def neighbour_plane(codes: Codes, seed: int) -> Plane:
 
 
 def _limits(points: NDArray[np.float64], *, has_prior: bool) -> tuple[float, float, float, float]:
-    """A square that holds all points; with a prior it lies about 0 and holds its circles."""
+    """Return a square around all points; with a prior it is centred on 0 and holds its circles."""
     low, high = points.min(0), points.max(0)
     middle, half = (low + high) / 2, float((high - low).max()) / 2
     if has_prior:
