@@ -173,7 +173,7 @@ def test_autoencoder_has_neither_rate_nor_prior(pages):
     assert "no KL term" in text
     for word in ("Rate R", "βR", "Dashed circles", "nll, importance-weighted"):
         assert word not in text
-    assert re.search(r"Does not apply to this run: rate R, negative ELBO", text)
+    assert re.search(r"Not applicable to this run: rate R, negative ELBO", text)
 
 
 def test_a_penalty_and_its_components_are_drawn(pages, runs):

@@ -126,9 +126,9 @@ def test_it_begins_at_this_runs_beta(runs, with_slider, curve):
     [
         (1.0, 5.0, "nearest to this run's β, 5."),
         (4.0, 2.0, "nearest to this run's β/α, 0.5."),
-        (1.0, 50.0, "This run's β of 50 is beyond it: it goes from 0.05 to 5."),
-        (1.0, 0.0, "This run's β of 0 is beyond it"),
-        (0.0, 1.0, "This run's β/α of ∞ is beyond it"),
+        (1.0, 50.0, "This run's β of 50 is outside the curve, 0.05 to 5."),
+        (1.0, 0.0, "This run's β of 0 is outside the curve"),
+        (0.0, 1.0, "This run's β/α of ∞ is outside the curve"),
     ],
 )
 def test_only_the_ratio_of_the_weights_counts(alpha, beta, place, runs, curve):

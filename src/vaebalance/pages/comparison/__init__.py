@@ -1,9 +1,9 @@
 """Several runs side by side, on a page like the report's.
 
-cli         the arguments of pipelines/compare.py; light, so that --help is quick
-command     what the arguments ask for
-choice      names as people give them -> runs
-contenders  runs -> what is compared of each, and which of its numbers compare
-panels      one function a panel of the page
-build       contenders -> the comparison's folder
+options          the command line; light, so that --help is fast
+compare          the command: the page, or the list of runs
+chosen_runs      runs chosen by the names that users give
+compared_runs    the data of each run, and which numbers are comparable
+panels           one function per panel of the page
+comparison_page  the comparison's folder
 """
