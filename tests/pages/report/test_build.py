@@ -1,4 +1,4 @@
-"""The report's folder: what is in it, and that the same inputs give the same bytes."""
+"""The report's folder: its content, and its reproducibility."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
 class Page(HTMLParser):
-    """What a browser would see without running scripts."""
+    """The content of a page that a browser sees without running scripts."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(convert_charrefs=True)

@@ -1,4 +1,4 @@
-"""Which other models stand beside a run, and the plane they stand in."""
+"""The runs comparable with a run, and their plane."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def trial(number, params=AS_TEXT, **values):
     return TrialSummary("study", number, metrics("final/validation/", **values), params)
 
 
-def test_only_models_of_the_same_likelihood_stand_beside_a_run():
+def test_only_models_of_the_same_likelihood_are_comparable():
     runs = [
         run("other", rate=2.0, bound=31.0, beta=4.0),
         run("itself", fingerprint=MINE.fingerprint),
