@@ -17,9 +17,9 @@ from vaebalance import tracking
 from vaebalance.base.errors import UserError
 from vaebalance.pages.comparison.comparison_page import build, summarise
 from vaebalance.pages.comparison.options import Options
-from vaebalance.pages.comparison.panels import differences as tables
 from vaebalance.pages.comparison.panels import rows
 from vaebalance.pages.comparison.panels.codes import latent_planes
+from vaebalance.pages.comparison.panels.differences import differences, measures
 from vaebalance.pages.comparison.panels.trade_offs import plane
 from vaebalance.pages.kit.decoded import prior_samples
 
@@ -38,7 +38,7 @@ def mixed(compared_runs, tmp_path_factory):
 
 def test_every_number_of_every_run_stands_in_one_table(compared_runs):
     runs = compared_runs("one", "four")
-    panel = tables.measures(runs)
+    panel = measures(runs)
     cells = {line[0]: line[1:] for table in panel.blocks for line in table.rows}
     a, b = cells["RMSE"][:2]
     assert a.startswith("★") != b.startswith("★")
@@ -51,11 +51,11 @@ def test_every_number_of_every_run_stands_in_one_table(compared_runs):
 
 
 def test_only_settings_that_differ_are_shown(compared_runs):
-    (table,) = tables.differences(compared_runs("one", "four")).blocks
+    (table,) = differences(compared_runs("one", "four")).blocks
     names = {row[0] for row in table.rows if not row[0].startswith("evaluate.")}
     assert names == {"balance.beta", "model.latent_size"}
     assert ("balance.beta", "1.0", "4.0") in table.rows
-    assert tables.differences(compared_runs("one", "one")).reading == "None."
+    assert differences(compared_runs("one", "one")).reading == "None."
 
 
 def test_runs_whose_nats_are_not_comparable_have_separate_planes(compared_runs):
@@ -100,7 +100,7 @@ def test_without_their_images_runs_are_compared_by_numbers(compared_runs):
     runs = compared_runs("one", "four", images_of=None)
     assert rows.reconstructions(runs, SPEC, 0).blocks == ()
     assert latent_planes(runs, SPEC).blocks == ()
-    assert tables.measures(runs).blocks
+    assert measures(runs).blocks
     assert rows.samples(runs, SPEC, 0).blocks
 
 

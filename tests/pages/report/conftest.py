@@ -1,4 +1,4 @@
-"""Small runs of every kind, and their reports."""
+"""Reports of small runs, and a curve for the slider."""
 
 from __future__ import annotations
 
@@ -8,29 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.curve_examples import make_example
-from tests.helpers.small_runs import VARIANTS, Run, draw_pictures, make_run
 from vaebalance.pages.report.build import build
 from vaebalance.pages.report.trade_off import KnownCurve, trade_off
 from vaebalance.pages.slider.facts import CurveFacts, Mark
 from vaebalance.pages.slider.saved_states import SavedCurve
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory):
-    """Return a function that makes the run of a variant once."""
-    runs: dict[str, Run] = {}
-
-    def get(variant: str) -> Run:
-        if variant not in runs:
-            root = tmp_path_factory.mktemp(variant)
-            changes = VARIANTS[variant]
-            if variant == "hostile":
-                draw_pictures(root / "pictures")
-                changes = changes | {"data.root": str(root / "pictures")}
-            runs[variant] = make_run(root, changes)
-        return runs[variant]
-
-    return get
 
 
 @pytest.fixture(scope="session")
