@@ -6,7 +6,7 @@ from pathlib import Path
 from vaebalance import tracking
 from vaebalance.base.process import run_stage
 from vaebalance.pages.report.build import build
-from vaebalance.pages.report.comparable_runs import siblings
+from vaebalance.pages.report.comparable_runs import comparable_runs
 from vaebalance.pages.report.inputs import read_inputs
 from vaebalance.pages.report.trade_off import known_curve, trade_off
 from vaebalance.settings import ReportSettings, load
@@ -15,13 +15,14 @@ REPORT = Path("artifacts/report")
 
 
 def main() -> None:
-    """Write the report, beside what MLflow knows of other runs and a curve, and say where it is."""
+    """Write the report, with comparable runs and a curve from MLflow, and print its path."""
     settings = load(ReportSettings)
     inputs = read_inputs(Path())
     with tracking.run(inputs.provenance, "report") as tracker:
         digest = inputs.dataset.info.digest
-        others = siblings(inputs.provenance, tracking.runs(digest), tracking.trials(digest))
-        inputs = replace(inputs, siblings=others)
+        runs, trials = tracking.runs(digest), tracking.trials(digest)
+        points = comparable_runs(inputs.provenance, runs, trials)
+        inputs = replace(inputs, comparable_runs=points)
         curve = known_curve(inputs.provenance, tracking.curves(digest), tracking.fetch_curve)
         slider = trade_off(inputs, curve)
         page = build(inputs, settings.report, settings.seed, REPORT, slider)

@@ -1,4 +1,4 @@
-"""What the curve's page says of the numbers on it."""
+"""The curve page's description of its numbers."""
 
 from vaebalance.curve.trace import trace
 from vaebalance.pages.slider import curve_page as shown
@@ -17,4 +17,4 @@ def test_it_says_where_not_all_test_images_were_measured(
         monkeypatch.setattr(shown, "MEASURED", measured)
         shown.show(tmp_path, conditioned, rows, digits, 0)
         words[measured] = load_states(tmp_path / FILE).facts.models
-    assert words[50] == f"{words[count]} D and R are of 50 of {count} test images."
+    assert words[50] == f"{words[count]} D and R are measured on 50 of {count} test images."

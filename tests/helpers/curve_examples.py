@@ -11,7 +11,7 @@ import numpy as np
 
 from tests.helpers.small_runs import PARAMS
 from vaebalance.data import Dataset
-from vaebalance.pages.slider.examples import Shown, shown_images
+from vaebalance.pages.slider.examples import ShownImages, shown_images
 from vaebalance.pages.slider.facts import CurveFacts, Mark
 from vaebalance.pages.slider.slider_page import write_curve_page
 from vaebalance.pages.slider.states import CurveState, curve_states
@@ -31,10 +31,10 @@ DEVICES = {
 
 @dataclass(frozen=True)
 class Example:
-    """States, what they show, and their page."""
+    """States, the images they show, and their page."""
 
     states: list[CurveState]
-    shown: Shown
+    shown: ShownImages
     facts: CurveFacts
     page: Path
 
@@ -46,7 +46,7 @@ def make_example(models, dataset: Dataset, facts: CurveFacts, page: Path) -> Exa
 
 
 def train(dataset: Dataset, beta: float, latents: int) -> VAE:
-    """A small VAE of the digits, trained for a moment."""
+    """Train a small VAE on the digits for a few epochs."""
     raw = copy.deepcopy(read_yaml(PARAMS))
     raw["model"]["architecture"]["hidden"] = [32]
     raw["model"]["latent_size"] = latents
@@ -61,9 +61,9 @@ def train(dataset: Dataset, beta: float, latents: int) -> VAE:
 
 
 def noisy(
-    states: Sequence[CurveState], shown: Shown, shape: tuple[int, int, int]
-) -> tuple[list[CurveState], Shown]:
-    """The same with pictures of `shape` that nothing can compress."""
+    states: Sequence[CurveState], shown: ShownImages, shape: tuple[int, int, int]
+) -> tuple[list[CurveState], ShownImages]:
+    """Replace the pictures by incompressible noise of `shape`."""
     generator = np.random.default_rng(0)
 
     def noise(count: int) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""A page for `dvc plots show` that draws offline: `python -m vaebalance.pages.dvc_plots PATH`.
+"""Offline template for `dvc plots show`: `python -m vaebalance.pages.dvc_plots PATH`.
 
-DVC's own page loads Vega from a content network and is blank without one (treeverse/dvc#5679).
-DVC puts the plots where `{plot_divs}` stands; `{scripts}`, its loader, is left out. So that
-`dvc plots show` takes the page by itself, .dvc/config names it, relative to .dvc:
+DVC's own template loads Vega from a CDN and is blank offline (treeverse/dvc#5679). DVC puts the
+plots in place of `{plot_divs}`; the template omits `{scripts}`, DVC's loader. To make
+`dvc plots show` use it by default, name it in .dvc/config, relative to .dvc:
 
     [plots]
         html_template = plots/offline.html
@@ -42,16 +42,16 @@ BUNDLE
 
 
 def write_dvc_plots_template(path: Path) -> None:
-    """Write to `path` a template for `dvc plots show --html-template`."""
+    """Write the template for `dvc plots show --html-template` to `path`."""
     bundle = vega_bundle()
     taken = [name for name in ("{plot_divs}", "{scripts}", "{refresh_tag}") if name in bundle]
     if taken:
-        raise ValueError(f"the Vega bundle has DVC's placeholders {taken} in it")
+        raise ValueError(f"the Vega bundle contains DVC's placeholders {taken}")
     write_text(path, TEMPLATE.replace("BUNDLE", bundle))
 
 
 def main() -> None:
-    """Write the template to the path given."""
+    """Write the template to the path on the command line."""
     if len(sys.argv) != 2:
         sys.exit("usage: python -m vaebalance.pages.dvc_plots PATH")
     write_dvc_plots_template(Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""Small runs to compare, and MLflow stores that know them."""
+"""Small runs to compare, and an MLflow store that contains them."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ CHANGES = {
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory):
-    """`run(name)`: that run, made once."""
-    made: dict[str, Run] = {}
+    """Return a function that makes the named run once."""
+    runs: dict[str, Run] = {}
 
     def get(name: str) -> Run:
-        if name not in made:
+        if name not in runs:
             root = tmp_path_factory.mktemp(name)
             changes = CHANGES.get(name) or VARIANTS.get(name, {})
             if name == "hostile":
                 draw_pictures(root / "pictures")
                 changes = changes | {"data.root": str(root / "pictures")}
-            made[name] = make_run(root, changes)
-        return made[name]
+            runs[name] = make_run(root, changes)
+        return runs[name]
 
     return get
 
 
 @pytest.fixture(scope="session")
-def contenders(run):
-    """`contenders(names, images_of)`: the runs, with the images of one of them at hand."""
+def compared_runs(run):
+    """Return a function that reads the named runs, with only the images of `images_of`."""
     from vaebalance.data import open_dataset
-    from vaebalance.pages.comparison.compared_runs import contender
+    from vaebalance.pages.comparison.compared_runs import read_compared_run
 
     def get(*names: str, images_of: str | None = "one"):
         dataset = images_of and open_dataset(run(images_of).root / "data/prepared")
         return [
-            contender(place, f"run {name}", run(name).root, dataset)
+            read_compared_run(place, f"run {name}", run(name).root, dataset)
             for place, name in enumerate(names)
         ]
 
@@ -54,7 +54,7 @@ def contenders(run):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory, run, fresh_database: Path):
-    """A project's folder whose MLflow store has the runs `one` and `four`, and a third untested."""
+    """Yield a project whose MLflow store has the runs `one`, `four` and an unevaluated one."""
     from vaebalance import tracking
     from vaebalance.base.provenance import make_provenance, read_provenance
     from vaebalance.tracking.store import ENVIRONMENT

@@ -29,7 +29,7 @@ RUNS = [
         (["abc1", "def3"], [0, 2]),
         (["d", "f002"], [2, 1]),
         (["abd", "tidal-newt"], [2, 0]),
-        (["digits beta=1", "abc"], [0, 1]),  # a whole name before the beginning of an id
+        (["digits beta=1", "abc"], [0, 1]),  # a full name before the beginning of an id
     ],
 )
 def test_a_run_has_many_names(names, expected):
@@ -39,21 +39,27 @@ def test_a_run_has_many_names(names, expected):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["ab", "d"], r"'ab' may be any of these runs, say more:\n +abc1 .*\n +abc2 .*\n +def3"),
-        (["digits beta=4", "d"], r"may be any of these runs"),
-        (["newt", "d"], r"'newt' is no run. There are:\n +abc1  digits beta=1, experiment tidal-"),
-        (["", "d"], r"'' is no run"),
-        (["abc1", "f001"], r"'f001' is a run that was named before: abc1"),
+        (
+            ["ab", "d"],
+            r"'ab' matches several runs; give a longer name:\n +abc1 .*\n +abc2 .*\n +def3",
+        ),
+        (["digits beta=4", "d"], r"matches several runs"),
+        (
+            ["newt", "d"],
+            r"'newt' is not a run. Known runs:\n +abc1  digits beta=1, experiment tidal-",
+        ),
+        (["", "d"], r"'' is not a run"),
+        (["abc1", "f001"], r"'f001' is a run that was already named: abc1"),
         (["abc1", "999"], r"'999' is not evaluated.*999a.*, not evaluated.*dvc repro"),
     ],
 )
-def test_what_cannot_be_chosen_lists_what_there_is(names, message):
+def test_a_name_that_matches_no_single_run_lists_candidates(names, message):
     with pytest.raises(UserError, match=message):
         choose(names, RUNS)
 
 
-def test_without_runs_there_is_something_to_do():
-    with pytest.raises(UserError, match=r"There are: none. Run `dvc repro` first"):
+def test_without_runs_the_error_names_the_remedy():
+    with pytest.raises(UserError, match=r"Known runs: none. Run `dvc repro` first"):
         choose(["a", "b"], [])
 
 

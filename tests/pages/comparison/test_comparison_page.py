@@ -1,4 +1,4 @@
-"""The comparison's page: what is on it, and how it looks in a browser."""
+"""The comparison's page: its content, and its look in a browser."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from vaebalance import tracking
 from vaebalance.base.errors import UserError
 from vaebalance.pages.comparison.comparison_page import build, summarise
 from vaebalance.pages.comparison.options import Options
-from vaebalance.pages.comparison.panels import differences as tables
 from vaebalance.pages.comparison.panels import rows
 from vaebalance.pages.comparison.panels.codes import latent_planes
+from vaebalance.pages.comparison.panels.differences import differences, measures
 from vaebalance.pages.comparison.panels.trade_offs import plane
 from vaebalance.pages.kit.decoded import prior_samples
 
@@ -27,18 +27,18 @@ HOSTILE_NAME = "<script>window.hacked = 4</script> 😀 " + "endless" * 40
 
 
 @pytest.fixture(scope="module")
-def mixed(contenders, tmp_path_factory):
-    """The page of runs of every kind, some with a hostile name; its path."""
+def mixed(compared_runs, tmp_path_factory):
+    """Build the page of runs of every kind, all with a hostile name; returns its path."""
     from dataclasses import replace
 
-    found = contenders("one", "gaussian", "autoencoder", "hostile")
-    found = [replace(contender, name=HOSTILE_NAME[:60]) for contender in found]
-    return build(found, SPEC, 0, tmp_path_factory.mktemp("mixed") / "compare")
+    runs = compared_runs("one", "gaussian", "autoencoder", "hostile")
+    runs = [replace(run, name=HOSTILE_NAME[:60]) for run in runs]
+    return build(runs, SPEC, 0, tmp_path_factory.mktemp("mixed") / "compare")
 
 
-def test_every_number_of_every_run_stands_in_one_table(contenders):
-    found = contenders("one", "four")
-    panel = tables.measures(found)
+def test_every_number_of_every_run_stands_in_one_table(compared_runs):
+    runs = compared_runs("one", "four")
+    panel = measures(runs)
     cells = {line[0]: line[1:] for table in panel.blocks for line in table.rows}
     a, b = cells["RMSE"][:2]
     assert a.startswith("★") != b.startswith("★")
@@ -47,27 +47,27 @@ def test_every_number_of_every_run_stands_in_one_table(contenders):
     lines = panel.files["measurements.csv"].decode().splitlines()
     assert lines[0] == "key,A: β 1,B: β 4,unit"
     rate = next(line for line in lines if line.startswith("test/rate,")).split(",")
-    assert [float(x) for x in rate[1:3]] == [c.rows["test/rate"].value for c in found]
+    assert [float(x) for x in rate[1:3]] == [run.rows["test/rate"].value for run in runs]
 
 
-def test_only_settings_that_differ_are_shown(contenders):
-    (table,) = tables.differences(contenders("one", "four")).blocks
+def test_only_settings_that_differ_are_shown(compared_runs):
+    (table,) = differences(compared_runs("one", "four")).blocks
     names = {row[0] for row in table.rows if not row[0].startswith("evaluate.")}
     assert names == {"balance.beta", "model.latent_size"}
     assert ("balance.beta", "1.0", "4.0") in table.rows
-    assert tables.differences(contenders("one", "one")).reading == "None."
+    assert differences(compared_runs("one", "one")).reading == "None."
 
 
-def test_runs_whose_nats_do_not_compare_have_planes_of_their_own(contenders):
-    (together,) = plane(contenders("one", "four")).blocks
+def test_runs_whose_nats_are_not_comparable_have_separate_planes(compared_runs):
+    (together,) = plane(compared_runs("one", "four")).blocks
     assert len(together.charts) == 1
     assert [p["label"] for p in together.charts[0].live["datasets"]["points"]] == ["A", "B"]
-    (apart,) = plane(contenders("one", "four", "gaussian")).blocks
+    (apart,) = plane(compared_runs("one", "four", "gaussian")).blocks
     assert sorted(len(c.live["datasets"]["points"]) for c in apart.charts) == [1, 2]
-    assert plane(contenders("autoencoder", "autoencoder")).blocks == ()
+    assert plane(compared_runs("autoencoder", "autoencoder")).blocks == ()
 
 
-def test_the_same_images_and_the_same_noise(contenders, monkeypatch):
+def test_the_same_images_and_the_same_noise(compared_runs, monkeypatch):
     decoded = {}
 
     def keep(name, titled, marks):
@@ -75,20 +75,20 @@ def test_the_same_images_and_the_same_noise(contenders, monkeypatch):
         return {}
 
     monkeypatch.setattr("vaebalance.pages.comparison.panels.rows._strip_files", keep)
-    found = contenders("one", "one", "four")
-    rows.reconstructions(found, SPEC, 0)
-    rows.samples(found, SPEC, 0)
+    runs = compared_runs("one", "one", "four")
+    rows.reconstructions(runs, SPEC, 0)
+    rows.samples(runs, SPEC, 0)
     assert set(decoded["reconstructions"]) == {"i", "A", "B", "C"}
     torch.testing.assert_close(decoded["reconstructions"]["A"], decoded["reconstructions"]["B"])
     assert len(decoded["reconstructions"]["i"]) == SPEC.images
-    model = found[0].evaluated.model
-    # A run alone has the samples of its own report.
+    model = runs[0].evaluated.model
+    # A run's samples are those of its report.
     torch.testing.assert_close(decoded["samples"]["A"], prior_samples(model, SPEC.images, 0))
 
 
-def test_planes_are_of_the_same_images(contenders):
-    found = contenders("one", "four", "autoencoder")
-    (block,) = latent_planes(found, SPEC).blocks
+def test_planes_are_of_the_same_images(compared_runs):
+    runs = compared_runs("one", "four", "autoencoder")
+    (block,) = latent_planes(runs, SPEC).blocks
     assert [chart.title for chart in block.charts] == ["A: β 1", "B: β 4", "C: α 1"]
     labels = [[p["label"] for p in c.live["datasets"]["codes"]] for c in block.charts]
     assert labels[0] == labels[1] == labels[2]
@@ -96,26 +96,26 @@ def test_planes_are_of_the_same_images(contenders):
     assert not np.allclose(points[0], points[1])
 
 
-def test_without_their_images_runs_are_compared_by_numbers(contenders):
-    found = contenders("one", "four", images_of=None)
-    assert rows.reconstructions(found, SPEC, 0).blocks == ()
-    assert latent_planes(found, SPEC).blocks == ()
-    assert tables.measures(found).blocks
-    assert rows.samples(found, SPEC, 0).blocks
+def test_without_their_images_runs_are_compared_by_numbers(compared_runs):
+    runs = compared_runs("one", "four", images_of=None)
+    assert rows.reconstructions(runs, SPEC, 0).blocks == ()
+    assert latent_planes(runs, SPEC).blocks == ()
+    assert measures(runs).blocks
+    assert rows.samples(runs, SPEC, 0).blocks
 
 
-def test_the_page_says_what_does_not_compare(contenders):
-    def said(*names):
-        summary = summarise(contenders(*names))
+def test_the_page_names_what_is_not_comparable(compared_runs):
+    def text_of(*names):
+        summary = summarise(compared_runs(*names))
         return summary.lead + (summary.caution or "")
 
-    assert "every number compares" in said("one", "four")
-    assert "different likelihoods" in said("one", "gaussian")
-    assert "different images" in said("one", "hostile")
+    assert "all numbers are comparable" in text_of("one", "four")
+    assert "different likelihoods" in text_of("one", "gaussian")
+    assert "different images" in text_of("one", "hostile")
 
 
-def test_the_same_runs_give_the_same_bytes(contenders, tmp_path):
-    pages = [build(contenders("one", "four"), SPEC, 0, tmp_path / name) for name in "ab"]
+def test_the_same_runs_give_the_same_bytes(compared_runs, tmp_path):
+    pages = [build(compared_runs("one", "four"), SPEC, 0, tmp_path / name) for name in "ab"]
     names = {path.name for path in pages[0].parent.iterdir()}
     assert {"index.html", "rate_distortion.svg", "samples.png", "measurements.csv"} <= names
     for name in names:
@@ -152,7 +152,7 @@ def test_the_command_writes_the_page(store, capsys):
     listed = capsys.readouterr().out
     assert "experiment tidal-newt" in listed
     assert listed.count("not evaluated") == 1
-    with pytest.raises(UserError, match="is no run"):
+    with pytest.raises(UserError, match="is not a run"):
         command.run(Options(("tidal-newt", "nothing"), store / "none", list=False))
     assert not (store / "none").exists()
 
@@ -202,13 +202,13 @@ def test_pointing_at_an_image_marks_it_in_every_plane(mixed, browser):
     page.wait_for_selector("html.drawn", timeout=60_000)
     data = json.loads(page.locator("#data").text_content())
     drawn = [name for name in data["charts"] if re.fullmatch(r"latent_plane_.", name)]
-    assert len(drawn) == 3  # the images of the fourth run are not at hand
+    assert len(drawn) == 3  # the images of the fourth run are not available
     chart = page.locator(f"[data-chart={drawn[0]}]")
     chart.focus()
     page.keyboard.press("+")
     assert page.locator("#said").text_content() in data["planes"]["planes"]["names"]
     for name in drawn:
-        # The last marks of a plane are the ring about what is pointed at.
+        # The last mark of a plane is the ring around the point pointed at.
         ring = page.locator(f"[data-chart={name}] g.mark-symbol").last.locator("path")
         ring.wait_for(state="attached")
         assert ring.count() == 1

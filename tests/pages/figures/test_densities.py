@@ -1,4 +1,4 @@
-"""The aggregate posterior of a latent, against sampling and closed forms."""
+"""The aggregate posterior of a latent, compared with sampling and closed forms."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_mass_is_that_of_the_mixture():
     np.testing.assert_allclose(found.mass, np.diff(cdf), atol=1e-12)
     samples = mean + std * GENERATOR.normal(size=5000)
     counts, _ = np.histogram(samples, found.edges)
-    # A bin's count is binomial: within four standard deviations of what is expected.
+    # A bin's count is binomial: within 4.5 standard deviations of its expectation.
     deviation = np.sqrt(5000 * found.mass * (1 - found.mass)) + 1e-9
     assert np.abs((counts - 5000 * found.mass) / deviation).max() < 4.5
     assert found.mean == pytest.approx(mean.mean())

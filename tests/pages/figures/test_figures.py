@@ -1,4 +1,4 @@
-"""Figures from plain data, against closed forms and other libraries."""
+"""Figures from plain data, compared with closed forms and other libraries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from vaebalance.pages.figures.planes import neighbour_plane, planes, principal_p
 
 
 def luminance(colour: str) -> float:
-    """WCAG 2.2's relative luminance."""
+    """Return the relative luminance of WCAG 2.2."""
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return float(np.dot([0.2126, 0.7152, 0.0722], linear))
@@ -195,7 +195,7 @@ def test_principal_plane_is_scikit_learns_and_keeps_the_origin():
 
 
 def test_prior_in_the_principal_plane_is_standard_normal():
-    """The circles of 1, 2 and 3 standard deviations hold 39, 86 and 99 % of it."""
+    """The circles of 1, 2 and 3 standard deviations contain 39, 86 and 99 % of it."""
     samples = np.random.default_rng(2).normal(size=(20_000, 10))
     radius = np.linalg.norm(principal_plane(samples, has_prior=True).points, axis=1)
     for r in charts.PRIOR_RINGS:

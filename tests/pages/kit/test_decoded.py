@@ -1,4 +1,4 @@
-"""What the model makes of codes, and which images are shown."""
+"""Decoded codes, the choice of images, and formatted numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_traversal_moves_one_latent_only(model):
             z[latent] = values[row, step]
             expected = model.decode(z[None]).mean[0]
             torch.testing.assert_close(pictures[row, step], expected)
-    # The third picture of the second row changes nothing where the value is the code's own.
+    # Setting a latent to its own value changes nothing.
     same = traverse(model, start, [3], start[3].expand(1, 1))
     torch.testing.assert_close(same[0, 0], model.decode(start[None]).mean[0])
 

@@ -1,4 +1,4 @@
-"""Small runs of every kind, and their reports."""
+"""Reports of small runs, and a curve for the slider."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.curve_examples import make_example
-from tests.helpers.small_runs import VARIANTS, Run, draw_pictures, make_run
 from vaebalance.pages.report.build import build
 from vaebalance.pages.report.trade_off import KnownCurve, trade_off
 from vaebalance.pages.slider.facts import CurveFacts, Mark
@@ -16,26 +15,8 @@ from vaebalance.pages.slider.saved_states import SavedCurve
 
 
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory):
-    """`runs(variant)`: that run, made once."""
-    made: dict[str, Run] = {}
-
-    def get(variant: str) -> Run:
-        if variant not in made:
-            root = tmp_path_factory.mktemp(variant)
-            changes = VARIANTS[variant]
-            if variant == "hostile":
-                draw_pictures(root / "pictures")
-                changes = changes | {"data.root": str(root / "pictures")}
-            made[variant] = make_run(root, changes)
-        return made[variant]
-
-    return get
-
-
-@pytest.fixture(scope="session")
 def pages(runs):
-    """`pages(variant)`: its page, built once."""
+    """Return a function that builds the page of a variant once."""
     built: dict[str, Path] = {}
 
     def get(variant: str) -> Path:
@@ -48,7 +29,7 @@ def pages(runs):
 
 @pytest.fixture(scope="session")
 def curve(runs, tmp_path_factory) -> KnownCurve:
-    """Of the plain run's images and model: its decoder, ever more of its code thrown away."""
+    """Make a curve of the plain run's images and model, whose codes shrink as β grows."""
     inputs = runs("plain").inputs()
     spread = []
     for beta in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0):
@@ -65,6 +46,6 @@ def curve(runs, tmp_path_factory) -> KnownCurve:
 
 @pytest.fixture(scope="session")
 def with_slider(runs, curve):
-    """The plain run's page with the slider."""
+    """Build the plain run's page with the slider."""
     run, inputs = runs("plain"), runs("plain").inputs()
     return build(inputs, run.spec, 0, run.root / "with_slider", trade_off(inputs, curve))

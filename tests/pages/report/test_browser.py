@@ -1,4 +1,4 @@
-"""The page in a headless Chromium without a network."""
+"""The page in an offline headless Chromium."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ AXED = {("plain", "desktop"), ("plain", "dark"), ("hostile", "phone")}
 
 @pytest.fixture(scope="module")
 def plain_page(pages, visit_once):
-    """The plain run's page, for tests that leave it as it was."""
+    """Open the plain run's page, for tests that do not change its state."""
     page, _ = visit_once(pages("plain"))
     page.wait_for_selector("html.drawn")
     return page
 
 
 def check_with_axe(page) -> None:
-    """Every rule of axe-core, WCAG 2.2 AA contrast among them, with all that folds unfolded."""
+    """Check every rule of axe-core, including WCAG 2.2 AA contrast, with all details open."""
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
@@ -39,7 +39,7 @@ def check_with_axe(page) -> None:
 
 
 def colour(page, selector: str, name: str) -> tuple[float, ...]:
-    """A computed colour, as its channels."""
+    """Return the channels of a computed colour."""
     script = "([s, n]) => getComputedStyle(document.querySelector(s))[n]"
     return tuple(map(float, re.findall(r"[\d.]+", page.evaluate(script, [selector, name]))))
 
@@ -110,7 +110,7 @@ def test_pointing_at_an_epoch_shows_it_in_every_chart(plain_page):
     page.wait_for_selector("#tooltip:not([hidden])")
     rows = page.locator("#tooltip .row").all_inner_texts()
     assert [row.split("\n")[0] for row in rows] == ["epoch", "D train", "D validation"]
-    # A band for each of the 12 epochs, the best epoch's rule, and the one pointed at.
+    # One band for each of the 12 epochs, the rule of the best epoch, and the one pointed at.
     for name in ("distortion", "rate", "weighted_loss"):
         rules = page.locator(f"[data-chart={name}] g.mark-rule.role-mark line")
         rules.nth(13).wait_for(state="attached")
@@ -156,14 +156,14 @@ def test_plane_moves_and_grows_by_keyboard_buttons_and_pointer(pages, visit):
     ticks = page.locator("[data-chart=latent_plane] g.role-axis-label text")
 
     def labels(right=lambda _: True):
-        """Once they are right, and all that was asked for is drawn."""
+        """Wait until the labels are right, and return them."""
         for _ in range(500):
             settled(page)
-            found = sorted(ticks.all_text_contents())
-            if right(found):
-                return found
+            texts = sorted(ticks.all_text_contents())
+            if right(texts):
+                return texts
             page.wait_for_timeout(20)
-        return pytest.fail(f"the labels are {found}")
+        return pytest.fail(f"the labels are {texts}")
 
     start = labels()
     chart.focus()
@@ -187,7 +187,7 @@ def test_plane_moves_and_grows_by_keyboard_buttons_and_pointer(pages, visit):
     page.mouse.move(box["x"] + 320, box["y"] + 200, steps=4)
     page.mouse.up()
     labels(lambda found: found != grown)
-    # The wheel alone scrolls the page; with Ctrl it enlarges.
+    # The wheel alone scrolls the page; with Ctrl it zooms.
     page.keyboard.press("0")
     labels(lambda found: found == start)
     before = page.evaluate("scrollY")
@@ -202,7 +202,7 @@ def test_plane_moves_and_grows_by_keyboard_buttons_and_pointer(pages, visit):
     labels(lambda found: found != start)
 
 
-def test_plane_names_by_keyboard_what_is_nearest_to_its_middle(pages, visit):
+def test_plane_announces_the_image_nearest_to_its_centre_by_keyboard(pages, visit):
     page, _ = visit(pages("plain"))
     page.wait_for_selector("html.drawn")
     page.locator(".label").last.focus()
@@ -245,7 +245,7 @@ def test_a_tapped_point_shows_its_image(pages, visit):
 
 
 def check_circles(page) -> None:
-    """Those of the prior are round."""
+    """Check that the prior's circles are round."""
     settled(page)
     rings = page.locator("[data-chart=latent_plane] g.mark-line path").all()
     assert len(rings) == 3
@@ -255,7 +255,7 @@ def check_circles(page) -> None:
 
 
 def framed(path, visit, tmp_path):
-    """The page as MLflow shows an artifact: a frame of a blob with scripts and nothing else."""
+    """Open the page as MLflow shows artifacts: in a frame of a blob that may only run scripts."""
     outer = tmp_path / "outer.html"
     outer.write_text("<!doctype html><title>outer</title>", encoding="utf-8")
     page, heard = visit(outer)
@@ -318,7 +318,7 @@ def distortion(page) -> str:
 
 
 def settled(page) -> None:
-    """What was asked for has been drawn."""
+    """Wait until pending drawing is done."""
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
@@ -372,7 +372,7 @@ def test_the_slider_opens_fast_moves_within_the_report_and_axe_finds_nothing(
 
 
 def test_the_slider_starts_in_a_page_that_is_never_idle(with_slider, visit):
-    """MLflow's, at times."""
+    """MLflow's page is sometimes never idle."""
     busy = (
         "window.requestIdleCallback = (act, options) => options && setTimeout(act, options.timeout)"
     )
@@ -407,7 +407,7 @@ def test_the_slider_moves_in_a_sandboxed_frame(with_slider, curve, visit, tmp_pa
 
 
 def test_dvc_plots_draw_offline(runs, visit, tmp_path):
-    """`dvc plots show` itself, with our template."""
+    """`dvc plots show` uses the template."""
     template = tmp_path / ".dvc/plots/offline.html"
     command = [sys.executable, "-m", "vaebalance.pages.dvc_plots", str(template)]
     subprocess.run(command, check=True)

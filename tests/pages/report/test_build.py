@@ -1,4 +1,4 @@
-"""The report's folder: what is in it, and that the same inputs give the same bytes."""
+"""The report's folder: its content, and its reproducibility."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
 class Page(HTMLParser):
-    """What a browser would see without running scripts."""
+    """The content of a page that a browser sees without running scripts."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(convert_charrefs=True)
@@ -188,7 +188,7 @@ def test_autoencoder_has_neither_rate_nor_prior(pages):
     assert "no KL term" in text
     for word in ("Rate R", "βR", "Dashed circles", "nll, importance-weighted"):
         assert word not in text
-    assert re.search(r"Does not apply to this run: rate R, negative ELBO", text)
+    assert re.search(r"Not applicable to this run: rate R, negative ELBO", text)
 
 
 def test_a_penalty_and_its_components_are_drawn(pages, runs):

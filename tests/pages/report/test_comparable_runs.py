@@ -1,4 +1,4 @@
-"""Which other models stand beside a run, and the plane they stand in."""
+"""The runs comparable with a run, and their plane."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vaebalance.base.provenance import make_provenance
 from vaebalance.base.verdicts import Verdict, read_verdicts
 from vaebalance.pages.figures.rate_distortion import OperatingPoint, isolines, rate_distortion
 from vaebalance.pages.kit.page import render
-from vaebalance.pages.report.comparable_runs import siblings, weights_label
+from vaebalance.pages.report.comparable_runs import comparable_runs, weights_label
 from vaebalance.pages.report.panels.plane import rate_distortion_plane
 from vaebalance.pages.report.summary import summarise
 from vaebalance.tracking import RunSummary, TrialSummary
@@ -36,7 +36,7 @@ def trial(number, params=AS_TEXT, **values):
     return TrialSummary("study", number, metrics("final/validation/", **values), params)
 
 
-def test_only_models_of_the_same_likelihood_stand_beside_a_run():
+def test_only_models_of_the_same_likelihood_are_comparable():
     runs = [
         run("other", rate=2.0, bound=31.0, beta=4.0),
         run("itself", fingerprint=MINE.fingerprint),
@@ -46,7 +46,8 @@ def test_only_models_of_the_same_likelihood_stand_beside_a_run():
         RunSummary("plain", "plain", "plain", {"model/validation_distortion": 3.0}, AS_TEXT),
         run("diverged", bound=float("nan")),
     ]
-    found = siblings(MINE, runs, [trial(3, beta=0.5), trial(4, {"likelihood.kind": "rmse"})])
+    trials = [trial(3, beta=0.5), trial(4, {"likelihood.kind": "rmse"})]
+    found = comparable_runs(MINE, runs, trials)
     assert [(p.name, p.kind) for p in found] == [("other", "run"), ("study, trial 3", "trial")]
     other, third = found
     assert (other.rate, other.distortion, other.nll) == (2.0, 29.0, 28.0)
@@ -56,7 +57,7 @@ def test_only_models_of_the_same_likelihood_stand_beside_a_run():
 
 def test_the_stores_order_does_not_matter():
     runs = [run(f"run {k}", rate=float(k)) for k in range(5)]
-    assert siblings(MINE, runs, []) == siblings(MINE, runs[::-1], [])
+    assert comparable_runs(MINE, runs, []) == comparable_runs(MINE, runs[::-1], [])
 
 
 def test_a_label_names_the_weight_that_is_not_one():
@@ -99,14 +100,14 @@ def test_points_that_touch_share_a_label():
 def test_the_plane_shows_the_run_alone_or_among_others(runs):
     inputs = runs("plain").inputs()
     alone = rate_distortion_plane(inputs)
-    assert "No other run" in alone.reading
+    assert "no other run" in alone.reading
     best = inputs.best
     (point,) = alone.blocks[0].charts[0].live["datasets"]["points"]
     assert point["rate"] == best["validation/rate"]
     assert point["total"] == pytest.approx(best["validation/negative_elbo"])
     hostile = run("<script>window.hacked = 3</script> 😀 " + "long " * 60)
-    others = siblings(replace(MINE), [hostile], [trial(0)])
-    among = rate_distortion_plane(replace(inputs, siblings=others))
+    others = comparable_runs(replace(MINE), [hostile], [trial(0)])
+    among = rate_distortion_plane(replace(inputs, comparable_runs=others))
     assert "1 run and 1 study trial" in among.reading
     shapes = json.dumps(among.blocks[0].charts[0].live)
     assert all(f'"{shape}"' in shapes for shape in ("diamond", "circle", "triangle-up"))

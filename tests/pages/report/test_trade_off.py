@@ -1,4 +1,4 @@
-"""The slider within the report: which curve it is of, what is said of it, and what without one."""
+"""The report's slider: the choice of the curve, its description, and the panel without one."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ AS_TEXT = {
     "curve.method": "conditioned",
 }
 MINE = make_provenance(PARAMS, {"digest": "d" * 64}, "c")
-ROOM = 5_000_000
+FREE_BYTES = 5_000_000
 
 
 @pytest.fixture
 def fetch(curve, tmp_path):
-    """Of the run `good` the curve, of `damaged` half of it, of `away` an error; else nothing."""
+    """Return a fetch that gives run `good` a curve, `damaged` half of it, `away` an error."""
 
     def get(run_id, name, folder):
         path = folder / name
@@ -55,7 +55,7 @@ def fetch(curve, tmp_path):
 
 
 def known(fetch, *runs, **changes):
-    """The curve that is chosen of those with these ids, the newest first."""
+    """Choose among curves with these run ids, newest first."""
     curves = [CurveSummary(run, f"curve {run}", AS_TEXT | changes) for run in runs]
     return known_curve(MINE, curves, fetch)
 
@@ -84,16 +84,16 @@ def test_without_a_file_the_newest_is_named(fetch):
         {"likelihood.kind": "bernoulli"},
     ],
 )
-def test_a_curve_of_another_model_or_likelihood_is_none(other, fetch):
+def test_a_curve_of_another_model_or_likelihood_is_ignored(other, fetch):
     assert known(fetch, "good", **other) is None
 
 
-def test_another_penalty_is_said(fetch, runs):
+def test_another_penalty_is_mentioned(fetch, runs):
     found = known(fetch, "good", **{"penalty.kind": "mmd"})
     assert not found.same_penalty
     inputs = runs("plain").inputs()
-    assert "another penalty" in trade_off(inputs, found)(ROOM).blocks[1].text
-    same = trade_off(inputs, replace(found, same_penalty=True))(ROOM)
+    assert "another penalty" in trade_off(inputs, found)(FREE_BYTES).blocks[1].text
+    same = trade_off(inputs, replace(found, same_penalty=True))(FREE_BYTES)
     assert "another penalty" not in same.blocks[1].text
 
 
@@ -126,26 +126,26 @@ def test_it_begins_at_this_runs_beta(runs, with_slider, curve):
     [
         (1.0, 5.0, "nearest to this run's β, 5."),
         (4.0, 2.0, "nearest to this run's β/α, 0.5."),
-        (1.0, 50.0, "This run's β of 50 is beyond it: it goes from 0.05 to 5."),
-        (1.0, 0.0, "This run's β of 0 is beyond it"),
-        (0.0, 1.0, "This run's β/α of ∞ is beyond it"),
+        (1.0, 50.0, "This run's β of 50 is outside the curve, 0.05 to 5."),
+        (1.0, 0.0, "This run's β of 0 is outside the curve"),
+        (0.0, 1.0, "This run's β/α of ∞ is outside the curve"),
     ],
 )
 def test_only_the_ratio_of_the_weights_counts(alpha, beta, place, runs, curve):
     inputs = runs("plain").inputs()
     count = len(inputs.history["epoch"])
     weights = {"validation/alpha": [alpha] * count, "validation/beta": [beta] * count}
-    panel = trade_off(replace(inputs, history=inputs.history | weights), curve)(ROOM)
+    panel = trade_off(replace(inputs, history=inputs.history | weights), curve)(FREE_BYTES)
     assert place in panel.reading
     assert ("run&#39;s β</button>" in panel.blocks[0].markup) == ("nearest" in place)
 
 
 def test_without_a_curve_a_line_says_how_to_get_one(runs, curve):
     inputs = runs("plain").inputs()
-    none = trade_off(inputs, None)(ROOM)
+    none = trade_off(inputs, None)(FREE_BYTES)
     assert "make curve" in none.reading
     assert none.blocks == ()
-    lost = trade_off(inputs, replace(curve, saved=None))(ROOM)
+    lost = trade_off(inputs, replace(curve, saved=None))(FREE_BYTES)
     assert "“digits curve 1234”" in lost.reading
     assert "missing or damaged" in lost.reading
     assert "make curve" in lost.reading
@@ -154,7 +154,7 @@ def test_without_a_curve_a_line_says_how_to_get_one(runs, curve):
 
 
 def test_the_page_stays_small_whatever_the_pictures(runs, curve, tmp_path, monkeypatch):
-    """Of noise, beside a report that leaves much or little room."""
+    """The pictures are noise, and the report leaves them much or little room."""
     inputs, spec = runs("plain").inputs(), runs("plain").spec
     states, shown = noisy(curve.saved.states, curve.saved.shown, (3, 64, 64))
     large = replace(curve, saved=replace(curve.saved, states=states, shown=shown))
@@ -183,7 +183,7 @@ def test_names_in_a_curve_are_only_text(runs, curve):
     facts = replace(facts, marks=tuple(replace(mark, name=hostile) for mark in facts.marks))
     shown = replace(curve.saved.shown, names=(hostile,) * len(curve.saved.shown.names))
     saved = replace(curve.saved, facts=facts, shown=shown)
-    panel = trade_off(runs("plain").inputs(), replace(curve, saved=saved))(ROOM)
+    panel = trade_off(runs("plain").inputs(), replace(curve, saved=saved))(FREE_BYTES)
     (applet,) = (block for block in panel.blocks if isinstance(block, Applet))
     assert "&lt;script&gt;" in applet.markup
     assert applet.markup.count("<script") == 1

@@ -1,4 +1,4 @@
-"""A curve of small trained models, and a browser that has no network."""
+"""Curves of small trained models."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vaebalance.vae.saved_model import load_model
 
 @pytest.fixture(scope="session")
 def models(digits) -> dict[float, VAE]:
-    """Trained at each of `TRAINED`."""
+    """Train a model at each β of `TRAINED`."""
     return {beta: train(digits, beta, 4) for beta in TRAINED}
 
 
 @pytest.fixture(scope="session")
 def sixty(models, digits, tmp_path_factory) -> Example:
-    """60 states: each model at its neighbours' β as well."""
+    """Make 60 states; each model also serves neighbouring β."""
     spread = [(beta, models[TRAINED[k * len(TRAINED) // 60]]) for k, beta in enumerate(BETAS)]
     facts = CurveFacts(FACTS.title, FACTS.models, (*FACTS.marks, Mark("β = 1", 1.0)))
     return make_example(spread, digits, facts, tmp_path_factory.mktemp("sixty") / "curve.html")
@@ -28,21 +28,21 @@ def sixty(models, digits, tmp_path_factory) -> Example:
 
 @pytest.fixture(scope="session")
 def uneven(models, digits, tmp_path_factory) -> Example:
-    """Four states at unequal distances, in no order."""
+    """Make four states at unequal distances, in no order."""
     spread = list(zip((10.0, 0.01, 0.0123, 8.0), models.values(), strict=True))
     return make_example(spread, digits, FACTS, tmp_path_factory.mktemp("uneven") / "curve.html")
 
 
 @pytest.fixture(scope="session")
 def one_latent(digits, tmp_path_factory) -> Example:
-    """Two models of one latent."""
+    """Make two states of models with one latent."""
     spread = [(beta, train(digits, beta, 1)) for beta in (0.1, 1.0)]
     return make_example(spread, digits, FACTS, tmp_path_factory.mktemp("one") / "curve.html")
 
 
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory) -> Example:
-    """Colour pictures whose labels are code, and facts that are."""
+    """Make states of colour pictures, with code as label names and facts."""
     root = tmp_path_factory.mktemp("hostile")
     draw_pictures(root / "pictures")
     run = make_run(root, VARIANTS["hostile"] | {"data.root": str(root / "pictures")})
@@ -60,5 +60,5 @@ def hostile(tmp_path_factory) -> Example:
 
 @pytest.fixture(scope="session")
 def examples(request):
-    """`examples(name)`: one of the above."""
+    """Return a function that gets one of the examples above by name."""
     return request.getfixturevalue

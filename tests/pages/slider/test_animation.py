@@ -14,13 +14,13 @@ from vaebalance.pages.slider.motion import TENTHS
 
 
 def frames_of(content: bytes) -> list[np.ndarray]:
-    """RGB."""
+    """Return the frames of a GIF as RGB."""
     image = Image.open(io.BytesIO(content))
-    found = []
+    frames = []
     for k in range(image.n_frames):
         image.seek(k)
-        found.append(np.asarray(image.convert("RGB")).astype(int))
-    return found
+        frames.append(np.asarray(image.convert("RGB")).astype(int))
+    return frames
 
 
 def test_it_goes_there_and_back_without_an_end(sixty, tmp_path):
@@ -48,7 +48,7 @@ def test_each_frame_shows_its_own_numbers_and_pictures(uneven):
 
 
 def test_pictures_are_those_of_the_state(uneven):
-    """An 8×8 picture is enlarged seven times; its greys come back but for the palette's step."""
+    """8×8 pictures are enlarged seven times; their greys match up to the palette's step."""
     found = frames_of(animation(uneven.states, uneven.shown, uneven.facts))
     top, left, step = 24 + 70 + 18, 24, 56 + 3
     for frame, state in zip(found[:4], uneven.states, strict=True):

@@ -1,4 +1,4 @@
-"""What moves: back from pixels to the numbers that they stand for."""
+"""Positions of the moving marks, converted back from pixels to numbers."""
 
 import base64
 import re
@@ -15,7 +15,7 @@ from vaebalance.pages.slider.states import latents_by_rate
 
 
 def values(pixels, domain, length):
-    """The inverse of a chart's scale, from its low end."""
+    """Invert a chart's scale, from its low end."""
     return domain[0] + np.asarray(pixels) / TENTHS / length * (domain[1] - domain[0])
 
 
@@ -100,7 +100,7 @@ def test_a_curve_that_stays_in_place_has_axes_too():
 def test_a_mark_is_at_the_state_of_the_nearest_logarithm(uneven):
     states = uneven.states
     assert [round(s.beta, 4) for s in states] == [0.01, 0.0123, 8.0, 10.0]
-    assert nearest(states, Mark("low", 0.0112)) == 1  # by log β; by β it is the first
+    assert nearest(states, Mark("low", 0.0112)) == 1  # by β itself, the first state is nearest
     assert nearest(states, Mark("end", 10.0)) == 3
     assert nearest(states, Mark("knee", 0.7)) == 2
     found = landmarks(states, CurveFacts("", "", (Mark("knee", 0.7), Mark("β = 1", 1.0))))
@@ -109,5 +109,5 @@ def test_a_mark_is_at_the_state_of_the_nearest_logarithm(uneven):
 
 def test_a_mark_beyond_the_curve_is_refused(uneven):
     for beta in (0.009, 11.0):
-        with pytest.raises(UserError, match=r"knee at β = .* is not within the curve"):
+        with pytest.raises(UserError, match=r"knee at β = .* is outside the curve"):
             nearest(uneven.states, Mark("knee", beta))

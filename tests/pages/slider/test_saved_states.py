@@ -1,4 +1,4 @@
-"""States on disk: what a page shows of them is the same, and what is damaged is named."""
+"""States on disk: the page of saved states is the same, and damage is reported."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ def test_large_pictures_are_kept_small(uneven, tmp_path):
     assert saved.states[0].samples.shape[1:] == (3, 36, 48)
 
 
-def damaged(path, **changes):
-    """The file with other arrays; a word's change is one of `words`."""
+def damage(path, **changes):
+    """Change arrays of the file, or entries of its `words`."""
     with np.load(path) as arrays:
-        found = {name: arrays[name] for name in arrays.files}
-    words = json.loads(found["words"].tobytes())
+        values = {name: arrays[name] for name in arrays.files}
+    words = json.loads(values["words"].tobytes())
     for name, change in changes.items():
         if name in words:
             words[name] = change
         elif change is None:
-            del found[name]
+            del values[name]
         else:
-            found[name] = change(found[name])
-    found["words"] = np.frombuffer(json.dumps(words).encode(), np.uint8)
-    np.savez(path, **found)
+            values[name] = change(values[name])
+    values["words"] = np.frombuffer(json.dumps(words).encode(), np.uint8)
+    np.savez(path, **values)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"format": 2}, "format 2, expected 1"),
-        ({"names": ["only one"]}, "a name a picture"),
+        ({"names": ["only one"]}, "a name per picture"),
         ({"facts": {"title": "x"}}, "models|marks"),
         ({"beta": None}, "beta"),
         ({"beta": lambda x: x[::-1]}, "ascending"),
@@ -65,21 +65,21 @@ def damaged(path, **changes):
         ({"rate_by_latent": lambda x: x[0]}, "slider's states"),
         ({"active": lambda x: x[:, :2]}, "rates of latents"),
         ({"samples": lambda x: x.astype(float)}, "pictures of float64"),
-        ({"originals": lambda x: x[:, :, 1:]}, "a name a picture"),
-        ({"labels": lambda x: x + 100}, "a name a label"),
+        ({"originals": lambda x: x[:, :, 1:]}, "a name per picture"),
+        ({"labels": lambda x: x + 100}, "a name per label"),
         ({"labels": lambda x: np.array([{}], object)}, "slider's states"),
     ],
 )
-def test_what_does_not_fit_is_refused(changes, words, uneven, tmp_path):
+def test_inconsistent_contents_are_refused(changes, words, uneven, tmp_path):
     path = tmp_path / "slider.npz"
     save_states(path, uneven.states, uneven.shown, uneven.facts)
-    damaged(path, **changes)
+    damage(path, **changes)
     with pytest.raises(UserError, match=rf"slider\.npz(.|\n)*({words})(.|\n)*dvc repro"):
         load_states(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"<script>", b"PK\x03\x04 cut", b"\x93NUMPY"])
-def test_what_is_no_such_file_is_refused(content, tmp_path):
+def test_a_file_of_another_kind_is_refused(content, tmp_path):
     path = tmp_path / "slider.npz"
     path.write_bytes(content)
     with pytest.raises(UserError, match="cannot be read"):
@@ -107,5 +107,5 @@ def test_a_mark_beyond_the_curve_is_refused(uneven, tmp_path):
     (mark,) = uneven.facts.marks
     facts = replace(uneven.facts, marks=(replace(mark, beta=99.0),))
     save_states(path, uneven.states, uneven.shown, facts)
-    with pytest.raises(UserError, match="not within the curve"):
+    with pytest.raises(UserError, match="outside the curve"):
         load_states(path)

@@ -1,4 +1,4 @@
-"""The page in a headless Chromium without a network: what is seen is what the states say."""
+"""The page in an offline headless Chromium: what it shows matches the states."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CANVAS = """(cell) => {
 
 
 AXED = {("sixty", "dark"), ("hostile", "phone")}
-"""And one latent on the desktop, below."""
+"""A test below checks one latent on the desktop."""
 
 
 def check_with_axe(page) -> None:
@@ -45,7 +45,7 @@ def spoken(page) -> str:
 
 
 def wait_for_state(page, example, index: int) -> None:
-    """Until the page is at that state."""
+    """Wait until the page shows the state."""
     distortion = f"{example.states[index].distortion:.2f}"
     page.wait_for_function(
         "(x) => document.querySelector('[data-now=distortion]').textContent === x", arg=distortion
@@ -53,25 +53,25 @@ def wait_for_state(page, example, index: int) -> None:
 
 
 def shown_state(page, example) -> int:
-    """The state at which the slider's thumb is."""
+    """Return the state at the slider's thumb."""
     at = float(page.locator("#beta").input_value())
     return int(np.abs(np.log10([s.beta for s in example.states]) - at).argmin())
 
 
 def pixels(page, cell: int) -> np.ndarray:
-    """Grey values of a picture as it is drawn."""
+    """Return the grey values of a picture as drawn."""
     found = np.array(page.evaluate(CANVAS, cell)).reshape(8, 8, 4)
     assert (found[..., 3] == 255).all()
     return found[..., 0]
 
 
 def settled(page) -> None:
-    """What was asked for has been drawn."""
+    """Wait until pending drawing is done."""
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def check(page, example, index: int) -> None:
-    """All that moves is where this state puts it."""
+    """Check that everything that moves matches the state."""
     settled(page)
     state, moving = example.states[index], motion(example.states, [])
     assert shown_state(page, example) == index
@@ -115,7 +115,7 @@ def test_it_draws_without_a_network_and_fits_and_axe_finds_nothing(name, device,
 
 def test_keys_go_through_every_state(sixty, visit):
     page, _ = opened(visit, sixty)
-    check(page, sixty, 30)  # where a page without a script is
+    check(page, sixty, 30)  # the state shown without JavaScript
     page.locator("#beta").focus()
     page.keyboard.press("Home")
     check(page, sixty, 0)
@@ -197,7 +197,7 @@ def test_the_curve_can_be_dragged_along(sixty, visit):
     page.mouse.move(*place(2))
     page.mouse.down()
     settled(page)
-    # (States of one model lie on each other: one of them is at hand.)
+    # States of one model coincide, so any of them may be selected.
     first = shown_state(page, sixty)
     assert sixty.states[first].distortion == sixty.states[2].distortion
     page.mouse.move(*place(59), steps=10)
@@ -227,13 +227,13 @@ def test_buttons_go_to_named_states(sixty, visit):
     assert sixty.states[39].beta == pytest.approx(1, rel=0.06)
     assert button.get_attribute("aria-pressed") == "true"
     assert page.locator("#said").text_content() == f"β = 1: {spoken(page)}"
-    assert len(page.evaluate("[...seen]")) > 3  # it travelled
+    assert len(page.evaluate("[...seen]")) > 3  # it passed through other states
     page.get_by_role("button", name="knee").press("Enter")
     page.wait_for_selector("[data-state][aria-pressed=true]:has-text('knee')")
     assert sixty.states[shown_state(page, sixty)].beta == pytest.approx(0.3, rel=0.06)
 
 
-def test_who_wants_less_motion_gets_no_journey(sixty, visit):
+def test_reduced_motion_skips_the_animation(sixty, visit):
     page, _ = opened(visit, sixty, reduced_motion="reduce")
     page.get_by_role("button", name="β = 1").click()
     check(page, sixty, 39)
@@ -267,7 +267,7 @@ def test_pictures_that_cannot_be_read_leave_the_middle_state(sixty, visit, tmp_p
 
 
 def test_it_works_in_a_sandboxed_frame(sixty, visit, tmp_path):
-    """As MLflow shows an artifact: a frame of a blob with scripts and nothing else."""
+    """MLflow shows an artifact in a frame of a blob that may only run scripts."""
     outer = tmp_path / "outer.html"
     outer.write_text("<!doctype html><title>outer</title>", encoding="utf-8")
     page, heard = visit(outer)

@@ -1,4 +1,4 @@
-"""The models of a curve -> states: the numbers of the evaluation, the same things at every β."""
+"""States of a curve: numbers equal the evaluation's, and every β shows the same images."""
 
 import math
 
@@ -119,11 +119,11 @@ def test_a_beta_without_a_logarithm_is_refused(beta, digits):
         curve_states([(1.0, fresh()), (beta, fresh())], digits, 0)
 
 
-def test_what_is_no_curve_is_refused(digits):
+def test_invalid_curves_are_refused(digits):
     model = fresh()
-    with pytest.raises(UserError, match="β = 1 comes twice"):
+    with pytest.raises(UserError, match="β = 1 appears twice"):
         curve_states([(1.0, model), (1.0, model)], digits, 0)
-    with pytest.raises(UserError, match="1 values of β; it takes from 2 to 60"):
+    with pytest.raises(UserError, match="1 values of β; it needs 2 to 60"):
         curve_states([(1.0, model)], digits, 0)
     with pytest.raises(UserError, match="61 values of β"):
         curve_states(((float(k), model) for k in range(1, 62)), digits, 0, measured=4)

@@ -1,4 +1,4 @@
-"""Names as people give them -> runs."""
+"""Choose runs by the names that users give."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ ID_LENGTH = 8
 
 
 def choose(names: Sequence[str], runs: Sequence[RunSummary]) -> list[RunSummary]:
-    """The run of each name, in their order.
+    """Return the run of each name, in the order of the names.
 
     Raises:
-        UserError: a name fits none of `runs`, or several, or two names one run, or a run is not
+        UserError: a name matches no run or several, two names match one run, or a run is not
             evaluated.
     """
     chosen: list[RunSummary] = []
     for name in names:
         run = _find(name, runs)
         if run in chosen:
-            raise UserError(f"{name!r} is a run that was named before: {describe(run)}.")
+            raise UserError(f"{name!r} is a run that was already named: {describe(run)}.")
         if "evaluate" not in run.stages:
             raise UserError(
                 f"{name!r} is not evaluated, so there is nothing to compare: {describe(run)}. Run "
@@ -33,19 +33,19 @@ def choose(names: Sequence[str], runs: Sequence[RunSummary]) -> list[RunSummary]
 
 
 def _find(name: str, runs: Sequence[RunSummary]) -> RunSummary:
-    """A whole name comes before the beginning of an id."""
+    """Find the run of a name; a full name takes precedence over the beginning of an id."""
     whole = [r for r in runs if name in (r.run_id, r.fingerprint, r.name, r.experiment)]
-    begun = [r for r in runs if r.run_id.startswith(name) or r.fingerprint.startswith(name)]
-    found = whole or (begun if name else [])
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UserError(f"{name!r} may be any of these runs, say more:{listed(found)}")
-    raise UserError(f"{name!r} is no run. There are:{listed(runs)}")
+    partial = [r for r in runs if r.run_id.startswith(name) or r.fingerprint.startswith(name)]
+    matches = whole or (partial if name else [])
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UserError(f"{name!r} matches several runs; give a longer name:{listed(matches)}")
+    raise UserError(f"{name!r} is not a run. Known runs:{listed(runs)}")
 
 
 def listed(runs: Sequence[RunSummary]) -> str:
-    """A line a run, beginning with a new line."""
+    """List the runs, one per line, starting with a newline."""
     if not runs:
         return " none. Run `dvc repro` first."
     lines = [f"\n         {describe(run)}" for run in runs[:MOST_LISTED]]
@@ -54,7 +54,7 @@ def listed(runs: Sequence[RunSummary]) -> str:
 
 
 def describe(run: RunSummary) -> str:
-    """Id, name, and what else it is called."""
+    """Describe a run by its id, name and experiment."""
     experiment = f", experiment {run.experiment}" if run.experiment else ""
     evaluated = "" if "evaluate" in run.stages else ", not evaluated"
     return f"{run.run_id[:ID_LENGTH]}  {run.name}{experiment}{evaluated}"

@@ -9,7 +9,7 @@ from vaebalance import tracking
 from vaebalance.base.errors import UserError
 from vaebalance.data import Dataset, open_dataset
 from vaebalance.pages.comparison.chosen_runs import choose, listed
-from vaebalance.pages.comparison.compared_runs import contender
+from vaebalance.pages.comparison.compared_runs import read_compared_run
 from vaebalance.pages.comparison.comparison_page import build
 from vaebalance.pages.comparison.options import Options
 from vaebalance.settings import ReportSettings, load
@@ -35,13 +35,13 @@ def run(options: Options) -> None:
         for place, summary in enumerate(chosen):
             folder = Path(temporary) / str(place)
             tracking.fetch(summary.run_id, folder)
-            contenders.append(contender(place, summary.name, folder, dataset))
+            contenders.append(read_compared_run(place, summary.name, folder, dataset))
         page = build(contenders, settings.report, settings.seed, options.out)
     print(f"comparison: {page.resolve()}")
 
 
 def _prepared() -> Dataset | None:
-    """The images at hand, if there are any; without them pictures of images are left out."""
+    """Open the prepared images; without them, the page has no pictures of images."""
     try:
         return open_dataset(PREPARED)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""What is compared of a run, and which numbers compare."""
+"""The data of each compared run, and which numbers are comparable."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ LIKELIHOOD_UNITS = ("nats", "bits/dim")
 
 
 @dataclass(frozen=True)
-class Contender:
-    """One of the runs."""
+class ComparedRun:
+    """One of the compared runs."""
 
     letter: str
-    """By which the page calls it."""
+    """Short name of the run on the page."""
     name: str
     evaluated: Evaluated
     inputs: Inputs | None
-    """With its images, where they are at hand."""
+    """The run with its images; None if they are not available."""
 
     @property
     def title(self) -> str:
-        """Letter and weights."""
+        """The run's letter and weights."""
         best = self.evaluated.best
         alpha, beta = best["validation/alpha"], best["validation/beta"]
         if not self.evaluated.model.is_variational:
@@ -41,12 +41,12 @@ class Contender:
 
     @property
     def digest(self) -> str:
-        """Of its images."""
+        """Digest of the run's images."""
         return str(self.evaluated.provenance.dataset["digest"])
 
     @property
-    def nats_of(self) -> str:
-        """Whose nats its D, bounds and nll are: those of one likelihood compare."""
+    def likelihood_key(self) -> str:
+        """Key of the likelihood; D, bounds and nll are comparable between runs of equal keys."""
         likelihood = self.evaluated.model.likelihood
         if not likelihood.is_density:
             return "calibrated Gaussian"
@@ -54,44 +54,44 @@ class Contender:
 
     @property
     def rows(self) -> dict[str, Row]:
-        """The evaluation's numbers by key."""
+        """Numbers of the evaluation by key."""
         return {row.key: row for row in rows(self.evaluated.evaluation)}
 
 
-def contender(place: int, name: str, folder: Path, dataset: Dataset | None) -> Contender:
-    """The run whose files `tracking.fetch` laid out in `folder`.
+def read_compared_run(place: int, name: str, folder: Path, dataset: Dataset | None) -> ComparedRun:
+    """Read the run whose files `tracking.fetch` wrote to `folder`.
 
     Args:
-        place: among the runs, from 0.
-        name: in MLflow.
-        folder: of its files.
-        dataset: the images at hand, be they the run's or not.
+        place: index among the compared runs, from 0.
+        name: name in MLflow.
+        folder: folder of the run's files.
+        dataset: the available images, which may be those of another run.
     """
     evaluated = read_evaluated(folder)
     digest = evaluated.provenance.dataset["digest"]
-    own = dataset if dataset is not None and dataset.info.digest == digest else None
-    return Contender(
+    images = dataset if dataset is not None and dataset.info.digest == digest else None
+    return ComparedRun(
         chr(ord("A") + place),
         shortened(name, NAME_LENGTH),
         evaluated,
-        with_data(evaluated, own) if own else None,
+        with_data(evaluated, images) if images else None,
     )
 
 
-def compares(key: str, row: Row, contenders: Sequence[Contender]) -> bool:
-    """Whether the number means the same for all of them.
+def is_comparable(key: str, row: Row, runs: Sequence[ComparedRun]) -> bool:
+    """Return whether the number is comparable across the runs.
 
-    That is: of the same images and, if in nats of a likelihood, of the same likelihood.
+    It is if the images are the same and, for nats of a likelihood, the likelihood is as well.
     """
-    if len({c.digest for c in contenders}) > 1:
+    if len({run.digest for run in runs}) > 1:
         return False
     if not depends_on_likelihood(key, row):
         return True
-    return len({c.nats_of for c in contenders}) == 1
+    return len({run.likelihood_key for run in runs}) == 1
 
 
 def depends_on_likelihood(key: str, row: Row) -> bool:
-    """Whether the number is in nats, or bits, of the model's own likelihood."""
+    """Return whether the number is in nats or bits of the model's own likelihood."""
     return (
         key.startswith("test/")
         and row.measure.unit in LIKELIHOOD_UNITS
@@ -100,28 +100,28 @@ def depends_on_likelihood(key: str, row: Row) -> bool:
     )
 
 
-def best(key: str, contenders: Sequence[Contender]) -> set[str]:
-    """The letters of the runs with the best value, where there is a better and it compares."""
-    found = [(c.letter, c.rows[key]) for c in contenders if key in c.rows]
-    values = {letter: row.value for letter, row in found if row.value is not None}
+def best_runs(key: str, runs: Sequence[ComparedRun]) -> set[str]:
+    """Return the letters of the runs with the best value; empty if no value is better."""
+    rows = [(run.letter, run.rows[key]) for run in runs if key in run.rows]
+    values = {letter: row.value for letter, row in rows if row.value is not None}
     if len(values) < 2:
         return set()
-    row = found[0][1]
-    if row.measure.better is None or not compares(key, row, contenders):
+    row = rows[0][1]
+    if row.measure.better is None or not is_comparable(key, row, runs):
         return set()
     best = (min if row.measure.better == "lower" else max)(values.values())
     letters = {letter for letter, value in values.items() if value == best}
     return set() if len(letters) == len(values) else letters
 
 
-def settings(contender: Contender) -> dict[str, str]:
-    """Everything that was set, as text."""
-    provenance = contender.evaluated.provenance
+def settings(run: ComparedRun) -> dict[str, str]:
+    """Return all settings of the run as text."""
+    provenance = run.evaluated.provenance
     data = {key: provenance.dataset.get(key) for key in ("name", "binarisation")}
     values = {
-        "data": data | {"digest": contender.digest[:DIGEST_LENGTH]},
+        "data": data | {"digest": run.digest[:DIGEST_LENGTH]},
         **provenance.params,
-        "evaluate": contender.evaluated.evaluation.get("settings", {}),
+        "evaluate": run.evaluated.evaluation.get("settings", {}),
         "code": provenance.code_digest[:DIGEST_LENGTH],
     }
     return {key: str(value) for key, value in flatten(values, ".").items()}

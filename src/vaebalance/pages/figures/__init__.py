@@ -1,13 +1,13 @@
 """Figures from plain data: arrays and tables in, pictures and chart specifications out.
 
-    colours          what each colour means, in the light and in the dark
-    charts           Vega-Lite charts, and what all of them share
-    densities        the aggregate posterior of a latent against its prior
-    rate_distortion  models between rate and distortion
-    export           a chart as PNG and SVG
-    planes           codes of any size -> points in a plane
-    pictures         images -> sheets and strips of pixels, as PNG and SVG
+    colours          the light and the dark palette
+    charts           Vega-Lite charts and their theme
+    densities        the aggregate posterior of a latent beside its prior
+    rate_distortion  models in the rate–distortion plane
+    export           charts as PNG and SVG
+    planes           projections of codes onto a plane
+    picture_sheets   sheets and strips of images, as PNG, WebP and SVG
 
-Nothing here knows a page, a file's name or a model. Libraries for drawing are imported where they
-are used.
+No module here depends on a page or a model. Drawing libraries are slow to import, so functions
+import them on use.
 """

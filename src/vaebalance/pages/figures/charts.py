@@ -1,7 +1,7 @@
 """Vega-Lite charts.
 
-A chart is drawn twice: `live` for a page (it follows the pointer and its container's width, and its
-colours are CSS variables) and `still` for a file. Each is a plain specification.
+Each chart has two specifications: `live` for a page (it follows the pointer and its container's
+width; its colours are CSS variables) and `still` for a file.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, 
 SMALL, WIDE, SQUARE = (300, 170), (640, 190), (440, 440)  # pixels of a chart in a file
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 PRIOR_RINGS = (1, 2, 3)  # prior standard deviations
-FEW_POINTS = 3000  # beyond, points are smaller
-CHOSEN = "label < 0 || datum.label === label"  # the reader asked for this label, or for none
+FEW_POINTS = 3000  # with more, points are smaller
+CHOSEN = "label < 0 || datum.label === label"  # the reader selected this label, or none
 NAME_LENGTH = 14  # characters of a class's name within a chart
 MOST_NAMES = 20  # classes named within the plane
-LEAST_VARIANCE = 1e-6  # drawn for anything smaller: a dead latent's may be 0
+LEAST_VARIANCE = 1e-6  # drawn in place of smaller values: a collapsed latent's may be 0
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One chart, and what a page says about it."""
+    """A chart with its title, unit and text description."""
 
     name: str
-    """Of its file and of its place on the page."""
+    """File name without extension, and the chart's key on the page."""
     title: str
     unit: str
     description: str
-    """What is to be seen, for those who do not see it."""
+    """Text alternative for readers who cannot see the chart."""
     live: Spec
     still: Spec
     points_at: str
-    """The datum's field by which charts point at the same thing."""
+    """Field of the data that links charts: pointing at a value marks it in all of them."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Curve:
     """A quantity over epochs."""
 
     column: str
-    """`<column>`, or `train/<column>` and `validation/<column>`, in the table."""
+    """Column in the table: `<column>`, or `train/<column>` and `validation/<column>`."""
     name: str
     colour: str
 
@@ -75,9 +75,9 @@ def epochs(
     *,
     logarithmic: bool = False,
 ) -> Chart:
-    """Curves over epochs, the best of which a line marks; validation is solid, train dashed.
+    """Draw curves over epochs: validation solid, train dashed, a dotted line at the best epoch.
 
-    On a logarithmic axis values that are not positive are left out.
+    A logarithmic axis omits values that are not positive.
     """
     series = [
         (curve, split, [float(value) for value in table[column]])
@@ -118,38 +118,39 @@ def epochs(
         return finish(layers, datasets, SMALL, live=live, parameters={"at": None})
 
     best = numbers.index(best_epoch)
-    said = "; ".join(
+    ranges = "; ".join(
         f"{curve.name} {split} from {values[0]:.4g} to {values[best]:.4g}".replace("  ", " ")
         for curve, split, values in series
     )
-    description = f"{title}, {unit}, from epoch 1 to the best epoch {best_epoch}: {said}."
+    description = f"{title}, {unit}, from epoch 1 to the best epoch {best_epoch}: {ranges}."
     return Chart(name, title, unit, description, draw(live=True), draw(live=False), "epoch")
 
 
 def visible_range(series: Sequence[Sequence[float]]) -> tuple[float, float] | None:
-    """The values to show where those of the first epochs would flatten all others; else None.
+    """Return the range to show if the first epochs would flatten the rest, otherwise None.
 
-    The start is cut when the whole range is over three times that of the later nine tenths.
+    The start is cut off if the full range exceeds three times that of the last 90 % of epochs.
     """
     finite = [[v for v in values if math.isfinite(v)] for values in series]
-    every = [v for values in finite for v in values]
+    pooled = [v for values in finite for v in values]
     later = [v for values in finite for v in values[len(values) // 10 :]]
-    if not every or min(map(len, finite)) < 10:
+    if not pooled or min(map(len, finite)) < 10:
         return None
     low, high = min(later), max(later)
-    if low == high or max(every) - min(every) <= 3 * (high - low):
+    if low == high or max(pooled) - min(pooled) <= 3 * (high - low):
         return None
     margin = 0.1 * (high - low)
     return low - margin, high + margin
 
 
 def rate_by_latent(records: Records, *, has_rate: bool, threshold: float) -> list[Chart]:
-    """Rate and Var_x(E[z|x]) of each latent, in the order of `records`.
+    """Draw the rate and Var_x(E[z|x]) of each latent, in the order of `records`.
 
     Args:
-        records: `latent` (its name), `variance`, `active`, and `rate` if there is one; sorted.
-        has_rate: whether there is one (the plain autoencoder has none).
-        threshold: of the variance, above which a latent is active.
+        records: one per latent: `latent` (its name), `variance`, `active` and, if `has_rate`,
+            `rate`; sorted.
+        has_rate: whether latents have a rate; those of a plain autoencoder have none.
+        threshold: variance above which a latent is active.
     """
     charts = []
     active = sum(record["active"] for record in records)
@@ -159,9 +160,9 @@ def rate_by_latent(records: Records, *, has_rate: bool, threshold: float) -> lis
             _latent_chart(
                 "rate_by_latent",
                 "Rate of each latent",
-                "nats per image, most first",
-                f"Bars: {len(records)} latents, {active} active; the most rate, "
-                f"{first['rate']:.3g} nats, is that of {first['latent']}.",
+                "nats per image, highest first",
+                f"Bars: {len(records)} latents, {active} active; {first['latent']} has the "
+                f"highest rate, {first['rate']:.3g} nats.",
                 records,
                 bars=True,
                 threshold=None,
@@ -173,7 +174,7 @@ def rate_by_latent(records: Records, *, has_rate: bool, threshold: float) -> lis
         _latent_chart(
             "variance_by_latent",
             "Variance of the posterior mean, Var_x(E[z|x])",
-            f"dashed: the threshold of an active latent, {threshold:g}",
+            f"dashed: threshold of an active latent, {threshold:g}",
             f"Points on a logarithmic axis: {active} of {len(records)} latents lie above the "
             f"threshold {threshold:g}.",
             shown,
@@ -185,9 +186,9 @@ def rate_by_latent(records: Records, *, has_rate: bool, threshold: float) -> lis
 
 
 def rates(name: str, title: str, records: Records, top: float) -> Chart:
-    """The rate of each latent on an axis up to `top`, as `rate_by_latent` draws it."""
+    """Draw the rate of each latent, as `rate_by_latent` does, on an axis up to `top`."""
     unit = f"{sum(record['active'] for record in records)} of {len(records)} active"
-    first = f"the most rate, {records[0]['rate']:.3g} nats, is that of {records[0]['latent']}"
+    first = f"{records[0]['latent']} has the highest rate, {records[0]['rate']:.3g} nats"
     return _latent_chart(
         name,
         title,
@@ -201,13 +202,13 @@ def rates(name: str, title: str, records: Records, top: float) -> Chart:
 
 
 def latent_plane(name: str, plane: Plane, labels: Sequence[int], names: Sequence[str]) -> Chart:
-    """Codes in a plane, coloured by label, with the prior's circles where the plane has them.
+    """Draw codes in a plane, coloured by label, with the prior's circles if the plane has them.
 
     Args:
-        name: of the file.
-        plane: where the codes lie.
-        labels: of the codes; -1 where there is none.
-        names: of the labels.
+        name: file name without extension.
+        plane: the positions of the codes.
+        labels: label of each code; -1 for none.
+        names: name of each label.
     """
     decimals = decimals_within(plane.limits[1] - plane.limits[0])
     points = [
@@ -235,7 +236,7 @@ def latent_plane(name: str, plane: Plane, labels: Sequence[int], names: Sequence
             parameters={**limits, "label": -1, "at": None},
         )
 
-    rings = "; dashed circles are one, two and three prior standard deviations about 0"
+    rings = "; dashed circles mark one, two and three prior standard deviations from 0"
     description = (
         f"{plane.title}: {len(points):,} test images as points"
         f"{' coloured by label' if names else ''}{rings if plane.has_prior else ''}."
@@ -249,7 +250,7 @@ def decimals_within(width: float) -> int:
 
 
 def theme() -> Spec:
-    """Quiet axes, no frame, the page's fonts and colours."""
+    """Return the common Vega-Lite config: light axes, no frame, the page's fonts and colours."""
     axis = {
         "labelColor": MUTED,
         "titleColor": MUTED,
@@ -278,7 +279,7 @@ def theme() -> Spec:
             "subtitleFontSize": 11,
             "offset": 10,
         },
-        "aria": False,  # the page describes the chart; a screen reader shall not read every point
+        "aria": False,  # the page describes the chart; a screen reader must not read every point
     }
 
 
@@ -290,11 +291,11 @@ def finish(
     live: bool,
     parameters: Mapping[str, Any],
 ) -> Spec:
-    """One specification of the layers; its data stand in it once."""
+    """Combine the layers into one specification, with each data set stored once."""
     import altair as alt
 
-    # Altair would copy all of it for each thing added, and validate it, which tests do: a second
-    # each in every report.
+    # Passing the data through Altair would copy it for each layer, and validation repeats what
+    # the tests check: each takes a second per report.
     spec: Spec = alt.layer(*layers, config=theme()).to_dict(validate=False)
     del spec["$schema"]
     spec |= {"width": "container" if live else size[0], "height": size[1]}
@@ -330,7 +331,7 @@ def _linear_axis(domain: tuple[float, float] | None) -> alt.Y:
 
 
 def _logarithmic_axis(values: Sequence[float]) -> alt.Y:
-    """Labels at 1, 2 and 5 of each decade, or at its 1 alone where there are many."""
+    """Label 1, 2 and 5 of each decade, or only 1 if there are more than three decades."""
     import altair as alt
 
     low, high = (min(values), max(values)) if values else (1.0, 10.0)
@@ -366,7 +367,7 @@ def _curves(curves: Sequence[Curve], x: alt.X, y: alt.Y) -> alt.Chart:
 
 
 def _epoch_pointer(tooltips: Mapping[str, str], x: alt.X) -> list[alt.Chart]:
-    """A line at the epoch pointed at, and the unseen bands that take the pointer."""
+    """Draw a line at the epoch pointed at, and invisible bands that catch the pointer."""
     import altair as alt
 
     fields = [alt.Tooltip("epoch:Q")]
@@ -408,8 +409,8 @@ def _latent_chart(
     if bars:
         narrow = alt.ExprRef("min(48, bandwidth('x'))")
         marks = on("latents").mark_bar(cornerRadiusEnd=2, width=narrow)
-        upto = alt.Undefined if top is None else alt.Scale(domain=[0, top], nice=False)
-        y = alt.Y("rate:Q", scale=upto, axis=alt.Axis(title=None, minExtent=40))
+        scale = alt.Undefined if top is None else alt.Scale(domain=[0, top], nice=False)
+        y = alt.Y("rate:Q", scale=scale, axis=alt.Axis(title=None, minExtent=40))
     else:
         marks = on("latents").mark_point(filled=True, size=60, opacity=1)
         decades = _decades([r["variance"] for r in records] + [threshold or 1.0])
@@ -433,7 +434,7 @@ def _latent_chart(
 
 
 def _decades(values: Sequence[float]) -> list[float]:
-    """The powers of ten from below the least value to above the largest."""
+    """Return the powers of ten that enclose `values`."""
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     return [10.0**power for power in range(low, max(high, low + 1) + 1)]
 
@@ -471,7 +472,7 @@ def _plane_layers(
     if live:
         ring = on("codes").mark_point(size=170, color=INK, strokeWidth=2, clip=True)
         layers.append(ring.transform_filter("datum.i === at").encode(x=x, y=y))
-    # A page lets the pointer through what is named so, to the points below.
+    # page.css lets the pointer pass through layers named `over…` to the points below.
     return [layers[0], *(layer.properties(name=f"over{k}") for k, layer in enumerate(layers[1:]))]
 
 
@@ -510,7 +511,7 @@ def _points(count: int, classes: int, *, live: bool) -> alt.Chart:
 
 
 def _names(x: Any, y: Any, *, live: bool) -> list[alt.Chart]:
-    """The classes' names at their medians, with a halo."""
+    """Draw the class names at their medians, with a halo."""
     import altair as alt
 
     style: Any = {"fontSize": 13, "fontWeight": 700, "clip": True}
@@ -539,11 +540,11 @@ def _ring_names() -> Records:
 def _medians(points: Records, names: Sequence[str]) -> Records:
     from statistics import median
 
-    found = []
+    records = []
     for label, name in enumerate(names):
         inside = [point for point in points if point["label"] == label]
         if inside:
             text = name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
             place = {axis: median(point[axis] for point in inside) for axis in ("x", "y")}
-            found.append({"name": text, "label": label, **place})
-    return found
+            records.append({"name": text, "label": label, **place})
+    return records

@@ -1,8 +1,7 @@
-"""What each colour means, in the light and in the dark.
+"""The colours of charts and pages, light and dark.
 
-Charts name colours as CSS variables, so that those of a page follow its colour scheme; a file gets
-the light ones in their place. Text has a contrast of at least 4.5 with the paper, marks of 3
-(WCAG 2.2 AA).
+Charts name colours as CSS variables, so that they follow a page's colour scheme; files use the
+light palette. The contrast with the paper is at least 4.5 for text and 3 for marks (WCAG 2.2 AA).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ RATE = "var(--rate)"
 TOTAL = "var(--total)"
 
 LABEL_COLOURS = 10
-"""More labels than this share colours and differ in shape."""
+"""With more labels than this, some share a colour and differ in shape."""
 
 
 @dataclass(frozen=True)
@@ -29,24 +28,24 @@ class Palette:
     paper: str
     """Background."""
     raised: str
-    """Background of what stands out a little."""
+    """Background of slightly emphasised elements."""
     ink: str
     """Text."""
     muted: str
-    """Lesser text, axes, inactive latents."""
+    """Secondary text, axes, inactive latents."""
     rule: str
     """Hairlines."""
     distortion: str
-    """D wherever it appears."""
+    """D, everywhere."""
     rate: str
-    """R wherever it appears."""
+    """R, everywhere."""
     total: str
-    """D and R together."""
+    """D + R."""
     labels: tuple[str, ...]
-    """Of classes, `LABEL_COLOURS` of them."""
+    """Classes; `LABEL_COLOURS` colours."""
 
     def variables(self) -> dict[str, str]:
-        """CSS custom properties."""
+        """Return the colours by CSS custom property."""
         plain = {f"--{name}": value for name, value in asdict(self).items() if name != "labels"}
         return plain | {f"--label-{index}": value for index, value in enumerate(self.labels)}
 
@@ -98,12 +97,12 @@ DARK = Palette(
 
 
 def label_colour(label: int) -> str:
-    """The colour of a class."""
+    """Return the CSS colour of a class."""
     return f"var(--label-{label % LABEL_COLOURS})"
 
 
 def style_sheet() -> str:
-    """The CSS variables: light, and dark where the reader prefers it; print is light."""
+    """Return the CSS variables: dark on screen if the reader prefers it, otherwise light."""
     return (
         f":root{{color-scheme:light dark;{_declarations(LIGHT)}}}\n"
         f"@media screen and (prefers-color-scheme:dark){{:root{{{_declarations(DARK)}}}}}\n"
@@ -111,7 +110,7 @@ def style_sheet() -> str:
 
 
 def resolved(value: Any, palette: Palette) -> Any:
-    """A specification, or any part of one, with the palette's colours in the variables' place."""
+    """Return a specification, or a part of one, with CSS variables replaced by hex colours."""
     colours = {f"var({name})": colour for name, colour in palette.variables().items()}
     return _replaced(value, colours)
 

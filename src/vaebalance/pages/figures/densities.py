@@ -1,7 +1,7 @@
-"""The aggregate posterior of a latent against its prior: the mass of each in narrow bins.
+"""The aggregate posterior of a latent and its prior, as the mass of each in narrow bins.
 
-q(z_j) is the mean of q(z_j|x) over images, a mixture of normals, so its mass in a bin is known
-exactly: nothing is sampled, and the picture has no noise but that of the choice of images.
+q(z_j) is the mean of q(z_j|x) over images, a mixture of normals, so its mass in a bin is computed
+exactly; the only sampling noise is that of the choice of images.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ SIZE = (210, 120)  # pixels of the chart in a file
 BINS = 60
 REACH = 4.0  # prior standard deviations that are always in view
 AT_ONCE = 2000  # images
-LEAST_STD = 1e-9  # of a code without spread: the plain autoencoder's
+LEAST_STD = 1e-9  # in place of 0, the spread of a plain autoencoder's code
 
 
 @dataclass(frozen=True)
 class Density:
-    """q(z_j) and p(z_j) by bins."""
+    """Binned masses of q(z_j) and p(z_j)."""
 
     edges: NDArray[np.float64]  # [BINS + 1]
     mass: NDArray[np.float64]  # [BINS], of the aggregate posterior; sums to 1 but for the tails
     prior: NDArray[np.float64] | None  # [BINS]
     mean: float
     std: float
-    """Of the aggregate posterior: √(E[σ²] + Var(μ))."""
+    """Standard deviation of the aggregate posterior: √(E[σ²] + Var(μ))."""
 
     @property
     def overlap(self) -> float | None:
-        """The mass that both have, Σ min(q, p): 1 where they are the same."""
+        """The shared mass Σ min(q, p); 1 if both are the same."""
         return None if self.prior is None else float(np.minimum(self.mass, self.prior).sum())
 
 
 def density(mean: NDArray[Any], std: NDArray[Any], *, has_prior: bool) -> Density:
-    """Of one latent.
+    """Compute the binned aggregate posterior of one latent.
 
     Args:
-        mean: of q(z_j|x), [M] images.
-        std: of q(z_j|x), [M].
-        has_prior: whether N(0, 1) belongs beside it.
+        mean: mean of q(z_j|x) for M images, [M].
+        std: standard deviation of q(z_j|x), [M].
+        has_prior: whether the latent has the prior N(0, 1).
     """
     mean, std = mean.astype(np.float64), np.maximum(std.astype(np.float64), LEAST_STD)
     low, high = (mean - 2 * std).min(), (mean + 2 * std).max()
@@ -72,7 +72,7 @@ def _normal_cdf(z: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def density_chart(name: str, title: str, unit: str, found: Density) -> Chart:
-    """The aggregate posterior as filled steps, the prior as a line through its bins' middles."""
+    """Draw the aggregate posterior as filled steps and the prior as a line through bin centres."""
     width = float(found.edges[1] - found.edges[0])
     datasets: dict[str, Records] = {
         "q": _records(found.edges, np.append(found.mass, found.mass[-1]) / width)

@@ -1,4 +1,4 @@
-"""A chart as PNG and SVG, without a browser. The same chart gives the same bytes."""
+"""Export charts as PNG and SVG without a browser. The same charts give the same bytes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from vaebalance.pages.figures.charts import Chart, Spec, theme
 from vaebalance.pages.figures.colours import LIGHT, resolved
 
-SCALE = 2  # PNG pixels a CSS pixel
+SCALE = 2  # PNG pixels per CSS pixel
 
 
 def export(charts: Sequence[Chart], columns: int = 2) -> dict[str, bytes]:
-    """PNG and SVG of the charts side by side, by their file's ending."""
+    """Render the charts side by side; returns PNG and SVG content by file extension."""
     import vl_convert
 
     spec = side_by_side(charts, columns)
@@ -23,17 +23,17 @@ def export(charts: Sequence[Chart], columns: int = 2) -> dict[str, bytes]:
 
 
 def files(name: str, charts: Sequence[Chart], columns: int) -> dict[str, bytes]:
-    """`export` by the files' names."""
+    """Render the charts as `export` does; returns the content by file name."""
     return {f"{name}.{kind}": content for kind, content in export(charts, columns).items()}
 
 
 def side_by_side(charts: Sequence[Chart], columns: int) -> Spec:
-    """One light specification with a title over each chart."""
+    """Combine the charts into one light specification, each with its title above it."""
     parts = []
     for chart in charts:
         part = {key: value for key, value in chart.still.items() if key not in ("config",)}
         heading = {"text": chart.title, "subtitle": chart.unit}
-        # Each chart's data stay its own: two charts may use one name.
+        # Two charts may use the same data set name, so each keeps its own data.
         parts.append(_own_data(part, part.pop("datasets")) | {"title": heading})
     config = theme() | {"background": LIGHT.paper, "padding": 16}
     spec: Spec = resolved({"concat": parts, "columns": columns, "config": config}, LIGHT)
@@ -41,9 +41,9 @@ def side_by_side(charts: Sequence[Chart], columns: int) -> Spec:
 
 
 def _own_data(spec: Spec, datasets: Mapping[str, Spec]) -> Spec:
-    """`spec` with the values of a named data set in the place of its name.
+    """Replace the name of each data set in `spec` by its values.
 
-    The layers lose their names, too, by which Vega-Lite would take one chart's data for another's.
+    Layers lose their names as well: Vega-Lite would take one chart's data for another's by them.
     """
     own = {key: value for key, value in spec.items() if key != "name"}
     if "data" in own:
@@ -54,6 +54,6 @@ def _own_data(spec: Spec, datasets: Mapping[str, Spec]) -> Spec:
 
 
 def _renumbered(svg: str) -> str:
-    """Clip paths are numbered on from one drawing to the next of a process."""
+    """Renumber clip paths from 0: vl-convert keeps counting from one drawing to the next."""
     seen: dict[str, str] = {}
     return re.sub(r"\bclip\d+\b", lambda m: seen.setdefault(m.group(), f"clip{len(seen)}"), svg)

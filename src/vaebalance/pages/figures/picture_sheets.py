@@ -1,6 +1,6 @@
-"""Images -> sheets and strips of pixels, as PNG for files and as data URIs for a page.
+"""Sheets and strips of images, as PNG and SVG files and as data URIs for a page.
 
-A pixel of a small image becomes a square of several: nothing is smoothed.
+Small images are enlarged by whole factors without smoothing.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from torch import Tensor
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-CELL = 56  # pixels a side that a small image is brought to, about
+CELL = 56  # approximate side in pixels to which a small image is enlarged
 GAP = 4  # pixels between cells
-MARGIN = 12  # pixels about a sheet on paper
+MARGIN = 12  # pixels around a sheet on paper
 NAME_LENGTH = 40  # characters of a row's name
 TEXT = (89, 98, 109)
 WEBP_QUALITIES = (90, 75, 60, 40)
 THUMBNAIL_SIDES = (48, 32, 24, 16)
 THUMBNAILS_AT_ONCE = 512
-LARGEST_ATLAS = 4096  # pixels a side: what every browser decodes
-LARGEST_SIDE = 2400  # pixels of a picture in a page
+LARGEST_ATLAS = 4096  # pixels per side that every browser decodes
+LARGEST_SIDE = 2400  # pixels per side of a picture in a page
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in a page."""
+    """A picture as a data URI, with its size in pixels and alternative text."""
 
     uri: str
     width: int
@@ -42,22 +42,22 @@ class Picture:
 
 @dataclass(frozen=True)
 class Atlas:
-    """Many small pictures in one: that of image i is in column i % columns, row i // columns."""
+    """Thumbnails in one picture: image i is in column i % columns, row i // columns."""
 
     uri: str
     columns: int
     rows: int
     width: int
-    """Of a cell, pixels."""
+    """Width of a cell in pixels."""
     height: int
 
 
 def sheet(images: Tensor, *, cell: int = CELL, gap: int = GAP) -> Image:
-    """Images in rows and columns with transparent gaps.
+    """Tile images in rows and columns with transparent gaps.
 
     Args:
         images: [rows, columns, C, H, W] in [0, 1]; C is 1 (grey) or 3.
-        cell: side in pixels to which small images are enlarged, by a whole factor.
+        cell: approximate side in pixels to which small images are enlarged, by a whole factor.
         gap: pixels between cells.
     """
     factor = max(1, round(cell / max(images.shape[-2:])))
@@ -66,7 +66,7 @@ def sheet(images: Tensor, *, cell: int = CELL, gap: int = GAP) -> Image:
 
 
 def _tiled(pixels: Tensor, gap: int) -> Image:
-    """Bytes [rows, columns, C, H, W] -> grey or colour with alpha."""
+    """Tile uint8 images [rows, columns, C, H, W] into a grey or colour picture with alpha."""
     from PIL import Image
 
     rows, columns, channels, height, width = pixels.shape
@@ -84,14 +84,14 @@ def _tiled(pixels: Tensor, gap: int) -> Image:
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Pixels in [0, 1] -> uint8."""
+    """Convert pixels in [0, 1] to uint8."""
     return (images.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def embed(image: Image, alt: str, largest: int) -> Picture:
-    """The picture as it stands in a page, in at most about `largest` bytes.
+    """Encode the picture for a page in about `largest` bytes at most.
 
-    PNG where it fits, otherwise WebP of falling quality, then of falling size.
+    It is PNG if that fits, otherwise WebP of decreasing quality, then of decreasing size.
     """
     if max(image.size) > LARGEST_SIDE:
         image = _shrunk(image, LARGEST_SIDE / max(image.size))
@@ -105,19 +105,19 @@ def embed(image: Image, alt: str, largest: int) -> Picture:
 
 
 def png(image: Image) -> bytes:
-    """The file's content."""
+    """Encode the image as PNG."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def on_paper(image: Image, row_names: Sequence[str] = (), header: Sequence[str] = ()) -> Image:
-    """The sheet on white with a margin, for a file; names beside its rows and over its columns.
+    """Draw the sheet on white with a margin and names beside its rows and above its columns.
 
     Args:
-        image: from `sheet`.
-        row_names: one a row, or none.
-        header: one a column, or none.
+        image: picture from `sheet`.
+        row_names: one name per row, or empty.
+        header: one name per column, or empty.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -135,7 +135,7 @@ def on_paper(image: Image, row_names: Sequence[str] = (), header: Sequence[str] 
 def files(
     name: str, image: Image, row_names: Sequence[str] = (), header: Sequence[str] = ()
 ) -> dict[str, bytes]:
-    """`on_paper` as PNG and as SVG, by the files' names."""
+    """Return the sheet on paper as PNG and SVG, by file name."""
     return {
         f"{name}.png": png(on_paper(image, row_names, header)),
         f"{name}.svg": svg(image, row_names, header),
@@ -143,7 +143,7 @@ def files(
 
 
 def svg(image: Image, row_names: Sequence[str] = (), header: Sequence[str] = ()) -> bytes:
-    """The sheet with names in vectors; the pictures stay pixels, enlarged without smoothing."""
+    """Return the sheet on paper as SVG: names as text, pictures as unsmoothed pixels."""
     place = _layout(image, row_names, header)
     font = 'font-family="sans-serif" font-size="13" fill="#{:02x}{:02x}{:02x}"'.format(*TEXT)
     parts = [
@@ -162,23 +162,23 @@ def svg(image: Image, row_names: Sequence[str] = (), header: Sequence[str] = ())
 
 
 def _plain(text: str) -> str:
-    """Text that is nothing but text in XML."""
+    """Escape text for XML and replace unprintable characters by spaces."""
     allowed = "".join(c if c.isprintable() else " " for c in text)
     return allowed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where a sheet and its names stand on paper."""
+    """Positions of a sheet and its names on paper, in pixels."""
 
     width: int
     height: int
     left: int
     top: int
     rows: list[tuple[float, float, str]]
-    """The right end of each name."""
+    """x and y of each name's right end, and the name."""
     columns: list[tuple[float, float, str]]
-    """The middle of each name's bottom."""
+    """x and y of each name's bottom centre, and the name."""
 
 
 def _layout(image: Image, row_names: Sequence[str], header: Sequence[str]) -> _Layout:
@@ -201,9 +201,12 @@ def _layout(image: Image, row_names: Sequence[str], header: Sequence[str]) -> _L
 
 
 def atlas(images: Tensor, largest: int) -> Atlas | None:
-    """Thumbnails of uint8 images [N, C, H, W] in at most `largest` bytes; None if they do not fit.
+    """Pack thumbnails of uint8 images [N, C, H, W] into at most `largest` bytes.
 
-    Images keep their size where they can.
+    Images keep their size if that fits.
+
+    Returns:
+        The atlas, or None if even the smallest thumbnails do not fit.
     """
     longest = max(images.shape[-2:])
     columns = math.ceil(math.sqrt(len(images)))
@@ -223,7 +226,7 @@ def atlas(images: Tensor, largest: int) -> Atlas | None:
 
 
 def thumbnails(images: Tensor, side: int) -> Tensor:
-    """Bytes [N, C, H, W] with the longer side `side`, a bounded number of images at a time."""
+    """Resize uint8 images [N, C, H, W] in batches so that their longer side is `side`."""
     from torch.nn.functional import interpolate
 
     longest = max(images.shape[-2:])

@@ -1,4 +1,4 @@
-"""Codes of any size -> points in a plane."""
+"""Projections of codes of any size onto a plane."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from numpy.typing import NDArray
 Codes = NDArray[np.floating[Any]]  # [M, Z]
 
 MARGIN = 1.06
-PRIOR_REACH = 3.3  # prior standard deviations that are always in view
+PRIOR_REACH = 3.3  # prior standard deviations that are always visible
 PERPLEXITY = 30.0
 ITERATIONS = 500
-LEAST_CODES = 5  # of a neighbour embedding, distinct from each other
-LEAST_SPREAD = 1e-6  # of the largest code, or of 1: codes nearer to each other are the same
+LEAST_CODES = 5  # distinct codes that a neighbour embedding needs
+LEAST_SPREAD = 1e-6  # relative to the largest code, or to 1: closer codes count as equal
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Where codes lie, and what that means."""
+    """Positions of codes in a plane, with axes and an explanation."""
 
     name: str
     title: str
     unit: str
     points: NDArray[np.float64]  # [M, 2]
-    limits: tuple[float, float, float, float]  # x from, x to, y from, y to; a square
+    limits: tuple[float, float, float, float]  # x0, x1, y0, y1; a square
     axes: Mapping[str, str | None]
-    """Titles of x and y; None where positions mean nothing."""
+    """Titles of x and y; None if positions along the axis have no meaning."""
     has_prior: bool
-    """Whether the prior's circles about 0 belong here."""
+    """Whether circles of the prior about 0 are valid in this plane."""
     reading: str
-    """How to read it."""
+    """How to read the plane."""
 
 
 def planes(codes: Codes, *, has_prior: bool, seed: int) -> list[Plane]:
-    """The plane of one or two latents itself; for more, principal components and neighbours.
+    """Return the plane of one or two latents; for more, principal components and neighbours.
 
     There are no neighbours where fewer than `LEAST_CODES` codes differ.
 
     Args:
         codes: posterior means [M, Z], finite.
         has_prior: whether the codes have a standard normal prior.
-        seed: of the neighbour embedding.
+        seed: seed of the neighbour embedding.
     """
     found = [first_plane(codes, has_prior=has_prior)]
     several = codes.shape[1] > 2 and len(distinct(codes)[0]) >= LEAST_CODES
@@ -52,9 +52,9 @@ def planes(codes: Codes, *, has_prior: bool, seed: int) -> list[Plane]:
 
 
 def first_plane(codes: Codes, *, has_prior: bool) -> Plane:
-    """The plane of one or two latents itself; for more, principal components.
+    """Return the plane of one or two latents; for more, principal components.
 
-    Codes that are all the same have no directions of variance: for them the first two latents.
+    Codes that are all equal have no direction of variance; for them, return the first two latents.
     """
     latents, count = codes.shape[1], len(distinct(codes)[0])
     if latents == 1:
@@ -68,7 +68,7 @@ def first_plane(codes: Codes, *, has_prior: bool) -> Plane:
 
 
 def distinct(codes: Codes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Which codes differ by more than rounding.
+    """Find which codes differ by more than rounding.
 
     Returns:
         The index of the first of each group of equal codes, ascending; and the group of each code.
@@ -84,18 +84,18 @@ def distinct(codes: Codes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 def _reading_of_few(codes: int, count: int) -> str:
     if count > 1:
-        return f"The {codes:,} codes take {count} values only, and their points cover each other."
+        return f"The {codes:,} codes have only {count} distinct values, so their points overlap."
     return (
-        f"The codes have collapsed: all {codes:,} are the same, so that the code tells no image "
-        "from another and there is nothing to project."
+        f"The codes have collapsed: all {codes:,} are equal, so no code tells one image from "
+        "another, and there is nothing to project."
     )
 
 
 def line(codes: Codes, *, has_prior: bool) -> Plane:
-    """One latent, spread vertically so that points do not hide each other."""
+    """Lay out one latent on x, spread vertically so that points do not hide each other."""
     x = codes[:, 0].astype(np.float64)
     limits = _limits(x[:, None].repeat(2, 1), has_prior=has_prior)
-    # Multiples of the golden ratio: even, whatever the number of points.
+    # Multiples of the golden ratio spread any number of points evenly.
     spread = (np.arange(len(x)) * 0.6180339887498949) % 1.0
     y = limits[0] + (limits[1] - limits[0]) * (0.25 + 0.5 * spread)
     return Plane(
@@ -111,7 +111,7 @@ def line(codes: Codes, *, has_prior: bool) -> Plane:
 
 
 def own_plane(codes: Codes, *, has_prior: bool) -> Plane:
-    """The first two latents themselves."""
+    """Return the plane of the first two latents, without projection."""
     points = codes[:, :2].astype(np.float64)
     is_all = codes.shape[1] == 2
     return Plane(
@@ -127,10 +127,10 @@ def own_plane(codes: Codes, *, has_prior: bool) -> Plane:
 
 
 def principal_plane(codes: Codes, *, has_prior: bool) -> Plane:
-    """The two directions of the most variance.
+    """Project the codes onto the two directions of most variance.
 
-    The directions are orthonormal and 0 stays where it is, so that the prior, projected, is the
-    standard normal of the plane and its circles are true.
+    The directions are orthonormal and the origin stays fixed, so the projected prior is the
+    plane's standard normal and its circles are exact.
     """
     exact = codes.astype(np.float64)
     centred = exact - exact.mean(0)
@@ -159,15 +159,15 @@ def principal_plane(codes: Codes, *, has_prior: bool) -> Plane:
 
 
 def neighbour_plane(codes: Codes, seed: int) -> Plane:
-    """t-SNE from the principal components on (van der Maaten & Hinton 2008).
+    """Embed the codes by t-SNE, initialised with PCA (van der Maaten & Hinton 2008).
 
-    Equal codes share one point: t-SNE would draw them apart, and divides by the codes' spread. The
-    codes' scale does not matter to it but for overflow and underflow. One thread: the order in
-    which several add up their shares is not fixed.
+    Equal codes share one point: t-SNE would draw them apart, and it divides by the codes' spread.
+    The codes are rescaled first, against overflow and underflow. The embedding runs on one thread,
+    because several threads add their parts in no fixed order.
 
     Args:
         codes: [M, Z]; at least `LEAST_CODES` of them distinct.
-        seed: of the embedding.
+        seed: seed of the embedding.
     """
     from sklearn.manifold import TSNE  # type: ignore[import-untyped]
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -200,13 +200,13 @@ def neighbour_plane(codes: Codes, seed: int) -> Plane:
 
 
 def half_width(low: float, high: float) -> float:
-    """Half the width of an axis for values from `low` to `high`; values that are equal get room."""
+    """Return half the width of an axis for values from `low` to `high`, which may be equal."""
     size = max(1.0, abs(low), abs(high))
     return (high - low if high - low > LEAST_SPREAD * size else size) / 2
 
 
 def _limits(points: NDArray[np.float64], *, has_prior: bool) -> tuple[float, float, float, float]:
-    """A square that holds all points; with a prior it lies about 0 and holds its circles."""
+    """Return a square around all points; with a prior it is centred on 0 and holds its circles."""
     if has_prior:
         x, y, half = 0.0, 0.0, max(float(np.abs(points).max()), PRIOR_REACH)
     else:

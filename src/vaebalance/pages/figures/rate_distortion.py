@@ -1,4 +1,4 @@
-"""The rate–distortion plane (Alemi et al. 2018): where models lie, over lines of equal D + R."""
+"""The rate–distortion plane (Alemi et al. 2018): models over lines of equal D + R."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 Domain = tuple[float, float]
 
 SIZE = (640, 400)  # pixels of the chart in a file
-MARGIN = 0.08  # of the points' range, to each side
-LEAST_SPAN = 2.0  # nats that an axis shows where there is but one point
+MARGIN = 0.08  # on each side, as a fraction of the points' range
+LEAST_SPAN = 2.0  # nats that an axis spans at least
 ISOLINES = 9  # at most
-NEAR = 0.05  # of both ranges: points nearer than that share one label
-MOST_JOINED = 3  # labels of points that are near to each other
+NEAR = 0.05  # fraction of both ranges within which points share one label
+MOST_JOINED = 3  # labels that are joined into one
 NUMBERS = {"rate": "R", "distortion": "D", "total": "D + R", "nll": "test nll"}
-MARKS = {  # kind -> shape, colour, size, whether it is filled
+MARKS = {  # kind -> shape, colour, size, whether filled
     "trial": ("triangle-up", MUTED, 45, False),
     "run": ("circle", DISTORTION, 75, True),
     "this run": ("diamond", TOTAL, 260, True),
@@ -31,36 +31,36 @@ MARKS = {  # kind -> shape, colour, size, whether it is filled
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A model in the plane."""
+    """A model in the rate–distortion plane."""
 
     name: str
     kind: Literal["trial", "run", "this run"]
     weights: str
     """α and β."""
     label: str
-    """Beside the mark, where there is room."""
+    """Text beside the mark."""
     rate: float
-    """R, nats per image; of the same images for all points, and the next as well."""
+    """R, nats per image; R and D of all points are measured on the same images."""
     distortion: float
-    """D."""
+    """D, nats per image."""
     nll: float | None = None
-    """Of the test split, nats per image."""
+    """nll of the test split, nats per image."""
 
 
 def rate_distortion(name: str, points: Sequence[OperatingPoint], unit: str) -> Chart:
-    """The points over lines of equal D + R, that of "this run" dashed.
+    """Draw the points over lines of equal D + R, with a dashed line through "this run".
 
     Args:
-        name: of the file.
-        points: at least one; those of one kind in their order, "this run" on top.
-        unit: of both axes.
+        name: file name without extension.
+        points: at least one; "this run" is drawn on top.
+        unit: unit of both axes.
     """
     x, y = (_domain([getattr(p, axis) for p in points]) for axis in ("rate", "distortion"))
-    own = [p.rate + p.distortion for p in points if p.kind == "this run"]
+    this_run = [p.rate + p.distortion for p in points if p.kind == "this run"]
     datasets: dict[str, Records] = {
         "points": [_record(i, point) for i, point in enumerate(points)],
         "lines": [_line(total, x, y) for total in isolines(x, y)],
-        "own": [_line(total, x, y) for total in own],
+        "own": [_line(total, x, y) for total in this_run],
         "labels": _labels(points, x, y),
     }
 
@@ -73,7 +73,7 @@ def rate_distortion(name: str, points: Sequence[OperatingPoint], unit: str) -> C
 
 
 def isolines(x: Domain, y: Domain) -> list[float]:
-    """Round values of D + R whose lines cross the plane, at most `ISOLINES` of them."""
+    """Return at most `ISOLINES` round values of D + R whose lines cross the plane."""
     low, high = x[0] + y[0], x[1] + y[1]
     rough = (high - low) / ISOLINES
     power = 10.0 ** math.floor(math.log10(rough))
@@ -89,7 +89,7 @@ def _domain(values: Sequence[float]) -> Domain:
 
 
 def _line(total: float, x: Domain, y: Domain) -> dict[str, Any]:
-    """The part of D + R = total within the plane: from (x, y) up on the left to (x2, y2)."""
+    """Clip the line D + R = total to the plane: from (x, y), top left, to (x2, y2)."""
     left, right = max(x[0], total - y[1]), min(x[1], total - y[0])
     return {
         "x": left,
@@ -106,7 +106,7 @@ def _record(i: int, point: OperatingPoint) -> dict[str, Any]:
 
 
 def _labels(points: Sequence[OperatingPoint], x: Domain, y: Domain) -> Records:
-    """A label for each point but the trials; points near to each other share one."""
+    """Label all points except trials; points close to each other share a label."""
     groups: list[list[OperatingPoint]] = []
     for point in sorted((p for p in points if p.kind != "trial"), key=lambda p: p.kind == "run"):
         for group in groups:
@@ -156,7 +156,7 @@ def _layers(datasets: dict[str, Records], x: Domain, y: Domain, *, live: bool) -
 
 
 def _marks(x: Domain, y: Domain, *, live: bool) -> list[alt.Chart]:
-    """The points, a layer a kind."""
+    """Draw the points, one layer per kind."""
     import altair as alt
 
     base = on("points").mark_point(opacity=1, strokeWidth=1.5)
@@ -177,7 +177,7 @@ def _marks(x: Domain, y: Domain, *, live: bool) -> list[alt.Chart]:
 
 
 def _axes(across: str, upwards: str, x: Domain, y: Domain) -> dict[str, Any]:
-    """The plane's axes for data with these fields."""
+    """Return the plane's axes for data with these fields."""
     import altair as alt
 
     def axis(kind: Any, field: str, domain: Domain, title: str) -> Any:
@@ -191,19 +191,19 @@ def _axes(across: str, upwards: str, x: Domain, y: Domain) -> dict[str, Any]:
 
 
 def _haloed(base: alt.Chart, style: Any, colour: str, **channels: Any) -> list[alt.Chart]:
-    """Text that stands out from the lines below it."""
+    """Draw text with a halo that separates it from the lines below."""
     halo = base.mark_text(**style, color=PAPER, stroke=PAPER, strokeWidth=4)
     return [text.encode(**channels) for text in (halo, base.mark_text(**style, color=colour))]
 
 
 def _description(points: Sequence[OperatingPoint]) -> str:
     counts = {kind: sum(p.kind == kind for p in points) for kind in MARKS}
-    said = [f"{counts['run']} runs"] if counts["run"] else []
-    said += [f"{counts['trial']} trials of studies"] if counts["trial"] else []
-    own = [p for p in points if p.kind == "this run"]
-    said += [f"this run at R {p.rate:.4g}, D {p.distortion:.4g}" for p in own]
+    parts = [f"{counts['run']} runs"] if counts["run"] else []
+    parts += [f"{counts['trial']} study trials"] if counts["trial"] else []
+    this_run = [p for p in points if p.kind == "this run"]
+    parts += [f"this run at R {p.rate:.4g}, D {p.distortion:.4g}" for p in this_run]
     best = min(points, key=lambda p: p.rate + p.distortion)
     return (
-        f"Rate–distortion plane: {', '.join(said)}. The least D + R, "
-        f"{best.rate + best.distortion:.4g} nats, is that of {best.name} ({best.weights})."
+        f"Rate–distortion plane: {', '.join(parts)}. {best.name} ({best.weights}) has the lowest "
+        f"D + R, {best.rate + best.distortion:.4g} nats."
     )

@@ -1,4 +1,4 @@
-"""What a panel is made of. Each kind of block has its macro in `blocks.html`."""
+"""The blocks of a panel. Each kind of block has a macro in `blocks.html`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vaebalance.pages.figures.picture_sheets import Atlas, Picture
 
 @dataclass(frozen=True)
 class Key:
-    """An entry of a legend: a CSS class and what it stands for."""
+    """An entry of a legend: a CSS class and its meaning."""
 
     style: str
     text: str
@@ -26,14 +26,14 @@ class Charts:
     charts: tuple[Chart, ...]
     legend: tuple[Key, ...] = ()
     is_wide: bool = False
-    """One below the other, as wide as the page."""
+    """One below the other, at the width of the page."""
     is_small: bool = False
-    """Many beside each other, without units of their own."""
+    """Many small charts in a grid, without units."""
 
 
 @dataclass(frozen=True)
 class Label:
-    """A class of images."""
+    """A class of images, with the number of images in it."""
 
     index: int
     name: str
@@ -41,23 +41,23 @@ class Label:
 
     @property
     def colour(self) -> str:
-        """Of its points."""
+        """CSS colour of the points with this label."""
         return label_colour(self.index)
 
 
 @dataclass(frozen=True)
 class Planes:
-    """Square charts of the same images, that can be enlarged, searched by label and pointed at."""
+    """Zoomable square charts of the same images, which can be filtered by label."""
 
     kind: ClassVar[str] = "planes"
     charts: tuple[Chart, ...]
     readings: tuple[str, ...]
-    """One a chart."""
+    """How to read each chart."""
     labels: tuple[Label, ...]
     atlas: Atlas | None
-    """Thumbnails of the points."""
+    """Thumbnails of the points, in their order."""
     image_names: tuple[str, ...]
-    """Of the points."""
+    """Name of each point's image."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Pair:
     """An original above its reconstruction."""
 
     name: str
-    """Short."""
+    """Short name."""
     title: str
-    """In full."""
+    """Full name."""
     picture: Picture
     distortion: str
     rate: str | None
@@ -91,7 +91,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Sheets:
-    """Sheets to be compared."""
+    """Sheets to compare."""
 
     kind: ClassVar[str] = "sheets"
     sheets: tuple[Sheet, ...]
@@ -99,18 +99,18 @@ class Sheets:
 
 @dataclass(frozen=True)
 class Strip:
-    """A row of pictures with its name."""
+    """A named row of pictures."""
 
     name: str
     detail: str
     share: float
-    """Of the longest row's bar, from 0 to 1."""
+    """Length of the row's bar relative to the longest, from 0 to 1."""
     picture: Picture
 
 
 @dataclass(frozen=True)
 class Strips:
-    """Named rows under a common scale."""
+    """Named rows of pictures with a common scale."""
 
     kind: ClassVar[str] = "strips"
     strips: tuple[Strip, ...]
@@ -119,39 +119,40 @@ class Strips:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text; the first cell of each names it."""
+    """Rows of text; the first cell of each row is its header."""
 
     kind: ClassVar[str] = "table"
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[int, ...] = ()
-    """Columns of numbers."""
+    """Indices of columns of numbers."""
     is_folded: bool = False
-    """Shown when the reader opens it."""
+    """Whether the table is hidden until the reader opens it."""
     is_titled: bool = False
-    """Its caption is seen."""
+    """Whether the caption is visible."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A number, what it is and how to read it."""
+    """A number with its name, unit and explanation."""
 
     name: str
     value: str
     unit: str
     beside: str
-    """What to hold it against."""
+    """Reference value to compare with, or empty."""
     text: str
+    """How to read the number."""
 
 
 @dataclass(frozen=True)
 class Readings:
-    """Numbers in groups, each about the same thing."""
+    """Numbers in titled groups."""
 
     kind: ClassVar[str] = "readings"
     groups: tuple[tuple[str, tuple[Reading, ...]], ...]
-    """Title and numbers of each."""
+    """Title and numbers of each group."""
 
 
 @dataclass(frozen=True)
@@ -164,11 +165,11 @@ class Prose:
 
 @dataclass(frozen=True)
 class Applet:
-    """A part of the page that moves by a script of its own."""
+    """An interactive part of the page with its own style and script."""
 
     kind: ClassVar[str] = "applet"
     markup: str
-    """HTML, whose author has escaped what comes from data; its ids are its own on the page."""
+    """HTML with all data already escaped; its ids must be unique on the page."""
     style: str
     script: str
 
@@ -178,15 +179,15 @@ Block = Charts | Planes | Pairs | Sheets | Strips | Table | Readings | Prose | A
 
 @dataclass(frozen=True)
 class Panel:
-    """One question about the run and its answer."""
+    """A section of the page, which answers one question about the run."""
 
     anchor: str
-    """Of its heading, for links."""
+    """Id of the section, for links."""
     short: str
-    """Its name in the list of panels."""
+    """Name in the list of panels."""
     title: str
     reading: str
-    """How to read it, in a sentence or two."""
+    """How to read the panel, in a sentence or two."""
     blocks: tuple[Block, ...]
     files: dict[str, bytes] = field(default_factory=dict)
-    """The figure as files: name -> content."""
+    """Content of the panel's figures and tables by file name."""

@@ -1,4 +1,4 @@
-"""Tables as CSV files: numbers in full, nothing rounded; the same rows give the same bytes."""
+"""Tables as CSV with unrounded numbers; the same rows give the same bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Cell = str | float | int | bool | None
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
-    """UTF-8; None and NaN are empty cells."""
+    """Write the table as UTF-8 CSV; None and NaN become empty cells."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
@@ -21,7 +21,7 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
 
 def _cell(value: Cell) -> Cell:
     if isinstance(value, str):
-        # A spreadsheet would take it for a formula.
+        # Quote text that a spreadsheet would evaluate as a formula.
         return f"'{value}" if value[:1] in ("=", "+", "-", "@") and len(value) > 1 else value
     if isinstance(value, float) and math.isnan(value):
         return None

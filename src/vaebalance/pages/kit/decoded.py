@@ -1,6 +1,6 @@
-"""What the model makes of codes: reconstructions, samples, traversals, a manifold, interpolations.
+"""Images decoded from codes: reconstructions, samples, traversals, manifolds, interpolations.
 
-Pictures are the mean of p(x|z), in [0, 1].
+Each picture is the mean of p(x|z), in [0, 1].
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CODES_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """Images, decoded from z = E[z|x]."""
+    """Images decoded from z = E[z|x], with their distortions and rates."""
 
     pictures: Tensor  # [B, C, H, W]
     distortion: Tensor  # [B], −log p(x|z) as the likelihood defines it
@@ -29,7 +29,7 @@ class Reconstructed:
 
 @torch.inference_mode()
 def reconstruct(model: VAE, x: Tensor) -> Reconstructed:
-    """Pass x [B, C, H, W] in [0, 1] through its code."""
+    """Encode and decode x [B, C, H, W] in [0, 1]."""
     posterior = model.encode(x)
     likelihood = model.decode(posterior.mean)
     rate = rate_by_latent(posterior, model.prior).sum(-1)
@@ -38,27 +38,27 @@ def reconstruct(model: VAE, x: Tensor) -> Reconstructed:
 
 @torch.inference_mode()
 def decode(model: VAE, z: Tensor) -> Tensor:
-    """[N, Z] -> pictures [N, C, H, W], a bounded number of codes at a time."""
+    """Decode codes [N, Z] to pictures [N, C, H, W], in batches."""
     return torch.cat([model.decode(part).mean for part in z.split(CODES_AT_ONCE)])
 
 
 def prior_samples(model: VAE, count: int, seed: int) -> Tensor:
-    """Pictures of z ~ N(0, I): [count, C, H, W]."""
+    """Decode z ~ N(0, I) to pictures [count, C, H, W]."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "prior samples"))
     return decode(model, torch.randn((count, model.latent_size), generator=generator))
 
 
 def traverse(model: VAE, start: Tensor, latents: Sequence[int], values: Tensor) -> Tensor:
-    """One latent at a time set to each of its values, the others left as in `start`.
+    """Decode `start` with one latent at a time set to each of its values.
 
     Args:
-        model: the decoder.
+        model: model whose decoder is used.
         start: code [Z].
-        latents: which ones, L of them.
-        values: [L, S].
+        latents: indices of L latents.
+        values: values of each of these latents [L, S].
 
     Returns:
-        [L, S, C, H, W].
+        Pictures [L, S, C, H, W].
     """
     z = start.expand(*values.shape, len(start)).clone()
     for row, latent in enumerate(latents):
@@ -68,16 +68,17 @@ def traverse(model: VAE, start: Tensor, latents: Sequence[int], values: Tensor) 
 
 
 def manifold(model: VAE, centre: Tensor, latents: Sequence[int], values: Tensor) -> Tensor:
-    """The pictures over a plane, or a line, of latents; the others stay as in `centre`.
+    """Decode `centre` with one or two latents varied over a line or a grid.
 
     Args:
-        model: the decoder.
+        model: model whose decoder is used.
         centre: code [Z].
-        latents: one, to the right; or two, the second upwards.
-        values: [L, S], ascending.
+        latents: index of the latent that grows to the right and, optionally, of one that grows
+            upwards.
+        values: ascending values of each of these latents [L, S].
 
     Returns:
-        [1, S, C, H, W] of one latent, [S, S, C, H, W] of two, the topmost row first.
+        Pictures [1, S, C, H, W] for one latent, [S, S, C, H, W] for two, top row first.
     """
     rows = values[1].flip(0) if len(latents) > 1 else values[0, :1]
     z = centre.expand(len(rows), values.shape[1], len(centre)).clone()
@@ -89,13 +90,16 @@ def manifold(model: VAE, centre: Tensor, latents: Sequence[int], values: Tensor)
 
 
 def interpolate(model: VAE, start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
-    """The pictures along the straight line between codes: start, end [P, Z] -> [P, S, C, H, W].
+    """Decode codes along straight lines.
 
     Args:
-        model: the decoder.
-        start: where each line begins.
-        end: where it ends.
-        shares: [S] of the way.
+        model: model whose decoder is used.
+        start: first code of each line [P, Z].
+        end: last code of each line [P, Z].
+        shares: positions on the lines [S], from 0 at `start` to 1 at `end`.
+
+    Returns:
+        Pictures [P, S, C, H, W].
     """
     z = torch.lerp(start[:, None], end[:, None], shares[None, :, None])
     decoded: Tensor = decode(model, z.flatten(0, 1)).unflatten(0, z.shape[:2])

@@ -2,29 +2,29 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const tooltip = document.getElementById("tooltip");
-  const said = document.getElementById("said"); // by a screen reader
+  const said = document.getElementById("said"); // read out by screen readers
   const FINGER = 24; // pixels
   const views = new Map(); // chart's element -> Vega view
 
-  // What comes from data is only ever set as text.
+  // Data is only ever inserted as text.
   function element(tag, className, text) {
-    const made = document.createElement(tag);
-    made.className = className;
-    if (text !== undefined) made.textContent = text;
-    return made;
+    const node = document.createElement(tag);
+    node.className = className;
+    if (text !== undefined) node.textContent = text;
+    return node;
   }
 
   function thumbnail(atlas, index) {
     const scale = Math.max(1, Math.floor(112 / Math.max(atlas.width, atlas.height)));
     const width = atlas.width * scale, height = atlas.height * scale;
     const column = index % atlas.columns, row = Math.floor(index / atlas.columns);
-    const made = element("div", "thumbnail");
-    made.style.width = `${width}px`;
-    made.style.height = `${height}px`;
-    made.style.backgroundImage = `url(${atlas.uri})`;
-    made.style.backgroundSize = `${width * atlas.columns}px ${height * atlas.rows}px`;
-    made.style.backgroundPosition = `${-width * column}px ${-height * row}px`;
-    return made;
+    const cell = element("div", "thumbnail");
+    cell.style.width = `${width}px`;
+    cell.style.height = `${height}px`;
+    cell.style.backgroundImage = `url(${atlas.uri})`;
+    cell.style.backgroundSize = `${width * atlas.columns}px ${height * atlas.rows}px`;
+    cell.style.backgroundPosition = `${-width * column}px ${-height * row}px`;
+    return cell;
   }
 
   function describe(container, value) {
@@ -55,7 +55,7 @@
     tooltip.style.top = `${Math.max(4, below ? event.clientY - 14 - height : event.clientY + 14)}px`;
   }
 
-  // Charts over the same thing (an epoch, an image) mark together what is pointed at in one.
+  // Pointing at an epoch, image, … in one chart marks it in all charts of the same field.
   function pointTogether(container, view, field) {
     let last = null;
     const point = (value) => {
@@ -69,15 +69,15 @@
     };
     view.addEventListener("pointermove", (_, item) => point(item?.datum?.[field] ?? null));
     container.addEventListener("pointerleave", (event) => {
-      if (event.pointerType === "touch") return; // what was tapped stays
+      if (event.pointerType === "touch") return; // a tapped mark stays
       point(null);
       tooltip.hidden = true;
     });
     return point;
   }
 
-  // A square view of the plane: moved by drag, arrows, enlarged by Ctrl-wheel, pinch, keys, buttons.
-  // By keyboard, the datum nearest to its middle is the one pointed at.
+  // Move a plane by dragging or arrow keys; zoom by Ctrl-wheel, pinch, keys or buttons.
+  // By keyboard, the datum nearest to the centre counts as pointed at.
   function enlarge(container, view, point) {
     const names = ["x0", "x1", "y0", "y1"];
     const whole = names.map((name) => view.signal(name));
@@ -109,7 +109,7 @@
       ];
     };
 
-    // Points at the datum nearest to a place, [0, 1] from the lower left corner, if one is in reach.
+    // Point at the datum nearest to a position ([0, 1] from the lower left corner), if within reach.
     const look = ([x, y], reach) => {
       const size = shown[1] - shown[0], label = view.signal("label");
       const right = (datum) => (datum.x - shown[0]) / size, up = (datum) => (datum.y - shown[2]) / size;
@@ -127,7 +127,7 @@
     };
     const lookAtMiddle = () => look([0.5, 0.5], 0.5);
     container.addEventListener("focus", () => { if (container.matches(":focus-visible")) lookAtMiddle(); });
-    document.addEventListener("scroll", () => { // the browser brings what has the focus into view
+    document.addEventListener("scroll", () => { // the browser scrolls the focused chart into view
       if (container.matches(":focus-visible") && !tooltip.hidden) lookAtMiddle();
     }, { passive: true });
     container.addEventListener("blur", () => { point(null); tooltip.hidden = true; });
@@ -139,7 +139,7 @@
     }, { passive: false });
 
     const fingers = new Map();
-    let tap = null; // where a finger came down, and has not moved since
+    let tap = null; // where a touch began, until it moves
     container.addEventListener("pointerdown", (event) => {
       tap = event.pointerType === "touch" && fingers.size === 0 ? [event.clientX, event.clientY] : null;
       fingers.set(event.pointerId, [event.clientX, event.clientY]);
@@ -189,7 +189,7 @@
 
   function square(container, view) {
     const fit = () => {
-      const axes = 58; // left of the plane and below it
+      const axes = 58; // pixels beside and below the plane
       const side = Math.max(200, Math.min(600, container.clientWidth - axes));
       view.width(side).height(side).runAsync();
     };
@@ -226,7 +226,7 @@
       tooltip: (_, event, __, value) => showTooltip(container, event, value),
     });
     views.set(container, view);
-    container.querySelector("svg").setAttribute("aria-hidden", "true"); // the page describes it
+    container.querySelector("svg").setAttribute("aria-hidden", "true"); // the aria-label describes it
     const point = pointTogether(container, view, pointsAt);
     if (isSquare) {
       square(container, view);
@@ -236,7 +236,7 @@
 
   function failed(container, error) {
     container.classList.add("failed");
-    container.textContent = "This chart could not be drawn; its picture lies beside this page.";
+    container.textContent = "This chart could not be drawn; see its PNG or SVG file beside this page.";
     console.error(error);
   }
 

@@ -1,7 +1,7 @@
-"""Panels -> one HTML page that needs no other file and no network.
+"""Render panels as one HTML page that needs no other file and no network.
 
-All text goes through Jinja's escaping, all data through JSON in which no tag can close, and the
-page's own content security policy lets nothing in but its scripts and inline pictures.
+Jinja escapes all text, data is JSON that cannot close a tag, and the page's content security
+policy allows only its own scripts and inline pictures.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def render(summary: Summary, panels: Sequence[Panel]) -> str:
-    """The page."""
+    """Render the page as HTML."""
     from markupsafe import Markup
 
     applets = [b for panel in panels for b in panel.blocks if isinstance(b, Applet)]
@@ -43,7 +43,7 @@ def render(summary: Summary, panels: Sequence[Panel]) -> str:
 
 
 def templates(*packages: str) -> Environment:
-    """Templates that escape all text: those of the report, and before them the packages' own."""
+    """Return the templates of `packages` and then of this one, with all text escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     folders = [str(resources.files(package)) for package in (*packages, "vaebalance.pages.kit")]
@@ -57,12 +57,12 @@ def templates(*packages: str) -> Environment:
 
 
 def look() -> str:
-    """The style sheet of every page: colours, type, tables."""
+    """Return the common style sheet of all pages."""
     return style_sheet() + _text("page.css")
 
 
 def inline_json(value: Any) -> str:
-    """JSON for a script tag: no character in it means anything to HTML."""
+    """Return JSON for a script tag, with `<`, `>` and `&` escaped."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -70,7 +70,7 @@ def inline_json(value: Any) -> str:
 
 
 def _data(panels: Sequence[Panel]) -> dict[str, Any]:
-    """What the script needs: charts by name, and for each panel of planes its points' names."""
+    """Return the script's data: charts by name, and image names and atlas of each plane panel."""
     charts = {
         chart.name: {"spec": chart.live, "pointsAt": chart.points_at}
         for panel in panels
@@ -91,11 +91,11 @@ def _data(panels: Sequence[Panel]) -> dict[str, Any]:
 
 
 def content_policy(*scripts: str, compiles: bool) -> str:
-    """Only these scripts run, and nothing is fetched.
+    """Return a content security policy that runs only these scripts and fetches nothing.
 
     Args:
-        scripts: the content of each script tag.
-        compiles: whether they compile code of their own, as Vega does its expressions.
+        scripts: content of each script tag.
+        compiles: whether the scripts compile code at run time, as Vega does for expressions.
     """
     digests = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts)
     sources = " ".join(f"'sha256-{digest}'" for digest in digests)

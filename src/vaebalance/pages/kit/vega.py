@@ -1,4 +1,4 @@
-"""The Vega scripts, from the installed vl-convert: nothing is downloaded."""
+"""The Vega scripts, taken from the installed vl-convert without a download."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from functools import cache
 
 @cache
 def vega_bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that sets `window.vegaEmbed`.
+    """Return Vega, Vega-Lite and Vega-Embed as one script that sets `window.vegaEmbed`.
 
-    Kept: to put it together takes half a second, and a page with a slider is rendered twice.
+    The script is cached: bundling takes half a second, and a page with a slider is rendered twice.
 
     Raises:
-        ValueError: the script cannot stand in a script tag as it is.
+        ValueError: the script contains text that would end a script tag.
     """
     import vl_convert
 
     bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
     if "</script" in bundle.lower() or "<!--" in bundle:
-        raise ValueError("the Vega bundle cannot stand in a script tag as it is")
+        raise ValueError("the Vega bundle contains </script or <!--, which a script tag forbids")
     return bundle

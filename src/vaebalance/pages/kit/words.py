@@ -1,4 +1,4 @@
-"""Numbers and counts as a reader wants them."""
+"""Numbers and counts formatted for readers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: float, digits: int = 4) -> str:
-    """`digits` significant digits, a true minus sign, powers of ten far from 1."""
+    """Format to `digits` significant digits, with a minus sign and powers of ten far from 1."""
     if not math.isfinite(value):
         return {math.inf: "∞", -math.inf: "−∞"}.get(value, "not a number")
     if value != 0 and not 1e-4 <= abs(value) < 1e7:
@@ -21,16 +21,16 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def weight(value: float) -> str:
-    """A setting, as short as it may be: 1, 0.25, 12.5."""
+    """Format a setting as briefly as possible: 1, 0.25, 12.5."""
     text = number(value)
     return text.rstrip("0").rstrip(".") if "." in text and "·" not in text else text
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """`1 image`, `2,000 images`."""
+    """Format a count with its noun: `1 image`, `2,000 images`."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def shortened(text: str, most: int) -> str:
-    """At most `most` characters, the last an ellipsis where some are missing."""
+    """Shorten text to at most `most` characters, ending in an ellipsis if it is cut."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

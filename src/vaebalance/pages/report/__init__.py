@@ -1,10 +1,10 @@
-"""The report: one page about one run, and its figures as files.
+"""The report: one page about one run, with its figures and tables as files.
 
-inputs           what the earlier stages left on disk
-comparable_runs  other models whose numbers compare, as MLflow knows them
-sample_images    which test images are shown, and their labels
-panels           one function a panel of the page
+inputs           outputs of the earlier stages, read from disk
+comparable_runs  other models with comparable numbers, from MLflow
+sample_images    the test images to show, and their names
+panels           one function per panel of the page
 summary          the top of the page
-trade_off        the slider within a report
-build            inputs to the report's folder
+trade_off        the slider over β within a report
+build            the report's folder
 """

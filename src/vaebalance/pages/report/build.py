@@ -1,4 +1,4 @@
-"""Inputs -> the report's folder."""
+"""Build the report's folder from its inputs."""
 
 from __future__ import annotations
 
@@ -18,32 +18,35 @@ PAGE = "index.html"
 
 
 LARGEST = 8_000_000
-"""Bytes of the page, all in all."""
+"""Bytes of the page, at most."""
 
 PanelFor = Callable[[int], Panel]
-"""Bytes that the page has left -> a panel that takes no more."""
+"""Makes a panel that takes at most the given number of bytes."""
 
 
 def build(
     inputs: Inputs, spec: ReportSpec, seed: int, folder: Path, trade_off: PanelFor | None = None
 ) -> Path:
-    """Write the page and its figures into `folder`, all or nothing; returns the page's path.
+    """Write the page and its figures into `folder`, all or nothing.
 
     The same inputs give the same bytes.
 
     Args:
-        inputs: of the run.
-        spec: how much is shown.
-        seed: of the run.
-        folder: it is replaced.
-        trade_off: all that other weights would do; it follows the rate–distortion plane.
+        inputs: data of the run.
+        spec: how much to show.
+        seed: seed of the run.
+        folder: folder to write; replaced if it exists.
+        trade_off: makes the slider's panel, which follows the rate–distortion plane.
+
+    Returns:
+        Path of the page.
     """
-    summary, found = summarise(inputs), panels(inputs, spec, seed)
+    summary, sections = summarise(inputs), panels(inputs, spec, seed)
     if trade_off is not None:
-        room = LARGEST - len(render(summary, found).encode())
-        place = [panel.anchor for panel in found].index(plane.ANCHOR) + 1
-        found.insert(place, trade_off(room))
-    return write_page(summary, found, folder)
+        free_bytes = LARGEST - len(render(summary, sections).encode())
+        place = [panel.anchor for panel in sections].index(plane.ANCHOR) + 1
+        sections.insert(place, trade_off(free_bytes))
+    return write_page(summary, sections, folder)
 
 
 def report(root: Path | str = ".", folder: Path | str | None = None) -> Path:
@@ -66,7 +69,7 @@ def report(root: Path | str = ".", folder: Path | str | None = None) -> Path:
 
 
 def write_page(summary: Summary, panels: Sequence[Panel], folder: Path) -> Path:
-    """Write the page of the panels and their files into `folder`, all or nothing; its path."""
+    """Write the page and its panels' files into `folder`, all or nothing; returns its path."""
     page = render(summary, panels)
     files = {name: content for panel in panels for name, content in panel.files.items()}
     if summary.settings is not None:

@@ -1,6 +1,6 @@
-"""The other models whose D compares with this run's: same images, same likelihood.
+"""Other models of the same images and likelihood, whose D is comparable with this run's.
 
-What MLflow knows of them comes in as plain data, so that a report is a function of its inputs.
+Their data come from MLflow as plain values, so that a report depends only on its inputs.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ from vaebalance.tracking import RunSummary, TrialSummary
 from vaebalance.tracking.points import flatten, param_text
 
 NAME_LENGTH = 60  # characters of a run's name in running text
-RUN, TRIAL = "model/validation_", "final/validation/"  # before the metrics' names in MLflow
+RUN, TRIAL = "model/validation_", "final/validation/"  # prefixes of metrics in MLflow
 
 
-def siblings(
+def comparable_runs(
     provenance: Provenance, runs: Sequence[RunSummary], trials: Sequence[TrialSummary]
 ) -> tuple[OperatingPoint, ...]:
-    """The runs and the trials beside the run of `provenance`, by their D and R on validation.
+    """Return the runs and trials with this run's likelihood as points of R and D on validation.
 
-    Validation, since a study measures nothing else; D in nats, calibrated where it must be.
+    Studies measure only the validation split. D is in nats, under a calibrated Gaussian if the
+    likelihood is not a density.
     """
-    mine = _likelihood(provenance)
-    found = [
-        *(_trial(trial) for trial in trials if _same(trial.params, mine)),
+    likelihood = _likelihood(provenance)
+    points = [
+        *(_trial(trial) for trial in trials if _has_likelihood(trial.params, likelihood)),
         *(
             operating_point(run.name, "run", run.metrics, RUN)
             for run in runs
-            if run.fingerprint != provenance.fingerprint and _same(run.params, mine)
+            if run.fingerprint != provenance.fingerprint and _has_likelihood(run.params, likelihood)
         ),
     ]
-    # By what is drawn: the order in which a store lists its runs is no input of the page.
-    return tuple(sorted((p for p in found if p), key=lambda p: (p.kind, p.rate, p.name)))
+    # Sort by what is drawn, so that the page does not depend on the order of MLflow's list.
+    return tuple(sorted((p for p in points if p), key=lambda p: (p.kind, p.rate, p.name)))
 
 
 def _trial(trial: TrialSummary) -> OperatingPoint | None:
@@ -49,7 +50,7 @@ def operating_point(
     metrics: Mapping[str, float],
     prefix: str,
 ) -> OperatingPoint | None:
-    """A model by its metrics; None where one that is needed is not there, or diverged."""
+    """Return the model's point; None if a required metric is missing or not finite."""
     keys = [f"{prefix}{key}" for key in ("rate", "negative_elbo", "alpha", "beta")]
     if not all(math.isfinite(metrics.get(key, math.nan)) for key in keys):
         return None
@@ -66,17 +67,18 @@ def operating_point(
 
 
 def weights_label(alpha: float, beta: float) -> str:
-    """The weight that is not 1, or both."""
+    """Name the weight that is not 1, or both weights."""
     if alpha == 1:
         return f"β {weight(beta)}"
     return f"α {weight(alpha)}" if beta == 1 else f"α {weight(alpha)}, β {weight(beta)}"
 
 
-def _same(params: Mapping[str, str], mine: Mapping[str, str]) -> bool:
-    return {name: text for name, text in params.items() if name.startswith("likelihood.")} == mine
+def _has_likelihood(params: Mapping[str, str], likelihood: Mapping[str, str]) -> bool:
+    chosen = {name: text for name, text in params.items() if name.startswith("likelihood.")}
+    return chosen == likelihood
 
 
 def _likelihood(provenance: Provenance) -> dict[str, str]:
-    """As MLflow keeps it."""
+    """Return the likelihood's parameters as MLflow stores them."""
     flat = flatten({"likelihood": provenance.params["likelihood"]}, ".")
     return {name: param_text(value) for name, value in flat.items()}

@@ -1,4 +1,4 @@
-"""What the stages before left on disk, as the report reads it."""
+"""The report's inputs: outputs of the earlier stages, read from disk."""
 
 from __future__ import annotations
 
@@ -36,32 +36,32 @@ class Latent:
 
     @property
     def name(self) -> str:
-        """As figures call it."""
+        """The latent's name in figures."""
         return f"z{self.index}"
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One trained and evaluated model, without its data."""
+    """A trained and evaluated model, without its data."""
 
     model: VAE
     provenance: Provenance
     history: dict[str, list[float]]
-    """history.csv by column; an entry an epoch."""
+    """history.csv by column; one entry per epoch."""
     evaluation: dict[str, dict[str, Any]]
-    """metrics/evaluation.json; null where a number does not apply."""
+    """metrics/evaluation.json; None if a number does not apply."""
     latents: list[Latent]
-    """The one with the most rate first; where there is none, with the most variance."""
+    """Latents by decreasing rate, or by decreasing variance if they have no rate."""
     codes: Codes
     """Posterior moments of test images."""
     latent_rates: dict[str, list[float]] | None
-    """latent_rates.csv by column, `epoch` and the latents' names; None: it was not kept."""
+    """latent_rates.csv by column, `epoch` and the latents' names; None if it was not kept."""
     verdicts: tuple[Verdict, ...] | None
-    """Of the training; none: healthy. None: it gave no verdict."""
+    """Verdicts on the training; empty if it is healthy, None if no verdict was given."""
 
     @property
     def best(self) -> dict[str, float]:
-        """The row of the epoch whose weights the model has."""
+        """The row of history.csv for the epoch whose weights the model has."""
         epochs = zip(*self.history.values(), strict=True)
         rows = [dict(zip(self.history, values, strict=True)) for values in epochs]
         return rows[best_epoch([Candidate.of(row) for row in rows])]
@@ -69,20 +69,20 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Inputs(Evaluated):
-    """The same with its data, and what else is known."""
+    """A trained and evaluated model with its data and comparable runs."""
 
     dataset: Dataset
-    siblings: tuple[OperatingPoint, ...] = ()
+    comparable_runs: tuple[OperatingPoint, ...] = ()
     """Other models of the same images and likelihood."""
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """Of the classes; none for unlabelled data."""
+        """Names of the classes; empty for unlabelled data."""
         return self.dataset.info.label_names or ()
 
     @property
     def is_binarised(self) -> bool:
-        """Whether the pixels are 0 or 1."""
+        """Whether all pixels are 0 or 1."""
         return self.dataset.info.binarisation != "none"
 
 
@@ -90,20 +90,20 @@ def read_inputs(root: Path) -> Inputs:
     """Read the outputs of prepare, train and evaluate below `root`.
 
     Raises:
-        UserError: one is missing or damaged, or model and data do not fit.
+        UserError: an output is missing or damaged, or the model does not fit the data.
     """
     evaluated, dataset = read_evaluated(root), open_dataset(root / "data/prepared")
     model = evaluated.model
     if tuple(model.image_shape) != tuple(dataset.info.image_shape):
         raise UserError(
-            f"the model is made for images of {model.image_shape} (channels, height, width), and "
+            f"the model expects images of {model.image_shape} (channels, height, width), but "
             f"{dataset.folder} has {dataset.info.image_shape}; run `dvc repro train` first."
         )
     return with_data(evaluated, dataset)
 
 
 def with_data(evaluated: Evaluated, dataset: Dataset) -> Inputs:
-    """The model beside the data that it was evaluated on."""
+    """Combine the model with the data that it was evaluated on."""
     return Inputs(**vars(evaluated), dataset=dataset)
 
 
@@ -111,7 +111,7 @@ def read_evaluated(root: Path) -> Evaluated:
     """Read the outputs of train and evaluate below `root`.
 
     Raises:
-        UserError: one is missing or damaged.
+        UserError: an output is missing or damaged.
     """
     artifacts = root / "artifacts"
     return Evaluated(
@@ -121,20 +121,19 @@ def read_evaluated(root: Path) -> Evaluated:
         evaluation=_read(root / "metrics/evaluation.json", _read_json, "evaluate"),
         latents=_read(artifacts / "evaluation/rate_by_latent.csv", _read_latents, "evaluate"),
         codes=read_codes(artifacts / "evaluation"),
-        latent_rates=_latent_rates(artifacts / "latent_rates.csv"),
-        verdicts=_given_verdicts(artifacts / "verdicts.json"),
+        latent_rates=_read_latent_rates(artifacts / "latent_rates.csv"),
+        verdicts=_read_verdicts(artifacts / "verdicts.json"),
     )
 
 
-def _latent_rates(path: Path) -> dict[str, list[float]] | None:
-    """Of a run of MLflow's that is older than the file: None."""
+def _read_latent_rates(path: Path) -> dict[str, list[float]] | None:
+    """Read latent_rates.csv; None for runs in MLflow that are older than this file."""
     return _read(path, _read_columns, "train") if path.exists() else None
 
 
-def _given_verdicts(path: Path) -> tuple[Verdict, ...] | None:
-    if not path.exists():  # a run of MLflow's that was trained before trainings had verdicts
-        return None
-    return tuple(read_verdicts(path))
+def _read_verdicts(path: Path) -> tuple[Verdict, ...] | None:
+    """Read verdicts.json; None for runs in MLflow that are older than this file."""
+    return tuple(read_verdicts(path)) if path.exists() else None
 
 
 def _read(path: Path, reader: Callable[[Path], T], stage: str) -> T:

@@ -1,4 +1,4 @@
-"""Which test images are shown, and what they are called. A position is one in the codes."""
+"""The test images to show, and their names. Positions are indices into the codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME_LENGTH = 60  # characters of a label's name in running text
 
 
 def pixels(inputs: Inputs, chosen: Sequence[int], seed: int) -> Tensor:
-    """The pixels of some of the coded test images, as evaluation saw them: [B, C, H, W]."""
+    """Return the pixels of the chosen test images [B, C, H, W], as the evaluation saw them."""
     images = measured_images(inputs.dataset, "test", seed)
     places = [int(inputs.codes.index[position]) for position in chosen]
     device = torch.device("cpu")
@@ -23,7 +23,7 @@ def pixels(inputs: Inputs, chosen: Sequence[int], seed: int) -> Tensor:
 
 
 def label_name(inputs: Inputs, position: int) -> str | None:
-    """The label of one of the coded test images, cut where it is long; None where it has none."""
+    """Return the label of a coded test image, shortened if it is long; None if it has none."""
     label = int(inputs.codes.label[position])
     if not 0 <= label < len(inputs.label_names):
         return None
@@ -31,27 +31,28 @@ def label_name(inputs: Inputs, position: int) -> str | None:
 
 
 def image_name(inputs: Inputs, position: int) -> str:
-    """What one of the coded test images is called."""
+    """Name a coded test image by its label and its index in the test split."""
     label = label_name(inputs, position)
     image = f"test image {int(inputs.codes.index[position])}"
     return image if label is None else f"{label}, {image}"
 
 
 def evenly(total: int, most: int) -> list[int]:
-    """At most `most` positions, evenly spread."""
+    """Return at most `most` evenly spread positions."""
     count = min(total, most)
     return [position * total // count for position in range(count)]
 
 
 def most_typical(codes: Tensor) -> int:
-    """The index of the code [M, Z] nearest to the codes' mean."""
+    """Return the index of the code [M, Z] nearest to the mean code."""
     return int((codes - codes.mean(0)).square().sum(1).argmin())
 
 
 def examples(labels: Sequence[int], count: int) -> list[int]:
-    """Up to `count` positions: evenly spread, or taking turns among the labels where there are any.
+    """Choose up to `count` positions: in turn from each label, or evenly spread without labels.
 
-    The first of each label, then the second of each, and so on; images without a label last.
+    The first image of each label comes first, then the second of each, and so on; images without
+    a label come last.
     """
     if max(labels, default=-1) < 0:
         return evenly(len(labels), count)

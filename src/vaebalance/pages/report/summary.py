@@ -1,4 +1,4 @@
-"""The top of the page: what the run is, and its numbers."""
+"""The top of the page: a description of the run and its main numbers."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from vaebalance.pages.kit.blocks import Table
 from vaebalance.pages.kit.words import counted, number, weight
 from vaebalance.pages.report.inputs import Inputs
 
-STYLES = ("distortion", "rate", "penalty")  # of a bar's parts
+STYLES = ("distortion", "rate", "penalty")  # CSS classes of a bar's parts
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A number, its name and what to know of it."""
+    """A number with its name, unit and note."""
 
     name: str
     value: str
     unit: str
     note: str
     style: str = ""
-    """CSS class of its colour."""
+    """CSS class that sets the colour."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a bar."""
+    """A segment of a bar."""
 
     name: str
     value: str
@@ -39,7 +39,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Bar:
-    """A sum of two terms, drawn to scale."""
+    """A sum of terms, drawn to scale."""
 
     name: str
     value: str
@@ -54,21 +54,21 @@ class Summary:
     lead: str
     caution: str | None
     verdicts: tuple[Verdict, ...] | None = None
-    """None: no verdict was given; none in it: healthy."""
+    """Empty if the training is healthy, None if no verdict was given."""
     bars: tuple[Bar, ...] = ()
     bars_note: str = ""
     has_penalty: bool = False
-    """Whether the weighted loss has a term beside αD + βR."""
+    """Whether the weighted loss has a penalty besides αD + βR."""
     figures: tuple[Figure, ...] = ()
     figures_note: str = ""
     settings: Table | None = None
     fingerprint: str = ""
     kind: str = "vaebalance report"
-    """Of page."""
+    """Kind of page."""
 
 
 def summarise(inputs: Inputs) -> Summary:
-    """What the inputs say in one look."""
+    """Summarise the run for the top of the page."""
     best = inputs.best
     epoch, epochs = int(best["epoch"]), int(max(inputs.history["epoch"]))
     images = int(inputs.evaluation["settings"]["images"])
@@ -81,8 +81,8 @@ def summarise(inputs: Inputs) -> Summary:
         has_penalty="validation/weighted_penalty" in best,
         bars_note=f"validation, epoch {epoch} of {epochs}, nats per image",
         figures=tuple(_figures(inputs)),
-        figures_note=f"{counted(images, 'test image')}; weights of epoch {epoch} of {epochs}, the "
-        "one that training keeps",
+        figures_note=f"{counted(images, 'test image')}; weights of epoch {epoch} of {epochs}, "
+        "which training kept",
         settings=_settings(inputs),
         fingerprint=inputs.provenance.fingerprint,
     )
@@ -124,7 +124,7 @@ def _lead(inputs: Inputs) -> str:
 
 
 def _bars(inputs: Inputs) -> tuple[Bar, ...]:
-    """The bound and the loss, to scale; nothing that is negative can be drawn so."""
+    """Return bars of the negative ELBO and the weighted loss; negative terms cannot be drawn."""
     best = inputs.best
     rate = best["validation/rate"]
     raw = (best["validation/negative_elbo"] - rate, rate)
@@ -150,13 +150,13 @@ def _bar(name: str, names: Sequence[str], values: Sequence[float]) -> Bar | None
 
 
 def _figures(inputs: Inputs) -> Iterator[Figure]:
-    """The numbers to know first; all of them stand in a panel of their own."""
+    """Yield the most important numbers; the measures panel has all of them."""
     test, latents = inputs.evaluation["test"], inputs.evaluation["latents"]
     settings = inputs.evaluation["settings"]
     nats = "nats"
     of = "" if inputs.model.likelihood.is_density else " of a calibrated Gaussian"
-    told = f"−log p(x|z){of}"
-    yield Figure("Distortion D", number(test["distortion"]), nats, told, "distortion")
+    note = f"−log p(x|z){of}"
+    yield Figure("Distortion D", number(test["distortion"]), nats, note, "distortion")
     if _has(test, "rate"):
         bits = number(test["rate"] / math.log(2), 3)
         yield Figure("Rate R", number(test["rate"]), nats, f"{bits} bits of code", "rate")
@@ -172,7 +172,7 @@ def _figures(inputs: Inputs) -> Iterator[Figure]:
     if _has(test, "bits_per_dim"):
         yield Figure("Bits per dimension", number(test["bits_per_dim"]), "bits", "of the nll")
     if _has(test, "calibrated_nll"):
-        sigma = f"σ {number(test['calibrated_sigma'], 3)}, compares across likelihoods"
+        sigma = f"σ {number(test['calibrated_sigma'], 3)}, comparable across likelihoods"
         yield Figure("nll, calibrated Gaussian", number(test["calibrated_nll"]), nats, sigma)
     yield Figure("RMSE", number(test["rmse"]), "", "pixel values in [0, 1]")
     if _has(test, "ssim"):

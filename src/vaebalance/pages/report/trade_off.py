@@ -1,6 +1,6 @@
-"""The slider over β within a report: the curve of the run's images, model and likelihood.
+"""The report's slider over β: the curve of the run's images, model and likelihood.
 
-What MLflow knows of curves comes in as plain data, so that a report is a function of its inputs.
+Curves come from MLflow as plain data, so that a report depends only on its inputs.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from vaebalance.tracking import CurveSummary
 from vaebalance.tracking.points import flatten, param_text
 
 Fetch = Callable[[str, str, Path], Path | None]
-"""A run's id, a file of its curve, a folder -> the file there; None: the run does not have it."""
+"""Fetches a file of a curve, given its run id, file name and folder; None if it is missing."""
 
 ANCHOR, TITLE = "trade-off", "The whole trade-off"
 SAME = ("model", "likelihood")
 NAME_LENGTH = 60
 HEADER = ("β", "D", "R", "D + R", "active latents")
-HOW = "Run make curve: one training gives all β, and this page a slider over them."
+HOW = "Run make curve: one training covers all β, and this page gets a slider over them."
 AGAIN = "Run dvc repro --force curve/dvc.yaml, and then make curve for this page."
 
 
@@ -40,27 +40,27 @@ class KnownCurve:
     """A curve of a run's images, model and likelihood."""
 
     name: str
-    """In MLflow."""
+    """Name of the curve's run in MLflow."""
     same_penalty: bool
-    """As the run's."""
+    """Whether the curve has the same penalty as the run."""
     saved: SavedCurve | None
-    """What is to be seen; None: it is not there, or damaged."""
+    """States to show; None if they are missing or damaged."""
 
 
 def known_curve(
     provenance: Provenance, curves: Sequence[CurveSummary], fetch: Fetch
 ) -> KnownCurve | None:
-    """The newest that can be shown, or else the newest; None: there is none.
+    """Return the newest matching curve that can be shown, else the newest, or None.
 
     Args:
-        provenance: of the run.
-        curves: of the same images, the newest first.
-        fetch: gets a file of theirs.
+        provenance: provenance of the run.
+        curves: curves of the same images, newest first.
+        fetch: fetches a file of a curve.
     """
-    mine, penalty = _params(provenance, *SAME), _params(provenance, "penalty")
-    matching = [curve for curve in curves if _part(curve.params, *SAME) == mine]
+    params, penalty = _params(provenance, *SAME), _params(provenance, "penalty")
+    matching = [curve for curve in curves if _part(curve.params, *SAME) == params]
     for curve in matching:
-        if (saved := _saved(curve, fetch)) is not None:
+        if (saved := _load(curve, fetch)) is not None:
             return _known(curve, penalty, saved)
     return _known(matching[0], penalty, None) if matching else None
 
@@ -70,7 +70,7 @@ def _known(curve: CurveSummary, penalty: Mapping[str, str], saved: SavedCurve | 
     return KnownCurve(shortened(curve.name, NAME_LENGTH), same_penalty, saved)
 
 
-def _saved(curve: CurveSummary, fetch: Fetch) -> SavedCurve | None:
+def _load(curve: CurveSummary, fetch: Fetch) -> SavedCurve | None:
     with tempfile.TemporaryDirectory(prefix="vaebalance-curve-") as temporary:
         try:
             path = fetch(curve.run_id, FILE, Path(temporary))
@@ -81,7 +81,7 @@ def _saved(curve: CurveSummary, fetch: Fetch) -> SavedCurve | None:
 
 
 def _params(provenance: Provenance, *sections: str) -> dict[str, str]:
-    """As MLflow keeps them."""
+    """Return the parameters of these sections as MLflow stores them."""
     chosen = {name: provenance.params[name] for name in sections if name in provenance.params}
     return {name: param_text(value) for name, value in flatten(chosen, ".").items()}
 
@@ -91,30 +91,28 @@ def _part(params: Mapping[str, str], *sections: str) -> dict[str, str]:
 
 
 def trade_off(inputs: Inputs, known: KnownCurve | None) -> Callable[[int], Panel] | None:
-    """What makes the report's panel, given the bytes that it may take.
+    """Return a function that makes the panel, given the bytes it may take.
 
     Returns:
-        None: a plain autoencoder has no rate, and so nothing to trade.
+        The function, or None for a plain autoencoder, which has no rate to trade.
     """
     if not inputs.model.is_variational:
         return None
-    return lambda room: _panel(inputs, known, room)
+    return lambda free_bytes: _panel(inputs, known, free_bytes)
 
 
-def _panel(inputs: Inputs, known: KnownCurve | None, room: int) -> Panel:
+def _panel(inputs: Inputs, known: KnownCurve | None, free_bytes: int) -> Panel:
     if known is None:
-        none = (
-            "No curve of the same images, model and likelihood was known when this page was made. "
-        )
+        none = "MLflow had no curve of the same images, model and likelihood for this page. "
         return Panel(ANCHOR, TITLE, TITLE, none + HOW, ())
     if known.saved is None:
-        lost = f"MLflow knows a curve, “{known.name}”, but its {FILE} is missing or damaged. "
+        lost = f"MLflow has a curve, “{known.name}”, but its {FILE} is missing or damaged. "
         return Panel(ANCHOR, TITLE, TITLE, lost + AGAIN, ())
-    applet = _applet(inputs, known.saved, room)
+    applet = _applet(inputs, known.saved, free_bytes)
     if applet is None:
         full = "This page has no room left for the curve's pictures: see its own page in MLflow, "
         return Panel(ANCHOR, TITLE, TITLE, f"{full}in the run “{known.name}”.", ())
-    reading = f"{known.saved.facts.models} {_said_of_run(inputs, known.saved.states)}"
+    reading = f"{known.saved.facts.models} {_describe_run(inputs, known.saved.states)}"
     blocks: tuple[Block, ...] = (applet, Prose(_origin(known)))
     rows = [
         (s.beta, s.distortion, s.rate, s.distortion + s.rate, s.active_count)
@@ -123,11 +121,11 @@ def _panel(inputs: Inputs, known: KnownCurve | None, room: int) -> Panel:
     return Panel(ANCHOR, TITLE, TITLE, reading, blocks, {"trade_off.csv": as_csv(HEADER, rows)})
 
 
-def _applet(inputs: Inputs, saved: SavedCurve, room: int) -> Applet | None:
-    """The slider, at this run's β where it has that; None: it does not fit."""
-    own, first, facts = _own_beta(inputs), len(saved.states) // 2, saved.facts
-    if is_within(saved.states, own):
-        mark = Mark("run's β", own)
+def _applet(inputs: Inputs, saved: SavedCurve, free_bytes: int) -> Applet | None:
+    """Return the slider, set to the run's β if the curve covers it; None if it does not fit."""
+    beta, first, facts = _run_beta(inputs), len(saved.states) // 2, saved.facts
+    if is_within(saved.states, beta):
+        mark = Mark("run's β", beta)
         first = nearest(saved.states, mark)
         facts = replace(facts, marks=(*facts.marks, mark))
     markup = body(
@@ -136,37 +134,37 @@ def _applet(inputs: Inputs, saved: SavedCurve, room: int) -> Applet | None:
         facts,
         first=first,
         heading="h3",
-        largest=min(SHEET_BYTES, (room - BESIDE_BYTES) * 3 // 4),
+        largest=min(SHEET_BYTES, (free_bytes - BESIDE_BYTES) * 3 // 4),
     )
     return None if markup is None else Applet(markup, style(), script())
 
 
-def _own_beta(inputs: Inputs) -> float:
-    """β where α is 1; infinite where D weighs nothing."""
+def _run_beta(inputs: Inputs) -> float:
+    """Return the run's β/α; infinity if α is 0."""
     best = inputs.best
     alpha, beta = best["validation/alpha"], best["validation/beta"]
     return beta / alpha if alpha > 0 else math.inf
 
 
-def _said_of_run(inputs: Inputs, states: Sequence[CurveState]) -> str:
-    own, test = _own_beta(inputs), inputs.evaluation["test"]
-    of = "β" if inputs.best["validation/alpha"] == 1 else "β/α"
+def _describe_run(inputs: Inputs, states: Sequence[CurveState]) -> str:
+    beta, test = _run_beta(inputs), inputs.evaluation["test"]
+    symbol = "β" if inputs.best["validation/alpha"] == 1 else "β/α"
     distortion, rate = number(float(test["distortion"])), number(float(test["rate"]))
-    if not is_within(states, own):
+    if not is_within(states, beta):
         low, high = (weight(float(f"{states[end].beta:.3g}")) for end in (0, -1))
-        place = f"This run's {of} of {weight(own)} is beyond it: it goes from {low} to {high}."
+        place = f"This run's {symbol} of {weight(beta)} is outside the curve, {low} to {high}."
     else:
-        place = f"It begins at the position nearest to this run's {of}, {weight(own)}."
+        place = f"The slider starts at the position nearest to this run's {symbol}, {weight(beta)}."
     return (
-        f"{place} This run itself, a model trained with its own weights alone, has D {distortion} "
-        f"and R {rate} on these test images."
+        f"{place} This run, a model trained only with its own weights, has D {distortion} and "
+        f"R {rate} on these test images."
     )
 
 
 def _origin(known: KnownCurve) -> str:
     other = "" if known.same_penalty else " It was trained with another penalty than this run."
     return (
-        f"From “{known.name}” in MLflow, the newest curve of these images, this model and "
-        "likelihood when this page was made; its own page and an animation for slides are among "
-        f"that run's artifacts.{other}"
+        f"From “{known.name}” in MLflow, the newest curve of these images, this model and this "
+        "likelihood when this page was made. That run's artifacts include the curve's own page "
+        f"and an animation for slides.{other}"
     )

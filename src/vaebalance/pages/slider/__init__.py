@@ -1,13 +1,15 @@
-"""The whole trade-off under one's finger: a page with a slider over β, and an animation of it.
+"""The trade-off over β: a page with a slider, and an animation.
 
-All that is needed is an ordinary VAE at each of some β, however they came about.
+The input is one ordinary VAE per β, from any training method.
 
-shown      which test images and which codes are shown at every β
-states     the models -> what is to be seen at each β, as plain data
-backdrops  axes that stay while what they measure moves
-motion     what moves, in the pixels of those axes
-body       states -> the slider and all that it moves, as a part of a page
-page       the same as a page of its own, that needs no other file and no network
-saved      states on disk, for a page that is made later
-animation  states -> a GIF for slides
+examples      the test images and codes that are shown at every β
+states        what each model shows at its β, as plain data
+facts         title, named β and caution of a curve
+backdrops     static axes of the charts
+motion        positions of the moving marks, in pixels of the axes
+body          the slider and its views, as a part of a page
+slider_page   the slider as a self-contained page
+curve_page    page, animation and states in the folder of a saved curve
+saved_states  states on disk, for pages that are made later
+animation     a GIF for slides
 """

@@ -1,4 +1,4 @@
-"""States -> an animated GIF for slides: from low β to high and back, without an end."""
+"""Animated GIF for slides: from low β to high β and back, in an endless loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vaebalance.pages.figures.colours import LABEL_COLOURS, LIGHT
 from vaebalance.pages.figures.picture_sheets import sheet
 from vaebalance.pages.kit.words import number
 from vaebalance.pages.slider.backdrops import SIZE
-from vaebalance.pages.slider.examples import Shown
+from vaebalance.pages.slider.examples import ShownImages
 from vaebalance.pages.slider.facts import CurveFacts, landmarks
 from vaebalance.pages.slider.motion import TENTHS, Motion, motion
 from vaebalance.pages.slider.states import CurveState
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
 LARGEST = 5_000_000  # bytes
-SECONDS = 9.0  # of a whole turn, about
-FASTEST = 40  # ms of a frame, at least
+SECONDS = 9.0  # approximate duration of one loop
+FASTEST = 40  # ms per frame, at least
 COLUMNS = 10  # of prior samples
-CELL = 56  # pixels a side of a picture, about
-CHART = 0.7  # of the size that charts have on the page
+CELL = 56  # approximate side of a picture in pixels
+CHART = 0.7  # size of charts relative to the page
 MARGIN, GAP, HEADING, NUMBERS = 24, 14, 18, 70  # pixels
-FINE = 3  # pixels of a chart while it is drawn, for one of the frame
+FINE = 3  # oversampling factor of charts
 DOT, MARKER = 1.8, 6  # radii, pixels
-GREYS, ENTRIES = 48, 256  # of a palette
+GREYS, ENTRIES = 48, 256  # greys and entries of a palette
 
 
 @dataclass(frozen=True)
@@ -47,28 +47,28 @@ class _Fonts:
 
 
 def write_curve_animation(
-    path: Path, states: Sequence[CurveState], shown: Shown, facts: CurveFacts
+    path: Path, states: Sequence[CurveState], shown: ShownImages, facts: CurveFacts
 ) -> None:
     """Write the animation, all or nothing; the same arguments give the same bytes.
 
-    Where all states would take more than 5 MB, only every second, third, … is shown.
+    If all states would take more than 5 MB, only every second, third, … state is shown.
 
     Args:
-        path: of the GIF.
-        states: from `curve_states`, in ascending order of β.
-        shown: from `shown_images`, of the same data set and seed.
-        facts: what the curve is of.
+        path: path of the GIF.
+        states: states from `curve_states`, in ascending order of β.
+        shown: images from `shown_images`, with the same data set and seed.
+        facts: description of the curve.
 
     Raises:
-        UserError: a mark is not within the curve.
+        UserError: a mark is outside the curve.
     """
     content = animation(states, shown, facts)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
-def animation(states: Sequence[CurveState], shown: Shown, facts: CurveFacts) -> bytes:
-    """The GIF's content."""
+def animation(states: Sequence[CurveState], shown: ShownImages, facts: CurveFacts) -> bytes:
+    """Render the GIF."""
     from PIL.Image import Dither
 
     moving = motion(states, landmarks(states, facts))
@@ -85,7 +85,7 @@ def animation(states: Sequence[CurveState], shown: Shown, facts: CurveFacts) -> 
 
 
 def _gif(frames: Sequence[Image]) -> bytes:
-    """There and back again."""
+    """Encode the frames forwards and then backwards."""
     turn = [*frames, *frames[-2:0:-1]]
     buffer = io.BytesIO()
     turn[0].save(
@@ -104,34 +104,34 @@ def _gif(frames: Sequence[Image]) -> bytes:
 def _frame(
     states: Sequence[CurveState],
     index: int,
-    shown: Shown,
+    shown: ShownImages,
     facts: CurveFacts,
     moving: Motion,
     backdrops: Sequence[Image],
 ) -> Image:
-    """One state: its numbers above; its pictures, its place on the curve and its codes below."""
+    """Draw one state: numbers on top; pictures, position on the curve and codes below."""
     from PIL import Image, ImageDraw
 
     state = states[index]
     curve, plane = (backdrop.copy() for backdrop in backdrops)
-    _mark(curve, moving, index)
-    _dot(plane, moving, index, shown)
+    _draw_marker(curve, moving, index)
+    _draw_codes(plane, moving, index, shown)
     columns = (
         (
             (
                 "test images, and below each its reconstruction",
                 _sheet([shown.originals, state.reconstructions]),
             ),
-            ("prior samples", _sheet(_rows(state.samples))),
+            ("prior samples", _sheet(_split_rows(state.samples))),
         ),
-        (("distortion over rate", _small(curve)), ("codes of test images", _small(plane))),
+        (("distortion over rate", _downscale(curve)), ("codes of test images", _downscale(plane))),
     )
     widths = [max(block.width for _, block in column) for column in columns]
     heights = [sum(block.height + HEADING + GAP for _, block in column) for column in columns]
     size = (sum(widths) + 3 * MARGIN, MARGIN + NUMBERS + max(heights))
     frame = Image.new("RGB", size, LIGHT.paper)
     draw, fonts = ImageDraw.Draw(frame), _fonts()
-    _numbers(draw, fonts, state, facts.title, size[0])
+    _draw_numbers(draw, fonts, state, facts.title, size[0])
     left = MARGIN
     for column, width, height in zip(columns, widths, heights, strict=True):
         top, spare = MARGIN + NUMBERS, (max(heights) - height) // len(column)
@@ -143,10 +143,12 @@ def _frame(
     return frame
 
 
-def _numbers(draw: ImageDraw, fonts: _Fonts, state: CurveState, title: str, width: int) -> None:
-    """In places of their own, so that they do not jump."""
+def _draw_numbers(
+    draw: ImageDraw, fonts: _Fonts, state: CurveState, title: str, width: int
+) -> None:
+    """Draw the numbers at fixed positions, so that they do not jump."""
     draw.text((MARGIN, MARGIN - 8), title, LIGHT.muted, fonts.small)
-    # (The font that comes with Pillow has no Greek letters.)
+    # Pillow's default font has no Greek letters.
     texts = (
         (f"beta = {number(state.beta, 3)}", LIGHT.ink),
         (f"D {number(state.distortion, 4)}", LIGHT.distortion),
@@ -168,7 +170,7 @@ def _fonts() -> _Fonts:
 
 
 def _sheet(rows: Sequence[NDArray[np.uint8]]) -> Image:
-    """Rows of pictures, brought to a cell's size where they are larger."""
+    """Tile rows of pictures, shrinking those larger than a cell."""
     from torch.nn.functional import interpolate
 
     pixels: Tensor = torch.from_numpy(np.stack(rows)).float() / 255
@@ -180,26 +182,28 @@ def _sheet(rows: Sequence[NDArray[np.uint8]]) -> Image:
     return sheet(pixels, cell=CELL, gap=3)
 
 
-def _rows(samples: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+def _split_rows(samples: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     return [samples[start : start + COLUMNS] for start in range(0, len(samples), COLUMNS)]
 
 
 def _backdrops(moving: Motion) -> tuple[Image, Image]:
-    """What stays of the charts: the curve, and the prior's circles; `FINE` times too large."""
+    """Draw the static parts of the charts, `FINE` times enlarged: curve and prior circles."""
     curve, plane = _axes(), _axes()
     curve_draw, plane_draw = curve[1], plane[1]
-    curve_draw.line([_at(place) for place in moving.marker], LIGHT.muted, 2 * FINE, joint="curve")
+    curve_draw.line(
+        [_position(place) for place in moving.marker], LIGHT.muted, 2 * FINE, joint="curve"
+    )
     if moving.has_prior:
         x, y = plane[0].width / 2, plane[0].height / 2
         low, high = moving.plane.y
         for deviations in (1, 2):
             r = deviations * plane[0].height / (high - low)
-            plane_draw.ellipse(_about(x, y, r), outline=LIGHT.muted, width=FINE)
+            plane_draw.ellipse(_circle_box(x, y, r), outline=LIGHT.muted, width=FINE)
     return curve[0], plane[0]
 
 
 def _axes() -> tuple[Image, ImageDraw]:
-    """An empty chart with its two axes."""
+    """Draw an empty chart with its two axes."""
     from PIL import Image, ImageDraw
 
     width, height = (round(length * CHART) * FINE for length in SIZE)
@@ -209,36 +213,36 @@ def _axes() -> tuple[Image, ImageDraw]:
     return image, draw
 
 
-def _mark(curve: Image, moving: Motion, index: int) -> None:
-    """The state's place."""
+def _draw_marker(curve: Image, moving: Motion, index: int) -> None:
+    """Mark the state's position on the curve."""
     from PIL import ImageDraw
 
-    x, y = _at(moving.marker[index])
+    x, y = _position(moving.marker[index])
     draw = ImageDraw.Draw(curve)
     draw.line([(0, y), (x, y), (x, curve.height)], LIGHT.total, FINE)
-    draw.ellipse(_about(x, y, MARKER * FINE), LIGHT.total)
+    draw.ellipse(_circle_box(x, y, MARKER * FINE), LIGHT.total)
 
 
-def _dot(plane: Image, moving: Motion, index: int, shown: Shown) -> None:
-    """The state's codes."""
+def _draw_codes(plane: Image, moving: Motion, index: int, shown: ShownImages) -> None:
+    """Draw the state's codes."""
     from PIL import ImageDraw
 
     draw = ImageDraw.Draw(plane)
     for code, label in zip(moving.codes[index], shown.labels.tolist(), strict=True):
-        draw.ellipse(_about(*_at(code), DOT * FINE), _colour(label))
+        draw.ellipse(_circle_box(*_position(code), DOT * FINE), _colour(label))
 
 
-def _at(tenths: NDArray[np.int16]) -> tuple[float, float]:
-    """A place of the page's charts in those that are being drawn."""
+def _position(tenths: NDArray[np.int16]) -> tuple[float, float]:
+    """Convert a position in tenths of a page pixel to one in an enlarged chart."""
     x, y = (float(coordinate) / TENTHS * CHART * FINE for coordinate in tenths[:2])
     return x, y
 
 
-def _about(x: float, y: float, radius: float) -> tuple[float, float, float, float]:
+def _circle_box(x: float, y: float, radius: float) -> tuple[float, float, float, float]:
     return (x - radius, y - radius, x + radius, y + radius)
 
 
-def _small(chart: Image) -> Image:
+def _downscale(chart: Image) -> Image:
     from PIL.Image import Resampling
 
     return chart.resize((chart.width // FINE, chart.height // FINE), Resampling.BOX)
@@ -249,7 +253,7 @@ def _colour(label: int) -> str:
 
 
 def _palette(frames: Sequence[Image], *, is_grey: bool) -> Image:
-    """One for all frames: the charts' colours and greys; for coloured pictures, theirs as well."""
+    """Make one palette for all frames: chart colours, greys and the colours of colour images."""
     from PIL import Image
 
     colours = [LIGHT.paper, LIGHT.ink, LIGHT.muted, LIGHT.rule, LIGHT.distortion, LIGHT.rate]
@@ -257,9 +261,9 @@ def _palette(frames: Sequence[Image], *, is_grey: bool) -> Image:
     values = [channel for colour in colours for channel in bytes.fromhex(colour[1:])]
     values += [round(255 * k / (GREYS - 1)) for k in range(GREYS) for _ in range(3)]
     if not is_grey:
-        some = [frames[k] for k in sorted({0, len(frames) // 2, len(frames) - 1})]
-        tall = Image.new("RGB", (some[0].width, some[0].height * len(some)))
-        for k, frame in enumerate(some):
+        chosen = [frames[k] for k in sorted({0, len(frames) // 2, len(frames) - 1})]
+        tall = Image.new("RGB", (chosen[0].width, chosen[0].height * len(chosen)))
+        for k, frame in enumerate(chosen):
             tall.paste(frame, (0, k * frame.height))
         free = ENTRIES - len(values) // 3
         values += tall.quantize(free, method=Image.Quantize.MEDIANCUT).getpalette() or []

@@ -1,6 +1,6 @@
-"""Axes that stay while what they measure moves, as SVG that stands in the page itself.
+"""Static axes of the slider's charts, as inline SVG.
 
-Drawn once, by Vega; colours are CSS variables, so that they follow the page's scheme.
+Vega draws them once; colours are CSS variables, so that they follow the page's colour scheme.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 Domain = tuple[float, float]
 
-SIZE = (312, 272)  # of a plot: with its axes as wide as a phone, where text keeps its size
-LEFT, TOP, RIGHT, BOTTOM = 50.0, 8.0, 8.0, 42.0  # about it: all charts are of one scale
-MARGIN = 0.06  # of the curve's range, to each side
-LEAST_SPAN = 1.0  # nats that an axis shows at least
-NAME_SIZE = (56, 14)  # pixels of a place's name, about
+SIZE = (312, 272)  # pixels of a plot; with its axes it fits a phone without scaling
+LEFT, TOP, RIGHT, BOTTOM = 50.0, 8.0, 8.0, 42.0  # margins, equal so that charts share one scale
+MARGIN = 0.06  # on each side, as a fraction of the curve's range
+LEAST_SPAN = 1.0  # nats that an axis spans at least
+NAME_SIZE = (56, 14)  # approximate size of a landmark's name in pixels
 ORIGIN = re.compile(r'transform="translate\(([\d.]+),([\d.]+)\)"')
 
 
 @dataclass(frozen=True)
 class _Drawing:
-    """What Vega makes of a chart."""
+    """SVG content of a chart, with the offset of its plot."""
 
     markup: str
     left: float
@@ -42,7 +42,7 @@ class _Drawing:
 
 @dataclass(frozen=True)
 class Backdrop:
-    """A chart's axes, and where on them a value is. It is drawn when its markup is wanted."""
+    """A chart's axes and scales. Vega draws it when its markup is first read."""
 
     name: str
     layers: Sequence[alt.Chart]
@@ -50,36 +50,36 @@ class Backdrop:
     x: Domain
     y: Domain
     size: tuple[int, int] = SIZE
-    """Of the plot, pixels."""
+    """Width and height of the plot in pixels."""
 
     @property
     def markup(self) -> str:
-        """What an SVG with the view box holds."""
+        """Content of an SVG element with the view box."""
         return self._drawing.markup
 
     @property
     def left(self) -> float:
-        """Of the plot within the markup, whose units are pixels, too."""
+        """Left edge of the plot within the markup, in pixels."""
         return self._drawing.left
 
     @property
     def top(self) -> float:
-        """The same from above."""
+        """Top edge of the plot within the markup, in pixels."""
         return self._drawing.top
 
     @property
     def view_box(self) -> tuple[float, float, float, float]:
-        """x, y, width, height."""
+        """View box: x, y, width, height."""
         width, height = self.size
         return self.left - LEFT, self.top - TOP, LEFT + width + RIGHT, TOP + height + BOTTOM
 
     def across(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Pixels from the plot's left side."""
+        """Convert x values to pixels from the plot's left edge."""
         low, high = self.x
         return (np.asarray(values, np.float64) - low) / (high - low) * self.size[0]
 
     def down(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Pixels from the plot's top."""
+        """Convert y values to pixels from the plot's top edge."""
         low, high = self.y
         return (high - np.asarray(values, np.float64)) / (high - low) * self.size[1]
 
@@ -91,21 +91,21 @@ class Backdrop:
         svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
         origin = ORIGIN.search(svg)
         assert origin is not None  # the first group is the plot's
-        inside = svg[svg.index(">") + 1 : svg.rindex("</svg>")]
-        # Clip paths are numbered: those of several charts must not share a page's names.
+        content = svg[svg.index(">") + 1 : svg.rindex("</svg>")]
+        # Rename the numbered clip paths: ids of several charts must differ on one page.
         numbers: dict[str, str] = {}
-        inside = re.sub(
+        content = re.sub(
             r"\bclip\d+\b",
             lambda m: numbers.setdefault(m.group(), f"{self.name}-{len(numbers)}"),
-            inside,
+            content,
         )
         left, top = (float(length) for length in origin.groups())
-        return _Drawing(inside, left, top)
+        return _Drawing(content, left, top)
 
 
 @dataclass(frozen=True)
 class Landmark:
-    """A place on the curve that has a name."""
+    """A named point on the curve."""
 
     name: str
     rate: float
@@ -115,12 +115,12 @@ class Landmark:
 def curve(
     rates: Sequence[float], distortions: Sequence[float], landmarks: Sequence[Landmark]
 ) -> Backdrop:
-    """The rate–distortion curve over lines of equal D + R.
+    """Draw the rate–distortion curve over lines of equal D + R.
 
     Args:
         rates: R of each state, in the order of β.
-        distortions: D of each.
-        landmarks: places that are named.
+        distortions: D of each state.
+        landmarks: named points.
     """
     x, y = _domain(rates), _domain(distortions)
     steps = zip(rates, distortions, strict=True)
@@ -152,7 +152,7 @@ def curve(
 
 
 def _names(landmarks: Sequence[Landmark], x: Domain, y: Domain) -> Records:
-    """Where names stand: those that would touch are one, at the place of the highest rate."""
+    """Place the names; names that would touch are joined at the point of highest rate."""
     right, down = SIZE[0] / (x[1] - x[0]), SIZE[1] / (y[1] - y[0])
     groups: list[list[Landmark]] = []
     for mark in sorted(landmarks, key=lambda mark: mark.rate):
@@ -172,30 +172,30 @@ def _names(landmarks: Sequence[Landmark], x: Domain, y: Domain) -> Records:
 
 
 def plane(reach: float, titles: Sequence[str | None]) -> Backdrop:
-    """A plane about 0, of one scale in both directions.
+    """Draw the axes of a plane centred on 0, with equal scales.
 
     Args:
-        reach: from 0 upwards, prior standard deviations.
-        titles: of the axes; None: positions mean nothing.
+        reach: distance from 0 to the upper edge, in prior standard deviations.
+        titles: titles of the axes; None if positions have no meaning.
     """
     y = (-reach, reach)
     x = (-reach * SIZE[0] / SIZE[1], reach * SIZE[0] / SIZE[1])
     axes = _axis("x", x, titles[0]) | _axis("y", y, titles[1])
-    return Backdrop("plane", [_nothing(axes)], {"corners": _corners(x, y)}, x, y)
+    return Backdrop("plane", [_invisible_marks(axes)], {"corners": _corners(x, y)}, x, y)
 
 
 def bars(count: int, top: float) -> Backdrop:
-    """Room for `count` bars of up to `top` nats, those of most rate on the left."""
+    """Draw the axes for `count` bars of up to `top` nats, highest rate on the left."""
     x, y = (0.0, float(count)), (0.0, top)
-    axes = _axis("x", x, "latents, most rate first", labels=False)
+    axes = _axis("x", x, "latents, highest rate first", labels=False)
     axes |= _axis("y", y, "nats per image", grid=True)
-    return Backdrop("bars", [_nothing(axes)], {"corners": _corners(x, y)}, x, y)
+    return Backdrop("bars", [_invisible_marks(axes)], {"corners": _corners(x, y)}, x, y)
 
 
-def _nothing(axes: dict[str, Any]) -> alt.Chart:
-    """Axes alone: Vega draws them for marks, be they unseen."""
-    unseen: alt.Chart = on("corners").mark_point(opacity=0, color=MUTED).encode(**axes)
-    return unseen
+def _invisible_marks(axes: dict[str, Any]) -> alt.Chart:
+    """Encode the axes with invisible marks, because Vega draws no axes without marks."""
+    marks: alt.Chart = on("corners").mark_point(opacity=0, color=MUTED).encode(**axes)
+    return marks
 
 
 def _corners(x: Domain, y: Domain) -> Records:
@@ -214,6 +214,6 @@ def _axis(
     import altair as alt
 
     scale = alt.Scale(domain=list(domain), nice=False, zero=False)
-    seen = title is not None
-    axis = alt.Axis(title=title, grid=grid, labels=labels and seen, ticks=labels and seen)
+    labels = labels and title is not None
+    axis = alt.Axis(title=title, grid=grid, labels=labels, ticks=labels)
     return {channel: (alt.X if channel == "x" else alt.Y)(f"{channel}:Q", scale=scale, axis=axis)}

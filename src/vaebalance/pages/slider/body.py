@@ -1,6 +1,6 @@
-"""States -> the slider and all that it moves, as a part of a page.
+"""The slider and its views, as a part of a page.
 
-Without a script it shows one state; with one, the state that the slider is at.
+Without JavaScript it shows one state; with it, the state at the slider's position.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vaebalance.pages.figures.colours import MUTED, label_colour
 from vaebalance.pages.figures.picture_sheets import Atlas, Picture, atlas, embed, sheet
 from vaebalance.pages.kit.page import inline_json, templates
 from vaebalance.pages.kit.words import number, shortened, weight
-from vaebalance.pages.slider.examples import Shown
+from vaebalance.pages.slider.examples import ShownImages
 from vaebalance.pages.slider.facts import CurveFacts, landmarks, nearest
 from vaebalance.pages.slider.motion import TENTHS, Motion, motion, packed
 from vaebalance.pages.slider.states import CurveState
@@ -26,18 +26,18 @@ from vaebalance.pages.slider.states import CurveState
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-SHEET_BYTES = 4_000_000  # a third more in the page
+SHEET_BYTES = 4_000_000  # base64 adds a third in the page
 BESIDE_BYTES = 1_000_000
-"""What a body takes in a page beside its sheet, at most."""
+"""Bytes that a body takes in a page besides its sheet, at most."""
 PICTURE_BYTES = 12_000
 MOST_NAMES = 20  # labels in the plane's legend
 NAME_LENGTH = 24
-STEPS = 10_000  # of the slider, which then settles at a state
+STEPS = 10_000  # of the slider, which then snaps to a state
 
 
 @dataclass(frozen=True)
 class Readout:
-    """A state's numbers, in words."""
+    """A state's numbers, formatted."""
 
     beta: str
     distortion: str
@@ -49,38 +49,38 @@ class Readout:
 
 @dataclass(frozen=True)
 class Button:
-    """Goes to a state."""
+    """A button that moves the slider to a state."""
 
     name: str
     state: int
     share: float
-    """Of the slider's length, from its left."""
+    """Position on the slider, from 0 at its left end to 1."""
 
 
 def body(
     states: Sequence[CurveState],
-    shown: Shown,
+    shown: ShownImages,
     facts: CurveFacts,
     *,
     first: int,
     heading: str = "h2",
     largest: int = SHEET_BYTES,
 ) -> Markup | None:
-    """The slider, its views and their data, for a page with `style` and `script`.
+    """Render the slider, its views and their data, for a page with `style` and `script`.
 
     Args:
-        states: from `curve_states`, in ascending order of β.
-        shown: from `shown_images`, of the same data set and seed.
-        facts: what the curve is of.
-        first: the state to begin with.
-        heading: of the views, as a tag.
-        largest: bytes of the pictures of all states.
+        states: states from `curve_states`, in ascending order of β.
+        shown: images from `shown_images`, with the same data set and seed.
+        facts: description of the curve.
+        first: index of the initial state.
+        heading: HTML tag of the views' headings.
+        largest: maximum bytes of the pictures of all states.
 
     Returns:
-        None: the pictures do not fit into `largest`.
+        The markup, or None if the pictures do not fit into `largest`.
 
     Raises:
-        UserError: a mark is not within the curve.
+        UserError: a mark is outside the curve.
     """
     from markupsafe import Markup
 
@@ -89,7 +89,7 @@ def body(
     if pictures is None:
         return None
     readouts = [_readout(state) for state in states]
-    found = (
+    markup = (
         templates(__package__)
         .get_template("body.html")
         .render(
@@ -111,27 +111,27 @@ def body(
             tenths=TENTHS,
             colours=[label_colour(k) if k >= 0 else MUTED for k in shown.labels.tolist()],
             legend=_legend(shown),
-            said=_said(states),
+            description=_describe(states),
             data=Markup(inline_json(_data(states, readouts, moving, pictures))),
         )
     )
-    return Markup(found)
+    return Markup(markup)
 
 
 def style() -> str:
-    """What a page with a slider needs beside every page's style sheet."""
+    """Return the style sheet of the slider, in addition to the common one."""
     return _text("slider.css")
 
 
 def script() -> str:
-    """What moves it."""
+    """Return the script of the slider."""
     return _text("slider.js")
 
 
 def _data(
     states: Sequence[CurveState], readouts: Sequence[Readout], moving: Motion, pictures: Atlas
 ) -> dict[str, Any]:
-    """What the script needs."""
+    """Return the script's data."""
     return {
         "logs": [math.log10(state.beta) for state in states],
         "readouts": [vars(readout) for readout in readouts],
@@ -145,13 +145,13 @@ def _data(
 
 
 def _sheet(states: Sequence[CurveState], largest: int) -> Atlas | None:
-    """All pictures of all states in one: of each state its reconstructions, then its samples."""
+    """Pack the pictures of all states; each state's reconstructions come before its samples."""
     rows = [torch.from_numpy(part) for s in states for part in (s.reconstructions, s.samples)]
     return atlas(torch.cat(rows), largest)
 
 
 def _pictures(images: NDArray[Any]) -> list[Picture]:
-    """Of uint8 images [N, C, H, W]."""
+    """Embed uint8 images [N, C, H, W]."""
     pixels = torch.from_numpy(images).float() / 255
     return [embed(sheet(image[None, None]), "", PICTURE_BYTES) for image in pixels]
 
@@ -174,16 +174,16 @@ def _button(states: Sequence[CurveState], name: str, index: int) -> Button:
     return Button(name, index, (math.log(states[index].beta) - low) / (high - low))
 
 
-def _legend(shown: Shown) -> list[tuple[str, str]]:
-    """Colour and name of the labels in the plane."""
-    found = sorted(set(shown.labels.tolist()) - {-1})
-    named = [(label_colour(k), shortened(shown.label_names[k], NAME_LENGTH)) for k in found]
+def _legend(shown: ShownImages) -> list[tuple[str, str]]:
+    """Return colour and name of each label in the plane."""
+    labels = sorted(set(shown.labels.tolist()) - {-1})
+    named = [(label_colour(k), shortened(shown.label_names[k], NAME_LENGTH)) for k in labels]
     more = [] if len(named) <= MOST_NAMES else [(MUTED, f"and {len(named) - MOST_NAMES} more")]
     return named[:MOST_NAMES] + more
 
 
-def _said(states: Sequence[CurveState]) -> str:
-    """The curve, for those who do not see it."""
+def _describe(states: Sequence[CurveState]) -> str:
+    """Describe the curve for readers who cannot see it."""
     low, high = _readout(states[0]), _readout(states[-1])
     return (
         f"Rate–distortion curve of {len(states)} values of beta, from {low.spoken} to "

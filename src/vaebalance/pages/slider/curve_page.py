@@ -1,4 +1,4 @@
-"""The curve's page, with the slider, its animation, and what a report's slider shows."""
+"""The curve's page with the slider, its animation, and the states for a report's slider."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from vaebalance.pages.slider.states import curve_states
 PAGE = "index.html"
 ANIMATION = "curve.gif"
 STATES = 60
-"""Of the slider; a continuation has its own."""
+"""Positions of the slider; a continuation has its own number."""
 MEASURED = 1000
-"""Test images, at most, behind D and R of a state: all of them, at 60 β, take as long as the
-rows of the curve."""
+"""Test images, at most, on which D and R of a state are measured: measuring all of them at 60 β
+would take as long as tracing the curve."""
 HOW = {
     True: "One model, conditioned on β and trained once; each position of the slider is that model "
     "at another β.",
-    False: "One model, trained once from low to high β; each position of the slider is what it was "
+    False: "One model, trained once from low to high β; each position of the slider is its state "
     "at that β.",
 }
 
@@ -37,11 +37,11 @@ def show(
     """Write page, animation and states into the folder of a saved curve.
 
     Args:
-        folder: there already.
-        curve: its models.
-        rows: traced on validation images, by which knee and best are chosen.
-        dataset: whose test images are shown.
-        seed: of the run.
+        folder: existing folder of the curve.
+        curve: curve whose models are shown.
+        rows: rows traced on validation images, from which knee and best β are chosen.
+        dataset: data set whose test images are shown.
+        seed: seed of the run.
     """
     marks = _marks(curve, rows)
     betas = sorted({*curve.betas(STATES - len(marks)), *(mark.beta for mark in marks)})
@@ -50,7 +50,7 @@ def show(
     states = curve_states(models, dataset, seed, measured=MEASURED)
     facts = CurveFacts(
         dataset.info.name,
-        HOW[curve.is_continuous] + _of_how_many(len(dataset.images("test"))),
+        HOW[curve.is_continuous] + _describe_subset(len(dataset.images("test"))),
         marks,
         first.likelihood.caution(binarised=dataset.info.binarisation != "none"),
     )
@@ -60,15 +60,17 @@ def show(
     save_states(folder / FILE, states, shown, facts)
 
 
-def _of_how_many(images: int) -> str:
-    return f" D and R are of {MEASURED:,} of {images:,} test images." if images > MEASURED else ""
+def _describe_subset(images: int) -> str:
+    if images <= MEASURED:
+        return ""
+    return f" D and R are measured on {MEASURED:,} of {images:,} test images."
 
 
 def _marks(curve: AbstractCurve, rows: Sequence[CurveRow]) -> tuple[Mark, ...]:
-    """The β that have names; of a continuation only where it has models."""
+    """Return the named β; a continuation has models only at the β of its rows."""
     knee = knee_of(rows)
-    found = [] if knee is None else [Mark("knee", knee.beta)]
-    found.append(Mark("best nll", best_of(rows).beta))
+    marks = [] if knee is None else [Mark("knee", knee.beta)]
+    marks.append(Mark("best nll", best_of(rows).beta))
     if curve.is_continuous and curve.low <= 1.0 <= curve.high:
-        found.append(Mark("β = 1", 1.0))
-    return tuple(found)
+        marks.append(Mark("β = 1", 1.0))
+    return tuple(marks)

@@ -1,4 +1,4 @@
-"""What is shown at every β: the same test images, the same codes of the prior."""
+"""The test images that are shown at every β."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ CODES = 300  # test images in the latent plane
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """Test images: P that are reconstructed, M whose codes are points of the latent plane."""
+class ShownImages:
+    """P test images that are reconstructed, and M whose codes are points of the latent plane."""
 
     positions: tuple[int, ...]
-    """[P] in the test split."""
+    """Positions in the test split, [P]."""
     originals: NDArray[np.uint8]  # [P, C, H, W], as the models see them
     names: tuple[str, ...]
-    """[P] of the labels; the position's where there is none."""
+    """Names of the labels, or of the position if there is none, [P]."""
     coded: tuple[int, ...]
-    """[M] positions in the test split."""
-    labels: NDArray[np.int64]  # [M], -1 where there is none
+    """Positions in the test split, [M]."""
+    labels: NDArray[np.int64]  # [M], -1 for none
     label_names: tuple[str, ...]
 
 
-def shown_images(dataset: Dataset, seed: int) -> Shown:
-    """Up to `RECONSTRUCTIONS` images, taking turns among the labels, and `CODES` evenly spread.
+def shown_images(dataset: Dataset, seed: int) -> ShownImages:
+    """Choose `RECONSTRUCTIONS` images in turn from each label, and `CODES` evenly spread.
 
     Args:
-        dataset: prepared.
-        seed: of the run, by which dynamic binarisation is drawn.
+        dataset: prepared data set.
+        seed: seed of the run, from which dynamic binarisation is drawn.
 
     Raises:
         UserError: the test split is empty.
@@ -51,7 +51,7 @@ def shown_images(dataset: Dataset, seed: int) -> Shown:
     chosen = examples(labels.tolist(), RECONSTRUCTIONS)
     coded = spread(len(images), CODES)
     pixels = images.at(torch.tensor(chosen)).pixels(slice(None), torch.device("cpu"))
-    return Shown(
+    return ShownImages(
         tuple(chosen),
         to_bytes(pixels).numpy(),
         tuple(_name(position, int(labels[position]), names) for position in chosen),

@@ -1,4 +1,4 @@
-"""What moves from state to state, in tenths of a pixel of the backdrops, as a page carries it."""
+"""Positions of the moving marks in each state, in tenths of a pixel of the backdrops."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from vaebalance.pages.slider import backdrops
 from vaebalance.pages.slider.backdrops import Backdrop, Landmark
 from vaebalance.pages.slider.states import CurveState, latents_by_rate
 
-TENTHS = 10  # a pixel
-FAR = 3000.0  # pixels: beyond every chart, and within 16 bits of tenths
-PRIOR_REACH = 3.3  # prior standard deviations that are always in view
-MOST_IN_VIEW = 0.98  # share of all states' coordinates within the plane; the rest is cut off
+TENTHS = 10  # per pixel
+FAR = 3000.0  # pixels: outside every chart, and within 16 bits of tenths
+PRIOR_REACH = 3.3  # prior standard deviations that are always visible
+MOST_IN_VIEW = 0.98  # fraction of coordinates within the plane; the rest is cut off
 MARGIN = 1.06
 GOLDEN = 0.6180339887498949
 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """S states over their backdrops; coordinates count from the upper left corner of a plot."""
+    """Positions in S states; coordinates are relative to the upper left corner of a plot."""
 
     curve: Backdrop
     plane: Backdrop
     bars: Backdrop
     marker: NDArray[np.int16]  # [S, 2] tenths: x, y on the curve
     codes: NDArray[np.int16]  # [S, M, 4] tenths: x, y, and the posterior's half axes
-    heights: NDArray[np.int16]  # [S, Z] tenths, most rate first
+    heights: NDArray[np.int16]  # [S, Z] tenths, highest rate first
     active: NDArray[np.bool_]  # [S, Z], in the same order
     latents: tuple[int, ...]
-    """[Z], most rate first; the first two (or the one) are the plane's."""
+    """Latents by decreasing rate, [Z]; the plane shows the first two, or the only one."""
 
     @property
     def has_prior(self) -> bool:
@@ -42,7 +42,7 @@ class Motion:
 
 
 def motion(states: Sequence[CurveState], landmarks: Sequence[Landmark]) -> Motion:
-    """Where everything is in each state."""
+    """Compute all positions in each state."""
     ordered = latents_by_rate(states)
     rates, distortions = [s.rate for s in states], [s.distortion for s in states]
     curve = backdrops.curve(rates, distortions, landmarks)
@@ -73,18 +73,18 @@ def motion(states: Sequence[CurveState], landmarks: Sequence[Landmark]) -> Motio
 
 
 def packed(numbers: NDArray[np.int16]) -> str:
-    """Little-endian, in base64."""
+    """Encode as little-endian int16 in base64."""
     return base64.b64encode(numbers.astype("<i2").tobytes()).decode("ascii")
 
 
 def _in_plane(
     states: Sequence[CurveState], latents: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Means and standard deviations [S, M, 2]; of an only latent y just spreads the points."""
+    """Return means and standard deviations [S, M, 2]; with one latent, y only spreads points."""
     mean = np.stack([s.mean[:, latents] for s in states]).astype(np.float64)
     std = np.stack([s.std[:, latents] for s in states]).astype(np.float64)
     if len(latents) == 1:
-        # Multiples of the golden ratio: even, whatever the number of points.
+        # Multiples of the golden ratio spread any number of points evenly.
         spread = ((np.arange(mean.shape[1]) * GOLDEN) % 1.0 - 0.5) * PRIOR_REACH
         mean = np.concatenate([mean, np.broadcast_to(spread[:, None], mean.shape)], axis=-1)
         std = np.concatenate([std, np.zeros_like(std)], axis=-1)

@@ -1,4 +1,4 @@
-"""States on disk, for a page that is made later: numbers and words, nothing that could run."""
+"""States on disk, for pages that are made later; the file holds only numbers and text."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from vaebalance.base.errors import UserError
 from vaebalance.base.files import replacing
 from vaebalance.pages.figures.picture_sheets import thumbnails
-from vaebalance.pages.slider.examples import Shown
+from vaebalance.pages.slider.examples import ShownImages
 from vaebalance.pages.slider.facts import CurveFacts, Mark, nearest
 from vaebalance.pages.slider.states import LEAST_STATES, MOST_STATES, CurveState, latents_by_rate
 
 FILE = "slider.npz"
 FORMAT = 1
 LARGEST_SIDE, SIDE = 64, 48
-"""Pixels a side of a picture that is kept as it is, and of one that was larger."""
+"""Largest side in pixels of pictures that keep their size; side to which larger ones are shrunk."""
 DAMAGES = (
     OSError,
     ValueError,
@@ -39,17 +39,19 @@ DAMAGES = (
 
 @dataclass(frozen=True)
 class SavedCurve:
-    """What a slider shows; `mean` and `std` are NaN for all latents but those of the plane."""
+    """Contents of a slider; `mean` and `std` are NaN except for the latents of the plane."""
 
     states: list[CurveState]
-    shown: Shown
+    shown: ShownImages
     facts: CurveFacts
 
 
-def save_states(path: Path, states: Sequence[CurveState], shown: Shown, facts: CurveFacts) -> None:
-    """Write them, all or nothing; the same arguments give the same bytes.
+def save_states(
+    path: Path, states: Sequence[CurveState], shown: ShownImages, facts: CurveFacts
+) -> None:
+    """Write the states, all or nothing; the same arguments give the same bytes.
 
-    Pictures of more than `LARGEST_SIDE` pixels a side are made smaller.
+    Pictures with sides of more than `LARGEST_SIDE` pixels are shrunk.
     """
     plane = latents_by_rate(states)[:2]
     words = {
@@ -66,9 +68,9 @@ def save_states(path: Path, states: Sequence[CurveState], shown: Shown, facts: C
         "active": np.stack([s.active for s in states]),
         "mean": np.stack([s.mean[:, plane] for s in states]),
         "std": np.stack([s.std[:, plane] for s in states]),
-        "originals": _small(shown.originals),
-        "reconstructions": np.stack([_small(s.reconstructions) for s in states]),
-        "samples": np.stack([_small(s.samples) for s in states]),
+        "originals": _shrink(shown.originals),
+        "reconstructions": np.stack([_shrink(s.reconstructions) for s in states]),
+        "samples": np.stack([_shrink(s.samples) for s in states]),
         "positions": np.array(shown.positions),
         "coded": np.array(shown.coded),
         "labels": shown.labels,
@@ -78,18 +80,18 @@ def save_states(path: Path, states: Sequence[CurveState], shown: Shown, facts: C
 
 
 def load_states(path: Path) -> SavedCurve:
-    """What `save_states` wrote.
+    """Read what `save_states` wrote.
 
     Raises:
-        UserError: the file is missing, damaged, or of another version of this code.
+        UserError: the file is missing, damaged, or from another version of this code.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-        words = json.loads(found["words"].tobytes())
+            values = {name: arrays[name] for name in arrays.files}
+        words = json.loads(values["words"].tobytes())
         if words["format"] != FORMAT:
             raise ValueError(f"format {words['format']}, expected {FORMAT}")
-        saved = _read(words, found)
+        saved = _parse(words, values)
         _check(saved)
     except DAMAGES as error:
         raise UserError(
@@ -99,14 +101,14 @@ def load_states(path: Path) -> SavedCurve:
     return saved
 
 
-def _small(images: NDArray[Any]) -> NDArray[np.uint8]:
-    """Of uint8 images [N, C, H, W]."""
+def _shrink(images: NDArray[Any]) -> NDArray[np.uint8]:
+    """Shrink uint8 images [N, C, H, W] if they are large."""
     longest = max(images.shape[-2:])
     side = longest if longest <= LARGEST_SIDE else SIDE
     return thumbnails(torch.from_numpy(images), side).numpy()
 
 
-def _read(words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> SavedCurve:
+def _parse(words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> SavedCurve:
     rates = arrays["rate_by_latent"].astype(np.float64)
     mean, std = arrays["mean"], arrays["std"]
     latents = rates.shape[1]
@@ -116,10 +118,10 @@ def _read(words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Saved
         arrays["distortion"].tolist(),
         rates,
         arrays["active"].astype(np.bool_),
-        _bytes(arrays["reconstructions"], 5),
-        _bytes(arrays["samples"], 5),
-        _among(mean, latents, plane),
-        _among(std, latents, plane),
+        _check_images(arrays["reconstructions"], 5),
+        _check_images(arrays["samples"], 5),
+        _expand_latents(mean, latents, plane),
+        _expand_latents(std, latents, plane),
         strict=True,
     )
     states = [CurveState(*column) for column in columns]
@@ -128,9 +130,9 @@ def _read(words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Saved
     caution = facts["caution"]
     return SavedCurve(
         states,
-        Shown(
+        ShownImages(
             tuple(arrays["positions"].tolist()),
-            _bytes(arrays["originals"], 4),
+            _check_images(arrays["originals"], 4),
             tuple(str(name) for name in words["names"]),
             tuple(arrays["coded"].tolist()),
             arrays["labels"].astype(np.int64),
@@ -145,24 +147,26 @@ def _read(words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Saved
     )
 
 
-def _bytes(images: NDArray[Any], dimensions: int) -> NDArray[np.uint8]:
+def _check_images(images: NDArray[Any], dimensions: int) -> NDArray[np.uint8]:
     if images.dtype != np.uint8 or images.ndim != dimensions:
         raise ValueError(f"pictures of {images.dtype} with {images.ndim} dimensions")
     return images
 
 
-def _among(values: NDArray[Any], latents: int, plane: NDArray[np.int64]) -> NDArray[np.float32]:
-    """[S, M, plane] -> [S, M, Z]."""
-    found = np.full((*values.shape[:2], latents), np.nan, np.float32)
-    found[..., plane] = values
-    return found
+def _expand_latents(
+    values: NDArray[Any], latents: int, plane: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Expand values of the plane's latents to all latents, [S, M, Z], with NaN elsewhere."""
+    expanded = np.full((*values.shape[:2], latents), np.nan, np.float32)
+    expanded[..., plane] = values
+    return expanded
 
 
 def _check(saved: SavedCurve) -> None:
-    """What `curve_states` and `shown_images` promise, as far as a page rests on it.
+    """Check the invariants of `curve_states` and `shown_images` on which a page relies.
 
     Raises:
-        ValueError, UserError: it is not so.
+        ValueError, UserError: one is violated.
     """
     states, shown = saved.states, saved.shown
     betas = np.array([state.beta for state in states])
@@ -171,17 +175,17 @@ def _check(saved: SavedCurve) -> None:
     first, codes = states[0], np.stack([(s.mean[:, plane], s.std[:, plane]) for s in states])
     channels, images = first.samples.shape[1], shown.originals
     named = (len(shown.names), channels, *first.samples.shape[2:])
-    promises = {
-        "a number of β": LEAST_STATES <= len(states) <= MOST_STATES,
+    invariants = {
+        "a valid number of β": LEAST_STATES <= len(states) <= MOST_STATES,
         "ascending β": betas[0] > 0 and bool((np.diff(betas) > 0).all()),
         "finite numbers": all(np.isfinite(part).all() for part in (betas, numbers, codes)),
         "rates of latents": numbers.shape[1] > 1 and first.active.shape == numbers[0, 1:].shape,
         "pictures": len(first.samples) > 0 and channels in (1, 3),
-        "a name a picture": named[0] > 0 and first.reconstructions.shape == images.shape == named,
-        "a label a code": codes.shape[2] == len(shown.labels) > 0,
-        "a name a label": -1 <= shown.labels.min() <= shown.labels.max() < len(shown.label_names),
+        "a name per picture": named[0] > 0 and first.reconstructions.shape == images.shape == named,
+        "a label per code": codes.shape[2] == len(shown.labels) > 0,
+        "a name per label": -1 <= shown.labels.min() <= shown.labels.max() < len(shown.label_names),
     }
-    if broken := [promise for promise, kept in promises.items() if not kept]:
+    if broken := [name for name, holds in invariants.items() if not holds]:
         raise ValueError(f"without {', '.join(broken)}")
     for mark in saved.facts.marks:
         nearest(states, mark)

@@ -1,11 +1,11 @@
 "use strict";
-// When the page has nothing more urgent to do (a report has charts to draw), but soon.
+// Start when the page is idle (a report first draws its charts), within half a second.
 (window.requestIdleCallback ?? setTimeout)(() => {
   const data = JSON.parse(document.getElementById("slider-data").textContent);
   const { logs, readouts, active, tenths, sheet } = data;
   const slider = document.getElementById("beta");
   const marker = document.getElementById("marker");
-  const said = document.getElementById("said"); // by a screen reader
+  const said = document.getElementById("said"); // read out by screen readers
   const buttons = [...document.querySelectorAll("[data-state]")];
   const now = [...document.querySelectorAll("[data-now]")];
   const spreads = [...document.getElementById("spreads").children];
@@ -13,7 +13,7 @@
   const bars = [...document.getElementById("heights").children];
   const floor = Number(bars[0].getAttribute("y")) + Number(bars[0].getAttribute("height"));
   const marks = numbers(data.marker), codes = numbers(data.codes), heights = numbers(data.heights);
-  const TRAVEL = 450; // ms from a state to that of a button
+  const TRAVEL = 450; // ms to travel to a button's state
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const sprites = new Image();
   let cells = [];
@@ -64,7 +64,7 @@
     drawPictures(state);
   }
 
-  // However fast the finger, one drawing a frame.
+  // Draw at most once per frame, however fast the input.
   function show(state) {
     wanted = state;
     frame ||= requestAnimationFrame(() => {
@@ -82,7 +82,7 @@
     journey = 0;
   }
 
-  // Through all states between, unless the reader asked for less motion.
+  // Pass through all states in between, unless the reader prefers reduced motion.
   function travel(target) {
     stop();
     if (still.matches) return show(target);
@@ -102,10 +102,10 @@
   }
   slider.addEventListener("input", () => {
     stop();
-    const value = Number(slider.value), found = nearest(value);
+    const value = Number(slider.value), state = nearest(value);
     const direction = Math.sign(value - logs[wanted]);
-    // Keys and assistive technology: a step that is too short for the next state is still a step.
-    const moved = held || found !== wanted ? found : wanted + direction;
+    // A step by key or assistive technology moves one state, even if it is too short to reach it.
+    const moved = held || state !== wanted ? state : wanted + direction;
     slider.value = logs[Math.min(logs.length - 1, Math.max(0, moved))];
     show(Math.min(logs.length - 1, Math.max(0, moved)));
   });
@@ -116,7 +116,7 @@
     });
   }
 
-  // The curve can be dragged along as well.
+  // Dragging along the curve moves the slider, too.
   const curve = document.getElementById("slider-curve");
   function alongCurve(event) {
     const box = curve.querySelector(".plot").getScreenCTM();
@@ -156,9 +156,9 @@
     document.getElementById("dial").hidden = false;
     draw(wanted);
     document.getElementById("slider").classList.add("drawn");
-  }).catch((error) => { // the page stays as it is without a script
+  }).catch((error) => { // the page stays as without JavaScript
     document.getElementById("unmoved").textContent =
-      "This is one place on the curve: the browser could not read the pictures of the other states.";
+      "This is one state of the curve: the browser could not read the pictures of the others.";
     console.error(error);
   });
 }, { timeout: 500 });

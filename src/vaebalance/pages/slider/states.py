@@ -1,4 +1,4 @@
-"""The models of a curve -> what is to be seen at each β, as plain data."""
+"""What the model at each β of a curve shows, as plain data."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ LEAST_STATES, MOST_STATES = 2, 60
 
 @dataclass(frozen=True, eq=False)
 class CurveState:
-    """What a model trained at one β does to the test split.
+    """Numbers and pictures of one β, from the test split.
 
-    P reconstructed images, S prior samples and M codes, the same of all states; Z latents.
+    P reconstructed images, S prior samples and M codes are the same in all states; Z latents.
     """
 
     beta: float
@@ -51,7 +51,7 @@ class CurveState:
 
     @property
     def active_count(self) -> int:
-        """Active units."""
+        """Number of active units."""
         return int(self.active.sum())
 
 
@@ -63,19 +63,19 @@ def curve_states(
     measured: int | None = None,
     samples: int = 1,
 ) -> list[CurveState]:
-    """What is to be seen at each β, in ascending order; the same arguments give the same states.
+    """Compute the state at each β, in ascending order; the same arguments give the same states.
 
-    Each model is looked at once and may be discarded before the next is made.
+    Each model is used once and may be discarded before the next is made.
 
     Args:
-        models: β and the VAE that belongs to it, in evaluation mode; of one architecture.
-        dataset: prepared; its test split is measured and shown.
-        seed: of the run: draws of q(z|x), the prior's codes, dynamic binarisation.
-        measured: test images, at most, behind D, R and the active units; None: all.
-        samples: draws of q(z|x) for an image's D.
+        models: pairs of β and its VAE in evaluation mode; all of one architecture.
+        dataset: prepared data set; its test split is measured and shown.
+        seed: seed of the run, for draws of q(z|x), prior codes and dynamic binarisation.
+        measured: maximum number of test images for D, R and the active units; None for all.
+        samples: draws of q(z|x) per image for D.
 
     Raises:
-        UserError: a β or its model has no place on a curve, or there are too few or too many.
+        UserError: a β or its model is invalid, or there are too few or too many.
     """
     whole = measured_images(dataset, "test", seed)
     images = whole if measured is None else whole.spread(measured)
@@ -88,7 +88,7 @@ def curve_states(
         codes = _prior_codes(model, seed)
         x = pictures.pixels(slice(None), codes.device)
         moments = posterior_moments(model, coded, batch_size=BATCH_SIZE)
-        distortion, rates, active = _measured(model, images, samples, seed)
+        distortion, rates, active = _measure(model, images, samples, seed)
         _refuse_non_finite(beta, distortion, rates)
         states.append(
             CurveState(
@@ -106,10 +106,10 @@ def curve_states(
     return sorted(states, key=lambda state: state.beta)
 
 
-def _measured(
+def _measure(
     model: VAE, images: MeasuredImages, samples: int, seed: int
 ) -> tuple[float, NDArray[np.float64], NDArray[np.bool_]]:
-    """D, the rate of each latent, and which latents are active."""
+    """Return D, the rate of each latent, and whether each latent is active."""
     parts = elbo_parts(model, images, samples=samples, batch_size=BATCH_SIZE, seed=seed)
     moments = posterior_moments(model, images, batch_size=BATCH_SIZE)
     active = active_units(moments, ACTIVE_THRESHOLD)
@@ -117,14 +117,14 @@ def _measured(
 
 
 def _prior_codes(model: VAE, seed: int) -> Tensor:
-    """[S, Z]: the same for models of one latent size, on the model's device."""
+    """Draw prior codes [S, Z] on the model's device, equal for models of one latent size."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "prior samples"))
     drawn = torch.randn((PRIOR_SAMPLES, model.latent_size), generator=generator)
     return drawn.to(model.prior_mean.device)
 
 
 def latents_by_rate(states: Sequence[CurveState]) -> list[int]:
-    """The latents, that of the highest rate, averaged over the states, first."""
+    """Return the latents by decreasing rate, averaged over the states."""
     rates = np.mean([state.rate_by_latent for state in states], axis=0)
     return [int(latent) for latent in np.argsort(-rates, kind="stable")]
 
@@ -132,26 +132,26 @@ def latents_by_rate(states: Sequence[CurveState]) -> list[int]:
 def _refuse_misfits(states: Sequence[CurveState]) -> None:
     if not LEAST_STATES <= len(states) <= MOST_STATES:
         raise UserError(
-            f"the curve's page: {len(states)} values of β; it takes from {LEAST_STATES} to "
+            f"the curve's page: {len(states)} values of β; it needs {LEAST_STATES} to "
             f"{MOST_STATES}. Trace the curve at a number of β in that range."
         )
     shapes = {(len(s.rate_by_latent), s.samples.shape[1:]) for s in states}
     if len(shapes) > 1:
         listed = ", ".join(f"{latents} latents of {shape}" for latents, shape in sorted(shapes))
         raise UserError(
-            f"the curve's page: models of different size ({listed}); all states of a curve need "
-            "one model.latent_size and one size of image."
+            f"the curve's page: models of different sizes ({listed}); all states of a curve need "
+            "the same model.latent_size and image size."
         )
 
 
 def _refuse_misfit(beta: float, model: VAE, before: Sequence[float]) -> None:
     if not (math.isfinite(beta) and beta > 0):
         raise UserError(
-            f"the curve's page: β = {beta}; it must be finite and above 0, for the slider's scale "
-            "is logarithmic. Leave that β out."
+            f"the curve's page: β = {beta}; it must be finite and above 0, because the slider's "
+            "scale is logarithmic. Omit this β."
         )
     if beta in before:
-        raise UserError(f"the curve's page: β = {beta:g} comes twice; give each β once.")
+        raise UserError(f"the curve's page: β = {beta:g} appears twice; give each β once.")
     if not model.is_variational:
         raise UserError(
             f"the curve's page: the model at β = {beta:g} is a plain autoencoder, which has no "
@@ -163,5 +163,5 @@ def _refuse_non_finite(beta: float, distortion: float, rates: NDArray[np.float64
     if not (math.isfinite(distortion) and np.isfinite(rates).all()):
         raise UserError(
             f"the curve's page: at β = {beta:g} D = {distortion}, R = {rates.sum()}; both must be "
-            "finite. Train again with a lower train.learning_rate, or leave that β out."
+            "finite. Train again with a lower train.learning_rate, or omit this β."
         )

@@ -1,4 +1,4 @@
-"""The runs between rate and distortion."""
+"""The runs in the rate–distortion plane."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from vaebalance.pages.comparison.compared_runs import Contender
+from vaebalance.pages.comparison.compared_runs import ComparedRun
 from vaebalance.pages.figures.charts import Chart
 from vaebalance.pages.figures.export import files
 from vaebalance.pages.figures.rate_distortion import OperatingPoint, rate_distortion
@@ -14,22 +14,22 @@ from vaebalance.pages.kit.blocks import Charts, Key, Panel
 from vaebalance.pages.report.comparable_runs import operating_point
 
 
-def plane(contenders: Sequence[Contender]) -> Panel:
-    """The runs between rate and distortion, in one plane where their nats compare."""
+def plane(runs: Sequence[ComparedRun]) -> Panel:
+    """Show the runs in one rate–distortion plane per group of comparable runs."""
     anchor = ("rate-distortion", "Rate against distortion", "Rate against distortion")
-    ordered = sorted(contenders, key=lambda c: (c.digest, c.nats_of))
+    ordered = sorted(runs, key=lambda run: (run.digest, run.likelihood_key))
     drawn: list[Chart] = []
-    for _, group in groupby(ordered, lambda c: (c.digest, c.nats_of)):
-        points = [point for contender in group if (point := _point(contender)) is not None]
+    for _, group in groupby(ordered, lambda run: (run.digest, run.likelihood_key)):
+        points = [point for run in group if (point := _point(run)) is not None]
         if points:
             name = f"rate_distortion_{len(drawn) + 1}"
             drawn.append(rate_distortion(name, points, "test images, nats per image"))
     if not drawn:
         return Panel(*anchor, "Plain autoencoders have no rate.", ())
-    apart = " Runs whose nats do not compare have planes of their own." if len(drawn) > 1 else ""
+    apart = " Runs whose nats are not comparable have separate planes." if len(drawn) > 1 else ""
     return Panel(
         *anchor,
-        "On a grey line D + R, the negative ELBO, is the same; lower lines are better." + apart,
+        "D + R, the negative ELBO, is constant along a grey line; lower lines are better." + apart,
         (
             Charts(
                 tuple(drawn),
@@ -41,9 +41,9 @@ def plane(contenders: Sequence[Contender]) -> Panel:
     )
 
 
-def _point(contender: Contender) -> OperatingPoint | None:
-    test, last = contender.evaluated.evaluation["test"], contender.evaluated.best
+def _point(run: ComparedRun) -> OperatingPoint | None:
+    test, last = run.evaluated.evaluation["test"], run.evaluated.best
     metrics = {f"test/{name}": value for name, value in test.items() if value is not None}
     metrics |= {f"test/{name}": last[f"validation/{name}"] for name in ("alpha", "beta")}
-    point = operating_point(contender.title, "run", metrics, "test/")
-    return point and replace(point, label=contender.letter)
+    point = operating_point(run.title, "run", metrics, "test/")
+    return point and replace(point, label=run.letter)

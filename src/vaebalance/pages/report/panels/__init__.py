@@ -1,13 +1,13 @@
-"""The report's panels. A new one is a function of the inputs, and its place in `panels`.
+"""The report's panels. To add one, write a function of the inputs and call it in `panels`.
 
-decoder   reconstructions, traversals, samples
-loss      the loss's components over epochs
-posterior the aggregate posterior of each latent
-between   a manifold of two latents, interpolations
-plane     the run between rate and distortion, among its siblings
-latents   what each latent carries, and the codes in a plane
-measures  every number of the evaluation
-weights   the run as other projects would write it
+decoder    reconstructions, traversals, samples
+loss       the terms of the loss over epochs
+posterior  the aggregate posterior of each latent
+between    a manifold of two latents, interpolations
+plane      the run and comparable runs in the rate–distortion plane
+latents    the rate of each latent, and the codes in a plane
+measures   every number of the evaluation
+weights    the run's weights in the conventions of other projects
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vaebalance.settings import ReportSpec
 
 
 def panels(inputs: Inputs, spec: ReportSpec, seed: int) -> list[Panel]:
-    """All panels, in the order of the page."""
+    """Make all panels, in the order of the page."""
     return [
         reconstructions(inputs, spec, seed),
         rate_distortion_plane(inputs),

@@ -1,4 +1,4 @@
-"""What lies between codes: over a plane of two latents, and on the way from image to image."""
+"""Pictures decoded between codes: a manifold of two latents, interpolations between images."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from vaebalance.pages.report.sample_images import examples, image_name, label_na
 from vaebalance.settings import ReportSpec
 
 MANIFOLD_BYTES, STRIP_BYTES = 1_200_000, 60_000
-CELL = 44  # pixels a side of a picture of the manifold, about
+CELL = 44  # approximate side in pixels of a picture of the manifold
 SHORT = 16  # characters of a label beside a row
-IMAGE = "image"  # heads a column of test images
+IMAGE = "image"  # header of a column of test images
 
 
 def manifold(inputs: Inputs, spec: ReportSpec) -> Panel:
-    """The pictures over the plane of the two latents of most rate."""
+    """Decode a grid over the two latents of highest rate."""
     variational, z = inputs.model.is_variational, inputs.codes.mean
     chosen = inputs.latents[:2]
     indices = [latent.index for latent in chosen]
@@ -42,39 +42,39 @@ def manifold(inputs: Inputs, spec: ReportSpec) -> Panel:
     marks = [weight(round(float(value), 2)) for value in values[0]]
     sides = [weight(round(float(value), 2)) for value in values[-1].flip(0)] if plane else ()
     quantiles = (
-        "quantiles of N(0, 1), so that each picture stands for the same share of the prior"
+        "quantiles of N(0, 1): each picture represents the same share of the prior"
         if variational
         else "quantiles of the codes"
     )
-    others = " The others are at 0, the prior's mean." if variational else ""
-    others = others or " The others are at the mean of the codes."
+    others = " The other latents are at 0, the prior's mean." if variational else ""
+    others = others or " The other latents are at the mean of the codes."
     return Panel(
         "manifold",
         "Decoded manifold",
         f"The manifold of {first} and {second}" if plane else f"The line of {first}",
-        f"What the decoder makes of {what}, at equally probable {quantiles}."
+        f"Decoded codes, {what}, at equally probable {quantiles}."
         + (others if inputs.model.latent_size > len(chosen) else "")
-        + " One kind of picture should turn into the next without a break.",
+        + " Pictures should change smoothly from one kind to the next.",
         (Sheets((Sheet(what, pictures.embed(image, alt, MANIFOLD_BYTES)),)),),
         pictures.files("manifold", image, sides, marks),
     )
 
 
 def interpolations(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:
-    """From one test image to another."""
+    """Interpolate between the codes of pairs of test images."""
     pairs = _pairs(inputs, spec.interpolations)
     starts, ends = [a for a, _ in pairs], [b for _, b in pairs]
     shares = torch.linspace(0, 1, spec.traversal_steps)
     marks = (IMAGE, *(weight(round(float(share), 2)) for share in shares), IMAGE)
     reading = (
-        "Straight lines between the codes of two test images, which stand at either end, in shares "
-        "of the way. Where the middle looks like neither image nor like any other, there is a gap "
-        "between the codes. Straight, and not along an arc (slerp): unlike draws from the prior, "
-        "posterior means do not lie on a shell, since latents that collapsed are at 0."
+        "Decoded codes along the straight line between two test images, which are shown at the "
+        "ends; numbers are fractions of the way. If the middle resembles no image, there is a gap "
+        "between the codes. The line is straight, not an arc (slerp), because posterior means, "
+        "unlike draws from the prior, do not lie on a shell: collapsed latents are at 0."
     )
     panel = ("interpolations", "Interpolations", "From one image to another")
     if not pairs:
-        why = "none were asked for" if spec.interpolations == 0 else "there is but one test image"
+        why = "none were requested" if spec.interpolations == 0 else "there is only one test image"
         return Panel(*panel, f"No interpolations: {why}.", ())
     z = torch.from_numpy(inputs.codes.mean)
     between = interpolate(inputs.model, z[starts], z[ends], shares)
@@ -91,7 +91,7 @@ def interpolations(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:
 
 
 def _pairs(inputs: Inputs, count: int) -> list[tuple[int, int]]:
-    """Of different labels where there are some: the first example with the one half-way on."""
+    """Pair the first half of the examples with the second, of other labels if possible."""
     chosen = examples(inputs.codes.label.tolist(), 2 * count)
     half = len(chosen) // 2
     return list(zip(chosen[:half], chosen[half : 2 * half], strict=True))

@@ -1,4 +1,4 @@
-"""What the decoder makes of codes: of images, of one latent moved, of the prior."""
+"""Pictures from the decoder: reconstructions, traversals and prior samples."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from vaebalance.settings import ReportSpec
 
 SAMPLE_COLUMNS = 10
 MOST_TRAVERSED = 20
-REACH = 3.0  # prior standard deviations of a traversal to either side
+REACH = 3.0  # prior standard deviations of a traversal, on each side
 SHEET_BYTES, STRIP_BYTES, PAIR_BYTES = 900_000, 60_000, 40_000
 
 
 def reconstructions(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:
-    """Test images beside what the decoder makes of their codes."""
+    """Show test images above their reconstructions."""
     chosen = examples(inputs.codes.label.tolist(), spec.images)
     x = pixels(inputs, chosen, seed)
     decoded = reconstruct(inputs.model, x)
@@ -61,9 +61,9 @@ def reconstructions(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:
         "reconstructions",
         "Reconstructions",
         "Reconstructions",
-        "Above the test image, below what the decoder makes of its code (the mean of p(x|z) at "
-        "z = E[z|x]). What is missing below is what the rate did not pay for. Under each: its own "
-        + ("D and R." if variational else "D."),
+        "Above, the test image; below, its reconstruction (the mean of p(x|z) at z = E[z|x]). "
+        "Details missing below are those that the rate was too low to encode. Under each pair: "
+        + ("its D and R." if variational else "its D."),
         (Pairs(tuple(pairs)),),
         pictures.files("reconstructions", together, ("original", "reconstruction"))
         | {"reconstructions.csv": as_csv(header[: 3 + variational], rows)},
@@ -71,7 +71,7 @@ def reconstructions(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:
 
 
 def traversals(inputs: Inputs, spec: ReportSpec) -> Panel:
-    """One latent at a time, from one end to the other."""
+    """Vary one latent at a time over its range."""
     variational = inputs.model.is_variational
     codes = torch.from_numpy(inputs.codes.mean)
     typical = most_typical(codes)
@@ -88,7 +88,7 @@ def traversals(inputs: Inputs, spec: ReportSpec) -> Panel:
     scale, code, order = (
         ("prior standard deviations", "posterior mean", "rate")
         if variational
-        else ("standard deviations of the codes about their mean", "code", "variance")
+        else ("standard deviations of the codes around their mean", "code", "variance")
     )
     all_of_them = len(chosen) == inputs.model.latent_size
     shown = "" if all_of_them else f"; the first {len(chosen)} are shown"
@@ -98,15 +98,15 @@ def traversals(inputs: Inputs, spec: ReportSpec) -> Panel:
         "Traversals",
         "Traversals",
         f"Each row moves one latent over ±{REACH:g} {scale}; the others stay at the {code} of one "
-        f"test image, the most typical ({image_name(inputs, typical)}). The latent with the most "
-        f"{order} comes first{shown}. A row that does not change is a latent the decoder ignores.",
+        f"test image, the most typical ({image_name(inputs, typical)}). The latent of highest "
+        f"{order} comes first{shown}. If a row does not change, the decoder ignores the latent.",
         (Strips(strips, marks),),
         pictures.files("traversals", pictures.sheet(decoded), names, marks),
     )
 
 
 def _strip(latent: Latent, row: Tensor, ordered: list[Latent], marks: tuple[str, ...]) -> Strip:
-    """The pictures of one latent, row [S, C, H, W], with a bar of its rate."""
+    """Show one latent's pictures [S, C, H, W] with a bar of its rate."""
     alt = f"{latent.name} from {marks[0]} to {marks[-1]} standard deviations"
     picture = pictures.embed(pictures.sheet(row[None]), alt, STRIP_BYTES)
     if math.isnan(latent.rate):
@@ -117,21 +117,21 @@ def _strip(latent: Latent, row: Tensor, ordered: list[Latent], marks: tuple[str,
 
 
 def samples(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:
-    """What the decoder makes of draws from the prior."""
+    """Decode draws from the prior."""
     drawn = prior_samples(inputs.model, spec.images * SAMPLE_COLUMNS, seed)
     image = pictures.sheet(drawn.unflatten(0, (spec.images, SAMPLE_COLUMNS)))
     if inputs.model.is_variational:
         title = "Samples from the prior"
         reading = (
-            "Codes drawn from N(0, I), which no image chose, and decoded. Pictures that look like "
-            "none of the data come from places where the prior has mass and the codes have none."
+            "Decoded draws from N(0, I). Pictures that do not resemble the data come from regions "
+            "where the prior has mass but no image has its code."
         )
     else:
         title = "Samples without a prior"
         reading = (
-            "A plain autoencoder has no prior to draw from. These are codes from N(0, I) all the "
-            "same: where nothing holds the codes in place, the decoder has not learned what to "
-            "make of them."
+            "A plain autoencoder has no prior to draw from. These codes are drawn from N(0, I) "
+            "nevertheless: nothing keeps the codes of images there, so the decoder has not learned "
+            "to decode it."
         )
     alt = f"{counted(len(drawn), 'decoded draw')} from N(0, I), in {SAMPLE_COLUMNS} columns"
     sheets = [Sheet("Decoded draws from N(0, I)", pictures.embed(image, alt, SHEET_BYTES))]

@@ -1,4 +1,4 @@
-"""What each latent carries, and where the codes lie."""
+"""The rate of each latent, and the codes in a plane."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from vaebalance.pages.report.sample_images import evenly, image_name
 from vaebalance.settings import ReportSpec
 
 ATLAS_BYTES = 1_500_000
-MOST_CURVES = 12  # latents whose rate is drawn over epochs
+MOST_CURVES = 12  # latents drawn over epochs
 
 
 def latents(inputs: Inputs) -> Panel:
-    """What each latent carries."""
+    """Show the rate and variance of each latent."""
     threshold = float(inputs.evaluation["settings"]["active_threshold"])
     variational = inputs.model.is_variational
     records = [
@@ -46,11 +46,11 @@ def latents(inputs: Inputs) -> Panel:
     )
     reading = (
         "The rate of each latent, KL(q(z|x) ‖ p(z)) averaged over test images, and how much its "
-        "posterior mean moves from image to image. A latent that does not move is one the model "
-        "chose not to use."
+        "posterior mean varies from image to image. The model does not use a latent whose mean "
+        "does not vary."
         if variational
-        else "How much each code moves from image to image. There is no rate, since there is no KL "
-        "term; a code that does not move is dead."
+        else "How much each latent varies from image to image. There is no rate, because there is "
+        "no KL term; a latent that does not vary is inactive."
     )
     return Panel(
         "latents",
@@ -66,7 +66,7 @@ def latents(inputs: Inputs) -> Panel:
 
 
 def _over_epochs(inputs: Inputs) -> list[Chart]:
-    """The rates of the latents with the most of it, as training went."""
+    """Draw the rates of the latents of highest rate over epochs."""
     table = inputs.latent_rates
     if table is None or not inputs.model.is_variational:
         return []
@@ -80,37 +80,37 @@ def _over_epochs(inputs: Inputs) -> list[Chart]:
 
 
 def latent_plane(inputs: Inputs, spec: ReportSpec, seed: int) -> Panel:
-    """Posterior means of test images in a plane."""
+    """Show the posterior means of test images in a plane."""
     codes = inputs.codes
     chosen = np.array(evenly(len(codes.index), spec.scatter_images))
     labels, names = codes.label[chosen], inputs.label_names
     variational = inputs.model.is_variational
-    found = planes(
+    projections = planes(
         codes.mean[chosen], has_prior=variational, seed=derive_seed(seed, "neighbour embedding")
     )
-    drawn = tuple(charts.latent_plane(p.name, p, labels.tolist(), names) for p in found)
+    drawn = tuple(charts.latent_plane(p.name, p, labels.tolist(), names) for p in projections)
     stored = inputs.dataset.images("test")[torch.from_numpy(codes.index[chosen])]
     counts = [int((labels == index).sum()) for index in range(len(names))]
     block = Planes(
         drawn,
-        tuple(plane.reading for plane in found),
+        tuple(plane.reading for plane in projections),
         tuple(Label(i, name, counts[i]) for i, name in enumerate(names) if counts[i]),
         pictures.atlas(stored, ATLAS_BYTES),
         tuple(image_name(inputs, int(position)) for position in chosen),
     )
     what = "posterior mean" if variational else "code"
     prior = (
-        " Dashed circles: one, two and three standard deviations of the prior, which hold 39, 86 "
-        "and 99 % of its samples in a plane; empty land within them is where samples come from "
-        "that no image stands for."
-        if any(plane.has_prior for plane in found)
+        " Dashed circles: one, two and three standard deviations of the prior, which contain 39, "
+        "86 and 99 % of its samples in a plane; samples from empty regions inside them correspond "
+        "to no image."
+        if any(plane.has_prior for plane in projections)
         else ""
     )
     pairs = [files(chart.name, [chart], columns=1) for chart in drawn]
     return Panel(
         "plane",
         "Latent plane",
-        "The latent space from above",
+        "The codes in a plane",
         f"Each point is the {what} of one of {counted(len(chosen), 'test image')}"
         + (", coloured by label." if names else ".")
         + prior,

@@ -1,4 +1,4 @@
-"""The loss's components over epochs."""
+"""The terms of the loss over epochs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ D, R = Curve("distortion", "D", DISTORTION), Curve("rate", "R", RATE)
 
 
 def loss_components(inputs: Inputs) -> Panel:
-    """D, R and what the weights made of them, over epochs."""
+    """Draw D, R and their weighted versions over epochs."""
     drawn = (
         *_raw(inputs),
         *_weighted(inputs),
@@ -45,9 +45,9 @@ def loss_components(inputs: Inputs) -> Panel:
         "loss",
         "Loss components",
         "Loss components",
-        "D, R and D + R are raw and compare between runs of any weights; what is called weighted "
-        "was minimised. Where validation turns up while training falls, the model has begun to "
-        "memorise. A steep start may be cut off.",
+        "D, R and D + R are unweighted and comparable across runs with any weights; training "
+        "minimises the weighted terms. If validation rises while training falls, the model "
+        "overfits. A steep start may be cut off.",
         (
             Charts(drawn, legend),
             Table(f"Numbers of the best epoch, {_best(inputs)}", HEADER, rows, (1, 2), True),
@@ -91,13 +91,11 @@ def _gradients(inputs: Inputs) -> Chart:
     if "gradient_norm/penalty" in inputs.history:
         curves.append(Curve("gradient_norm/penalty", "penalty", MUTED))
     unit = f"gradient norm of {', '.join(curve.name for curve in curves)}"
-    return _chart(
-        inputs, "gradient_norms", "How hard each term pulls", unit, curves, logarithmic=True
-    )
+    return _chart(inputs, "gradient_norms", "Gradient norms", unit, curves, logarithmic=True)
 
 
 def _components(inputs: Inputs) -> list[Chart]:
-    """What the penalty measures, each by itself, also what costs nothing."""
+    """Draw each component of the penalty, including those of weight 0."""
     return [
         _chart(inputs, name, name.replace("_", " ").capitalize(), "part of the penalty", [curve])
         for k, name in enumerate(penalty_components(inputs.history))
@@ -106,13 +104,13 @@ def _components(inputs: Inputs) -> list[Chart]:
 
 
 def penalty_components(columns: Iterable[str]) -> list[str]:
-    """The columns of history.csv that are a penalty's own, in their order."""
+    """Return the columns of history.csv that belong to the penalty, in their order."""
     trained = [name.removeprefix("train/") for name in columns if name.startswith("train/")]
     return [name for name in trained if name not in OF_EVERY_LOSS]
 
 
 def _weights(inputs: Inputs) -> list[Chart]:
-    """Of the weights that change while training."""
+    """Draw the weights that change during training."""
     return [
         _chart(inputs, curve.column, f"Weight {curve.name}", "", [curve])
         for curve in (Curve("alpha", "α", DISTORTION), Curve("beta", "β", RATE))
@@ -147,7 +145,7 @@ def _has_rate(inputs: Inputs) -> bool:
 
 
 def _numbers_at_best(inputs: Inputs) -> list[tuple[str, float, float]]:
-    """The best epoch's numbers, of training and of validation."""
+    """Return the best epoch's numbers on training and validation."""
     best = inputs.best
     names = {
         "distortion": "D",

@@ -1,6 +1,6 @@
-"""Every number of the evaluation, by what it is about, with how to read it.
+"""Every number of the evaluation, by section, with an explanation.
 
-Names, units and readings are the evaluation's own: a number that it adds appears here by itself.
+Names, units and explanations come from the evaluation, so a new number appears here by itself.
 """
 
 from __future__ import annotations
@@ -24,35 +24,36 @@ CSV = ("key", "name", "feature space", "value", "standard error", "reference", "
 
 
 def measures(inputs: Inputs) -> Panel:
-    """One table a section."""
-    found = rows(inputs.evaluation)
-    known = [row for row in found if row.value is not None]
+    """Show one table per section."""
+    all_rows = rows(inputs.evaluation)
+    known = [row for row in all_rows if row.value is not None]
     groups = tuple(
         (title, tuple(_reading(row) for row in group))
         for title, group in groupby(known, section_title)
     )
     blocks: list[Block] = [Readings(groups)]
-    without = [row.measure.name for row in found if row.value is None]
+    without = [row.measure.name for row in all_rows if row.value is None]
     if without:
-        blocks.append(Prose(f"Does not apply to this run: {', '.join(without)}."))
+        blocks.append(Prose(f"Not applicable to this run: {', '.join(without)}."))
     return Panel(
         "measures",
         "All measurements",
         "All measurements",
-        "Of the test images; ± is a standard error over images. Nats are per image, at α = β = 1.",
+        "Measured on test images; ± is a standard error over images. Nats are per image, at "
+        "α = β = 1.",
         tuple(blocks),
-        {"measurements.csv": as_csv((*CSV, "unit", "better"), [_in_full(row) for row in found])},
+        {"measurements.csv": as_csv((*CSV, "unit", "better"), [_in_full(row) for row in all_rows])},
     )
 
 
 def section_title(row: Row) -> str:
-    """What its section is called, with the feature space where there is one."""
+    """Name the row's section, with the feature space if there is one."""
     title = SECTIONS.get(row.section, row.section.replace("_", " ").capitalize())
     return f"{title}: {row.space}" if row.space else title
 
 
 def value_of(row: Row, digits: int = 4) -> str:
-    """The value with its standard error, to half as many digits."""
+    """Format the value and, to half as many digits, its standard error."""
     if row.value is None:
         return NOT_APPLICABLE
     text = f"{row.value:,}" if isinstance(row.value, int) else number(row.value, digits)

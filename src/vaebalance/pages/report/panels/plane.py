@@ -1,4 +1,4 @@
-"""Where the run lies between rate and distortion, and others beside it."""
+"""The run and comparable runs in the rate–distortion plane."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ HEADER = ("name", "kind", "weights", "R", "D", "D + R", "test nll")
 
 
 def rate_distortion_plane(inputs: Inputs) -> Panel:
-    """The run among its siblings."""
+    """Show the run and comparable runs in the rate–distortion plane."""
     if not inputs.model.is_variational:
-        none = "A plain autoencoder has no rate, and so no place between rate and distortion."
+        none = "A plain autoencoder has no rate, so it has no place in the rate–distortion plane."
         return Panel(ANCHOR, TITLE, TITLE, none, ())
-    own = operating_point("this run", "this run", inputs.best, "validation/")
-    assert own is not None  # training wrote all of it
-    own = replace(own, nll=inputs.evaluation["test"].get("importance_weighted_nll"))
-    points = (*inputs.siblings, own)
+    this_run = operating_point("this run", "this run", inputs.best, "validation/")
+    assert this_run is not None  # training wrote all metrics
+    this_run = replace(this_run, nll=inputs.evaluation["test"].get("importance_weighted_nll"))
+    points = (*inputs.comparable_runs, this_run)
     chart = rate_distortion("rate_distortion", points, "validation images, nats per image")
     return Panel(
         ANCHOR,
         TITLE,
         TITLE,
-        "Weights move a model along a frontier: less distortion costs rate. On a grey line D + R, "
-        "the negative ELBO, is the same; what lies below the dashed line has a better one than "
-        f"this run. {_said(inputs.siblings)}",
+        "Weights move a model along a frontier: less distortion costs rate. D + R, the negative "
+        "ELBO, is constant along a grey line; models below the dashed line have a lower one than "
+        f"this run. {_describe(inputs.comparable_runs)}",
         (
             Charts((chart,), _legend(points), is_wide=True),
             Table(
@@ -48,21 +48,21 @@ def rate_distortion_plane(inputs: Inputs) -> Panel:
     )
 
 
-def _said(siblings: tuple[OperatingPoint, ...]) -> str:
-    if not siblings:
+def _describe(comparable_runs: tuple[OperatingPoint, ...]) -> str:
+    if not comparable_runs:
         return (
-            "No other run of the same images and likelihood was known when this page was made: "
+            "MLflow had no other run of the same images and likelihood when this page was made: "
             "train with another weight, or start a study, to see more."
         )
     counts = [
-        counted(sum(p.kind == kind for p in siblings), noun)
+        counted(sum(p.kind == kind for p in comparable_runs), noun)
         for kind, noun in (("run", "run"), ("trial", "study trial"))
-        if any(p.kind == kind for p in siblings)
+        if any(p.kind == kind for p in comparable_runs)
     ]
     return (
-        f"Beside it {' and '.join(counts)} of the same images and the same likelihood, as MLflow "
-        "knew them when this page was made; all by the validation images of the epoch that was "
-        "kept."
+        f"Also shown: {' and '.join(counts)} of the same images and likelihood that were in MLflow "
+        "when this page was made. All points are measured on validation images at the epoch that "
+        "was kept."
     )
 
 
@@ -71,7 +71,7 @@ def _legend(points: tuple[OperatingPoint, ...]) -> tuple[Key, ...]:
     keys = (
         ("this run", Key("diamond total", "this run")),
         ("run", Key("dot distortion", "other runs")),
-        ("trial", Key("triangle muted", "trials of studies")),
+        ("trial", Key("triangle muted", "study trials")),
     )
     lines = (Key("line rule", "equal D + R"), Key("line dashed total", "D + R of this run"))
     return (*(key for kind, key in keys if kind in kinds), *lines)

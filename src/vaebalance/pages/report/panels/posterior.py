@@ -1,4 +1,4 @@
-"""The aggregate posterior of each latent against the prior."""
+"""The aggregate posterior of each latent beside the prior."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from vaebalance.pages.kit.words import counted, number
 from vaebalance.pages.report.inputs import Inputs
 
 MOST_LATENTS = 24
-COLUMNS = 4  # of the file
+COLUMNS = 4  # of charts in the file
 
 
 def aggregate_posterior(inputs: Inputs) -> Panel:
-    """Small multiples, the latent with the most rate first."""
+    """Draw the density of each latent, highest rate first."""
     variational, codes = inputs.model.is_variational, inputs.codes
     shown = inputs.latents[:MOST_LATENTS]
-    found = [
+    densities = [
         density(codes.mean[:, j], codes.std[:, j], has_prior=variational)
         for j in (latent.index for latent in shown)
     ]
     drawn = tuple(
-        density_chart(f"density_{latent.name}", latent.name, _unit(each.mean, each.std), each)
-        for latent, each in zip(shown, found, strict=True)
+        density_chart(f"density_{latent.name}", latent.name, _unit(q.mean, q.std), q)
+        for latent, q in zip(shown, densities, strict=True)
     )
     header = ("latent", "mean", "standard deviation", *(("overlap",) if variational else ()))
     values = [
-        (latent.name, each.mean, each.std, *(() if each.overlap is None else (each.overlap,)))
-        for latent, each in zip(shown, found, strict=True)
+        (latent.name, q.mean, q.std, *(() if q.overlap is None else (q.overlap,)))
+        for latent, q in zip(shown, densities, strict=True)
     ]
     rows = tuple((name, *(number(value, 3) for value in numbers)) for name, *numbers in values)
     many = len(shown) < len(inputs.latents)
@@ -37,9 +37,7 @@ def aggregate_posterior(inputs: Inputs) -> Panel:
     return Panel(
         "posterior",
         "Aggregate posterior" if variational else "Distribution of codes",
-        "The aggregate posterior against the prior"
-        if variational
-        else "How the codes are distributed",
+        "The aggregate posterior and the prior" if variational else "The distribution of the codes",
         _reading(images, variational=variational) + first,
         (
             Charts(drawn, _legend(variational=variational), is_small=True),
@@ -63,11 +61,11 @@ def _legend(*, variational: bool) -> tuple[Key, ...]:
 def _reading(images: str, *, variational: bool) -> str:
     if not variational:
         return (
-            f"The codes of {images}, latent by latent, with their mean ± standard deviation. There "
-            "is no prior that they should follow."
+            f"The codes of {images}, latent by latent, with mean ± standard deviation. There is no "
+            "prior that they should follow."
         )
     return (
-        f"q(z), the mean of q(z|x) over {images}, against N(0, 1), latent by latent, with its mean "
-        "± standard deviation. Where the line rises above the filled area, samples from the prior "
-        "meet codes that no image has; a latent with little rate has collapsed onto the line."
+        f"q(z), the mean of q(z|x) over {images}, and N(0, 1), latent by latent, with mean ± "
+        "standard deviation of q(z). Where the line lies above the filled area, the prior has "
+        "codes that no image has; a latent with little rate has collapsed onto the line."
     )

@@ -1,4 +1,4 @@
-"""The run as other projects would write it."""
+"""The run's weights in the conventions of other projects."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from vaebalance.porting.conventions import Scene, translate
 
 
 def other_weights(inputs: Inputs) -> Panel:
-    """The run's balance as other projects would write it."""
-    anchor, short, title = "weights", "Other conventions", "This run in other people's weights"
+    """Express the run's weights in the conventions of other projects."""
+    anchor, short, title = "weights", "Other conventions", "This run in other projects' weights"
     if not inputs.model.is_variational:
         none = "A plain autoencoder has no KL term, so there is no balance to translate."
         return Panel(anchor, short, title, none, ())
@@ -28,8 +28,8 @@ def other_weights(inputs: Inputs) -> Panel:
     found = translate(inputs.model.likelihood, alpha, beta, scene)
     reading = (
         f"This run (α = {weight(alpha)}, β = {weight(beta)} at epoch {int(best['epoch'])}) as "
-        "other projects would write it: the same gradient, up to a factor that Adam all but "
-        "ignores. SSE, BCE and KL are summed over an image's dimensions, MSE and RMSE are means "
+        "other projects would write it: the same gradient up to a factor, to which Adam is nearly "
+        "invariant. SSE, BCE and KL are summed over an image's dimensions, MSE and RMSE are means "
         "over its pixels; all are averaged over images."
     )
     blocks: list[Block] = [Prose(found.summary)]
