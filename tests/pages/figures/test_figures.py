@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import altair as alt
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.helpers.degenerate_codes import degenerate_codes
 from vaebalance.pages.figures import charts
 from vaebalance.pages.figures import picture_sheets as pictures
 from vaebalance.pages.figures.colours import (
@@ -234,38 +236,14 @@ def test_planes_hold_all_codes_in_a_square(latents, has_prior, count):
             assert min(x1, y1, -x0, -y0) > 3
 
 
-def degenerate_codes():
-    """Codes without the spread that projections take for granted, by name; [360, 8] float32."""
-    generator = np.random.default_rng(4)
-    free = generator.normal(size=(360, 8))
-    constant = np.tile(free[:1], (360, 1))
-    one_latent, outlier = constant.copy(), constant.copy()
-    one_latent[:, 3] = free[:, 3]
-    outlier[7] = free[7]
-    found = {
-        "zero": 0 * free,
-        "constant": constant,
-        "nearly constant": constant + 1e-8 * free,
-        "tiny": 1e-20 * free,
-        "denormal": 1e-42 * free,
-        "one outlier": outlier,
-        "two values": free[np.arange(360) % 2],
-        "four values and noise": free[np.arange(360) % 4] + 1e-8 * free,
-        "one latent": one_latent,
-        "five values": free[np.arange(360) % 5],
-        "small": 1e-5 * free,
-        "huge": 1e30 * free,
-    }
-    return {name: codes.astype(np.float32) for name, codes in found.items()}
-
-
+ROOT = Path(__file__).resolve().parents[3]
 DISTINCT = {
     **dict.fromkeys(["zero", "constant", "nearly constant", "tiny", "denormal"], 1),
     **{"one outlier": 2, "two values": 2, "four values and noise": 4},
 }
 PLANES = """
-import sys
-from test_figures import degenerate_codes, planes
+from tests.helpers.degenerate_codes import degenerate_codes
+from vaebalance.pages.figures.planes import planes
 for name, codes in degenerate_codes().items():
     print(name, flush=True)
     planes(codes, has_prior=True, seed=0)
@@ -273,7 +251,7 @@ for name, codes in degenerate_codes().items():
 
 
 def test_codes_without_spread_do_not_kill_the_process():
-    done = subprocess.run([sys.executable, "-c", PLANES], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", PLANES], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout.split("\n")[-2]) == (0, "huge"), done.stdout + done.stderr
 
 
@@ -284,8 +262,10 @@ def test_planes_say_what_codes_without_spread_are(name, has_prior):
     first, *others = planes(codes, has_prior=has_prior, seed=0)
     count = DISTINCT.get(name)
     assert len(others) == (count is None)
-    assert ("all 360 are the same" in first.reading) == (count == 1)
-    assert (f"The 360 codes take {count} values only" in first.reading) == (count in (2, 4))
+    assert ("all 360 are equal" in first.reading) == (count == 1)
+    assert (f"The 360 codes have only {count} distinct values" in first.reading) == (
+        count in (2, 4)
+    )
     for plane in (first, *others):
         chart = charts.latent_plane(plane.name, plane, [0] * 360, ("a",))
         for x, y in ([p["x"], p["y"]] for p in chart.live["datasets"]["codes"]):
@@ -296,7 +276,7 @@ def test_planes_say_what_codes_without_spread_are(name, has_prior):
 @pytest.mark.parametrize("latents", [1, 2])
 def test_a_plane_of_few_latents_says_that_its_codes_are_the_same(latents):
     (plane,) = planes(np.full((40, latents), 0.3, np.float32), has_prior=False, seed=0)
-    assert "all 40 are the same" in plane.reading
+    assert "all 40 are equal" in plane.reading
     assert plane.limits[0] < 0.3 < plane.limits[1]
     assert plane.limits[1] - plane.limits[0] > 0.1
 

@@ -161,7 +161,7 @@ def test_a_collapse_is_shown(variant, pages, runs):
     codes = runs(variant).inputs().codes.mean
     assert (codes == codes[0]).all()
     text = " ".join("".join(Page(pages(variant)).text).split())
-    assert "The codes have collapsed: all 60 are the same" in text
+    assert "The codes have collapsed: all 60 are equal" in text
     assert "0 of 4" in text
 
 
