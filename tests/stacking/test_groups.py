@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from torch import nn
 
 from tests.helpers import toy_study as toy
 from vaebalance.base.reports import EpochReport
@@ -199,6 +200,18 @@ def test_settings_of_one_shape_are_found(trainings):
     assert "shape" in reason
     betas = [{toy.BETA: beta, "train.learning_rate": beta / 100} for beta in (0.1, 1.0)]
     assert alike(trainings(*betas)) == ([[0, 1]], None)
+
+
+def test_networks_that_cannot_be_stacked_are_trained_alone(trainings):
+    some = trainings(*({toy.BETA: beta} for beta in (0.1, 1.0, 2.0)))
+    for training in some[:2]:
+        training.learner.model.encoder.append(nn.BatchNorm1d(16))
+    groups, reason = alike(some)
+    assert groups == [[0], [1], [2]]
+    assert "shape" in reason
+    groups, reason = alike(some[:2])
+    assert groups == [[0], [1]]
+    assert "batch normalization" in reason
 
 
 def test_a_training_in_a_group_is_the_training(trainings):

@@ -19,7 +19,7 @@ from vaebalance.balancing.penalties import DipVae, Mmd, NoPenalty, TotalCorrelat
 from vaebalance.base.reports import EpochReport
 from vaebalance.base.seeds import derive_seed, forked
 from vaebalance.stacking.stack import Stack
-from vaebalance.stacking.together import Member, Together, obstacle
+from vaebalance.stacking.together import Member, Together, incompatibility
 from vaebalance.training.loader import Images
 from vaebalance.training.loop import NonFiniteError, TrainSpec, train
 from vaebalance.training.precision import bf16_terms, work_of
@@ -87,7 +87,7 @@ def alone(case, binarisation="none"):
 
 def start(cases, binarisation="none"):
     members = [Member(case.learner(), case.spec, case.seed) for case in cases]
-    assert obstacle(members) is None
+    assert incompatibility(members) is None
     images = make_images(binarisation=binarisation), make_images(20, 1, binarisation)
     return members, Together(members, *images)
 
@@ -263,19 +263,19 @@ def test_reports_are_read_in_turn():
 )
 def test_what_cannot_be_stacked_is_named(other, why):
     members = [Member(case.learner(), case.spec, case.seed) for case in (Case(), other)]
-    assert why in obstacle(members)
+    assert why in incompatibility(members)
 
 
 def test_batches_and_epochs_must_be_alike():
     def member(epochs_done=0, **changes):
         return Member(Case().learner(), SPEC.replace(**changes), 0, epochs_done)
 
-    assert obstacle([member(), member()]) is None
-    assert "batch sizes" in obstacle([member(), member(batch_size=8)])
-    assert "epochs" in obstacle([member(), member(epochs_done=1)])
+    assert incompatibility([member(), member()]) is None
+    assert "batch sizes" in incompatibility([member(), member(batch_size=8)])
+    assert "epochs" in incompatibility([member(), member(epochs_done=1)])
     odd = member()
     odd.learner.terms = bf16_terms
-    assert "precisions" in obstacle([member(), odd])
+    assert "precisions" in incompatibility([member(), odd])
 
 
 def test_time_is_shared_out():

@@ -8,15 +8,17 @@ import torch
 
 from vaebalance.base.reports import EpochReport
 from vaebalance.run.training_run import Training
-from vaebalance.stacking.together import Member, Together, obstacle
+from vaebalance.stacking.together import Member, Together, incompatibility
 
 LARGEST = 16
 """Trials at once where the model is small; beyond, little is gained (benchmarks/together.py)."""
 CPU_WORK = 80_000_000
-"""Multiplications of a step's forward pass from which a step on a CPU has work enough by itself."""
+"""Multiply–accumulate operations of a step's forward pass from which a step uses a CPU fully, so
+that stacking gains nothing. (784-400-20 in batches of 128 has 83.6 million.)"""
 FEW, FEW_WORK = 4, 20_000_000
-"""From so many on a CPU, few at once win what there is to win: at 784-400-20 in batches of 128, 41
-million, 2 to 8 at once took 0.85 to 0.98 of the time of one by one, and 16 more."""
+"""How many to train at once from so many operations on a CPU: more gain nothing. (784-400-20 in
+batches of 64, 41.8 million: 2 to 8 at once took 0.85 to 0.98 of the time of one by one, and 16
+took more.)"""
 ROUNDS = 4
 """Groups, at least, that a sampler which learns is asked for: all at once would be blind."""
 
@@ -25,7 +27,7 @@ def group_size(*, work: int, device: torch.device, learns: bool, trials: int, wo
     """Trials that a process trains at once where `tune.together` is auto.
 
     Args:
-        work: multiplications of a step's forward pass.
+        work: multiply–accumulate operations of a step's forward pass.
         device: of the training.
         learns: whether the sampler goes by the trials before.
         trials: that the study shall have.
@@ -38,19 +40,20 @@ def group_size(*, work: int, device: torch.device, learns: bool, trials: int, wo
 
 
 def alike(trainings: Sequence[Training]) -> tuple[list[list[int]], str | None]:
-    """Indices of those that can be trained together, and why not all can; None: all can."""
+    """Group the indices of trainings that can be trained together; say why not all can, or None."""
+    members = [_member(training) for training in trainings]
+    reason = incompatibility(members)
+    if reason is None:
+        return [list(range(len(members)))], None
     groups: list[list[int]] = []
-    reason = None
-    for index, training in enumerate(trainings):
+    for index, member in enumerate(members):
         for group in groups:
-            found = obstacle([_member(trainings[group[0]]), _member(training)])
-            if found is None:
+            if incompatibility([members[group[0]], member]) is None:
                 group.append(index)
                 break
-            reason = found
         else:
             groups.append([index])
-    return groups, reason if len(groups) > 1 else None
+    return groups, reason
 
 
 def join(trainings: Sequence[Training]) -> list[Generator[EpochReport]]:

@@ -4,8 +4,7 @@ A small model's step waits for its operations to be called, and these are called
 Each learner's own weights and moments become views into the stacked ones, so that it is at any time
 what it would be alone: it can be measured, saved, and trained further by itself.
 
-Torsos are as `conditioning` has them: linear and convolutional layers, and layers without weights,
-in a row.
+Networks are those of any architecture that `incompatibility` finds nothing against.
 """
 
 from __future__ import annotations
@@ -18,53 +17,42 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
-from torch.nn.functional import conv2d, conv_transpose2d
 from torch.optim.adam import adam
 
+from vaebalance.stacking.stacked_networks import StackedNetworks, Weights
+from vaebalance.stacking.stacked_networks import incompatibility as incompatibility_of_networks
+from vaebalance.training.precision import bf16_terms
 from vaebalance.training.step import Learner
 from vaebalance.vae.elbo import ElboTerms, rate_by_latent
-from vaebalance.vae.networks import ACTIVATIONS, widened
 
-Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
-ELEMENTWISE = tuple(ACTIVATIONS.values())
 LIKELIHOOD = "likelihood_parameters."
+OTHER_ADAMS = ("amsgrad", "maximize", "decoupled_weight_decay")
+"""Options of torch's Adam that `Stack` does not know."""
 AVERAGE, SQUARES = MOMENTS = ("exp_avg", "exp_avg_sq")  # as torch.optim.Adam names them
 
-Weights = Mapping[str, Tensor]
-"""Parameters by name, [K, ...] each."""
 
-
-def misfit(learners: Sequence[Learner]) -> str | None:
-    """Why the learners cannot be stacked; None: they can."""
+def incompatibility(learners: Sequence[Learner]) -> str | None:
+    """Say why the learners cannot be stacked; None: they can."""
     first = learners[0]
     for learner in learners:
-        if _shapes(learner) != _shapes(first) or learner.model.spec != first.model.spec:
-            return "their models differ in shape"
         if type(learner.model.likelihood) is not type(first.model.likelihood):
             return "their likelihoods differ in kind"
         if learner.terms is not first.terms:
             return "their precisions differ"
         if learner.penalty.draws:
             return "their penalty draws random numbers of its own"
-        for torso in (learner.model.encoder, learner.model.decoder):
-            if unknown := _unknown_layer(torso):
-                return f"their architecture has a {unknown}, which cannot be stacked"
-    return None
+        if not _is_plain_adam(learner.optimizer):
+            return "their optimizer is not Adam, or has several groups or one of " + (
+                ", ".join(OTHER_ADAMS)
+            )
+    models = [learner.model for learner in learners]
+    return incompatibility_of_networks(models, in_bf16=first.terms is bf16_terms)
 
 
-def _shapes(learner: Learner) -> list[Any]:
-    named = learner.model.named_parameters()
-    return [learner.model.image_shape, *((name, p.shape) for name, p in named)]
-
-
-def _unknown_layer(torso: nn.Module) -> str | None:
-    for layer in torso.children() if isinstance(torso, nn.Sequential) else [torso]:
-        if isinstance(layer, Layer):
-            if layer.bias is None or getattr(layer, "groups", 1) != 1:
-                return str(layer)
-        elif layer.state_dict() or isinstance(layer, nn.Dropout):
-            return type(layer).__name__
-    return None
+def _is_plain_adam(optimizer: torch.optim.Optimizer) -> bool:
+    groups = optimizer.param_groups
+    is_adam = isinstance(optimizer, torch.optim.Adam) and len(groups) == 1
+    return is_adam and not any(groups[0].get(name) for name in OTHER_ADAMS)
 
 
 @dataclass(frozen=True)
@@ -102,34 +90,39 @@ class _Run:
 
 
 class Stack:
-    """Learners of one shape; those with one learning rate should be neighbours."""
+    """Learners that `incompatibility` finds nothing against.
+
+    Those with one learning rate should be neighbours.
+    """
 
     def __init__(self, learners: Sequence[Learner]) -> None:
         """Put them together, with what their optimizers remember.
 
         They must have taken as many steps as each other.
         """
+        self._networks = StackedNetworks([learner.model for learner in learners])
         self._put(learners)
 
     def _put(self, learners: Sequence[Learner]) -> None:
         self.learners = list(learners)
         own = [dict(learner.model.named_parameters()) for learner in learners]
         self.weights: dict[str, Tensor] = {
-            name: torch.stack([weights[name].data for weights in own]).requires_grad_()
-            for name in own[0]
+            name: torch.stack([p[name].data for p in own]).requires_grad_(first.requires_grad)
+            for name, first in own[0].items()
         }
+        self._trained = {name: w for name, w in self.weights.items() if w.requires_grad}
         moments: dict[str, dict[str, Tensor]] = {}
         for moment in MOMENTS:
             moments[moment] = {
                 name: torch.stack(
                     [_moment(a, w[name], moment) for a, w in zip(learners, own, strict=True)]
                 )
-                for name in own[0]
+                for name in self._trained
             }
         self._runs = []
         start = 0
-        for _, some in groupby(learners, lambda learner: _group(learner)["lr"]):
-            slots = slice(start, start + len(list(some)))
+        for _, neighbours in groupby(learners, _options):
+            slots = slice(start, start + len(list(neighbours)))
             self._runs.append(self._run(slots, own[start], moments))
             start = slots.stop
         for run in self._runs:
@@ -144,12 +137,12 @@ class Stack:
         device = learner.device if fused else torch.device("cpu")
         steps = [
             known[p]["step"].clone() if p in known else torch.zeros((), device=device)
-            for p in own.values()
+            for p in (own[name] for name in self._trained)
         ]
         return _Run(
             slots,
             _group(learner),
-            [w.data[slots] for w in self.weights.values()],
+            [w.data[slots] for w in self._trained.values()],
             (
                 [m[slots] for m in moments[AVERAGE].values()],
                 [m[slots] for m in moments[SQUARES].values()],
@@ -166,10 +159,11 @@ class Stack:
     ) -> None:
         """Let a learner see what becomes of its slot."""
         state = self.learners[slot].optimizer.state
-        for (name, parameter), step in zip(own.items(), steps, strict=True):
+        for name, parameter in own.items():
             parameter.data = self.weights[name].data[slot]
+        for name, step in zip(self._trained, steps, strict=True):
             views = {moment: moments[moment][name][slot] for moment in MOMENTS}
-            state[parameter] = {"step": step, **views}
+            state[own[name]] = {"step": step, **views}
 
     def keep(self, slots: Sequence[int]) -> None:
         """Let go of all others, which keep what they have come to."""
@@ -177,6 +171,7 @@ class Stack:
             if slot not in slots:
                 _release(learner)
         if slots:
+            self._networks.keep(slots)
             self._put([self.learners[slot] for slot in slots])
         else:
             self.learners = []
@@ -206,19 +201,19 @@ class Stack:
         weights = self.weights if weights is None else weights
         learners = self.learners[slots]
         model = learners[0].model
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=in_bf16):
-            features = widened(_through(model.encoder, "encoder", weights, x))
-            posterior = model.posterior(features)
-            base = posterior.base_dist
-            z = base.loc + noise * base.scale if isinstance(base, Normal) else posterior.mean
-            raw = widened(_through(model.decoder, "decoder", weights, z))
-            x = x.expand(len(learners), *x.shape[1:])
-            likelihood = model.read(raw) if self._is_alike else None
-            if likelihood is not None:
-                distortion = -likelihood.log_prob(x)
-            else:
-                distortion = _distortions(learners, weights, raw, x)
-            rates = rate_by_latent(posterior, model.prior)
+        self._networks.train(model.training)
+        features = self._networks.encode(weights, slots, x, in_bf16=in_bf16)
+        posterior = model.posterior(features)
+        base = posterior.base_dist
+        z = base.loc + noise * base.scale if isinstance(base, Normal) else posterior.mean
+        raw = self._networks.decode(weights, slots, z, in_bf16=in_bf16)
+        x = x.expand(len(learners), *x.shape[1:])
+        likelihood = model.read(raw) if self._is_alike else None
+        if likelihood is not None:
+            distortion = -likelihood.log_prob(x)
+        else:
+            distortion = _distortions(learners, weights, raw, x)
+        rates = rate_by_latent(posterior, model.prior)
         terms = ElboTerms(distortion, rates, likelihood, x, posterior, z)
         return StackedTerms(terms, features, raw)
 
@@ -230,7 +225,8 @@ class Stack:
             clips: largest norm of each learner's gradient, [K]; None: no clipping.
             rate: the learning rate [] of all; None: each its optimizer's.
         """
-        found = torch.autograd.grad(loss, list(self.weights.values()))
+        weights = list(self._trained.values())
+        found = torch.autograd.grad(loss, weights, materialize_grads=True)
         gradients = [gradient.contiguous() for gradient in found]  # as Adam's kernel reads them
         if clips is not None:
             norms = gradient_norms(gradients)
@@ -250,7 +246,7 @@ class Stack:
 
 def gradient_norms(gradients: Sequence[Tensor]) -> Tensor:
     """Of each of K learners over all its weights: gradients [K, ...] -> [K]."""
-    norms = [torch.linalg.vector_norm(g.view(len(g), -1), dim=1) for g in gradients]
+    norms = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
     total: Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
     return total
 
@@ -288,6 +284,11 @@ def _group(learner: Learner) -> dict[str, Any]:
     return group
 
 
+def _options(learner: Learner) -> dict[str, Any]:
+    """Of its optimizer: the learning rate and others."""
+    return {name: value for name, value in _group(learner).items() if name != "params"}
+
+
 def _moment(learner: Learner, parameter: Tensor, name: str) -> Tensor:
     state = learner.optimizer.state
     found: Tensor = state[parameter][name] if parameter in state else torch.zeros_like(parameter)
@@ -298,7 +299,7 @@ def _release(learner: Learner) -> None:
     """Give a learner tensors of its own, so that it holds no others' in memory."""
     for parameter in learner.model.parameters():
         parameter.data = parameter.data.clone()
-        state = learner.optimizer.state[parameter]
+        state = learner.optimizer.state.get(parameter, {})
         state.update({name: value.clone() for name, value in state.items()})
 
 
@@ -319,48 +320,3 @@ def _adam(run: _Run, gradients: Sequence[Tensor], rate: Tensor | None) -> None:
         eps=group["eps"],
         maximize=False,
     )
-
-
-def _through(torso: nn.Module, part: str, weights: Weights, h: Tensor) -> Tensor:
-    """[K, B, ...], or [1, B, ...] for all, through K torsos -> [K, B, ...]."""
-    for name, layer in torso.named_children():
-        if isinstance(layer, Layer):
-            path = f"{part}.{name}"
-            h = _layer(layer, weights[f"{path}.weight"], weights[f"{path}.bias"], h)
-        elif isinstance(layer, ELEMENTWISE):
-            h = layer(h)
-        else:
-            out: Tensor = layer(h.flatten(0, 1))
-            h = out.view(*h.shape[:2], *out.shape[1:])
-    return h
-
-
-def _layer(layer: Layer, weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
-    models, is_shared = len(weight), len(h) == 1
-    if isinstance(layer, nn.Linear):
-        # W·hᵀ, with the batch last in memory: the weights' gradients come out as W lies.
-        if is_shared:  # one product with the rows of all
-            rows = torch.addmm(bias.view(-1, 1), weight.flatten(0, 1), h[0].T)
-            return rows.view(models, -1, rows.shape[1]).transpose(1, 2)
-        return torch.baddbmm(bias[..., None], weight, h.transpose(1, 2)).transpose(1, 2)
-    groups = 1 if is_shared else models
-    if isinstance(layer, nn.ConvTranspose2d) and is_shared:  # its weight is [in, out, …]
-        h, groups = h.expand(models, *h.shape[1:]), models
-    channels = h[0] if groups == 1 else h.transpose(0, 1).flatten(1, 2)  # [B, K·in, height, width]
-    out = _convolve(layer, channels, weight.flatten(0, 1), bias.flatten(), groups)
-    return out.view(len(out), models, -1, *out.shape[2:]).transpose(0, 1)
-
-
-def _convolve(
-    layer: nn.Conv2d | nn.ConvTranspose2d, h: Tensor, weight: Tensor, bias: Tensor, groups: int
-) -> Tensor:
-    stride, padding, dilation = (_pair(v) for v in (layer.stride, layer.padding, layer.dilation))
-    if isinstance(layer, nn.ConvTranspose2d):
-        extra = _pair(layer.output_padding)
-        return conv_transpose2d(h, weight, bias, stride, padding, extra, groups, dilation)
-    return conv2d(h, weight, bias, stride, padding, dilation, groups)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    height, width = value
-    return height, width

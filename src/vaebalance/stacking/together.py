@@ -17,7 +17,8 @@ from torch import Tensor
 from vaebalance.balancing.balances import State
 from vaebalance.base.reports import EpochReport, GradientNorms, SplitReport, StepReport, Vitals
 from vaebalance.base.seeds import derive_seed
-from vaebalance.stacking.stack import Stack, StackedTerms, gradient_norms, misfit
+from vaebalance.stacking.stack import Stack, StackedTerms, gradient_norms
+from vaebalance.stacking.stack import incompatibility as incompatibility_of_learners
 from vaebalance.stacking.stacked_step import StackedStep, row_sums, weigh
 from vaebalance.training.loader import Images
 from vaebalance.training.loop import (
@@ -55,17 +56,17 @@ class Member:
 Outcome = EpochReport | NonFiniteError
 
 
-def obstacle(members: Sequence[Member]) -> str | None:
-    """Why they cannot be trained together; None: they can."""
+def incompatibility(members: Sequence[Member]) -> str | None:
+    """Say why the members cannot be trained together; None: they can."""
     if len({member.spec.batch_size for member in members}) > 1:
         return "their batch sizes differ"
     if len({member.epochs_done for member in members}) > 1:
         return "they have come to different epochs"
-    return misfit([member.learner for member in members])
+    return incompatibility_of_learners([member.learner for member in members])
 
 
 class Together:
-    """Trainings on the same images, which `obstacle` found nothing against."""
+    """Trainings on the same images, which `incompatibility` found nothing against."""
 
     def __init__(self, members: Sequence[Member], images: Images, validation: Images) -> None:
         self._members = list(members)
@@ -311,7 +312,8 @@ class StackTraining:
         found = self._stack.terms(*batch, own, slots)
         learners = self._learners[slots]
         parts = weigh(learners, _states(learners), found).terms(found.terms)
-        columns = [_norms(part, list(own.values())) for part in parts]
+        trained = [weight for weight in own.values() if weight.requires_grad]
+        columns = [_norms(part, trained) for part in parts]
         return [GradientNorms(*row) for row in zip(*columns, strict=True)]
 
 
