@@ -1,7 +1,7 @@
-"""Adam, without the second that torch takes to load its compiler.
+"""Adam that does not import torch's compiler, which takes about a second.
 
-The methods of torch's optimizers are wrapped for `torch.compile`: the first of them to be called
-imports the whole compiler, in every process that trains. The methods within do the same arithmetic.
+The methods of torch's optimizers are wrapped for `torch.compile`, and the first call of one imports
+the whole compiler. The wrapped methods themselves compute the same numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 
 
 class Adam(torch.optim.Adam):
-    """torch.optim.Adam, bit for bit; its step is not to be compiled."""
+    """torch.optim.Adam, bit for bit. Its step cannot be compiled."""
 
     add_param_group = unwrap(torch.optim.Adam.add_param_group)
     load_state_dict = unwrap(torch.optim.Adam.load_state_dict)

@@ -1,6 +1,7 @@
-"""A weight of another project -> params.yaml, and back.
+"""Conversion of loss weights between other projects' conventions and params.yaml.
 
-cli       the arguments of pipelines/port.py; light, so that --help is quick
-command   what the arguments ask for: their weight as ours, ours as theirs, the list
-screen    tables and JSON
+conventions  the losses of other projects, and the conversion of their weights
+options      the arguments of pipelines/port.py; light, so that --help is quick
+port         the command: their weight as ours, ours as theirs, or the list
+wording      tables and JSON
 """

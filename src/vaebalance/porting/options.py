@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Shape = tuple[int, int, int]  # channels, height, width
-MOST_CHANNELS = 4  # of a picture; more is a shape with its channels last
+MOST_CHANNELS = 4  # more is taken for a shape with its channels last
 
 EPILOG = """\
-Without a convention: params.yaml in every convention.
+Without a convention, show params.yaml in every convention.
 
 examples:
   python pipelines/port.py antixk 0.00025 --shape 3x64x64
@@ -25,7 +25,7 @@ examples:
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for; no convention: params.yaml in all of them."""
+    """Command-line arguments; without a convention, show params.yaml in all of them."""
 
     convention: str | None
     weight: float | None
@@ -40,29 +40,31 @@ class Options:
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> Options:
-    """Read the command line; a wrong one exits with 2, `--help` with 0."""
+    """Parse the command line; exit with 2 on a wrong one and with 0 after `--help`."""
     parser = argparse.ArgumentParser(
         prog="python pipelines/port.py",
-        description="Your weight in another project's convention -> our likelihood and balance.",
+        description="Convert a loss weight of another project to our likelihood and balance.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("convention", nargs="?", help="whose weight it is, as --list names it")
-    add("weight", nargs="?", type=_positive("a weight"), help="their β, α, σ, kld_weight, …")
-    add("--shape", type=_shape, metavar="CxHxW", help="of an image, as in 3x64x64")
+    add("convention", nargs="?", help="name of the convention, see --list")
+    add("weight", nargs="?", type=_positive("a weight"), help="its β, α, σ, kld_weight, …")
+    add("--shape", type=_shape, metavar="CxHxW", help="shape of an image, such as 3x64x64")
     add("--latents", type=_count("latents"), metavar="Z", help="number of latents")
-    add("--batch", type=_count("images"), metavar="B", help="images in a batch of theirs")
-    rmse = "of reconstructions, in pixel values of the unit range"
+    add("--batch", type=_count("images"), metavar="B", help="batch size of the other project")
+    rmse = "RMSE of the reconstructions, in pixel values of the unit range"
     add("--rmse", type=_positive("an RMSE"), help=rmse)
-    span = "white minus black in their pixels: 1 for 0…1, 2 for −1…1 (default: as they load them)"
+    span = "white minus black in its pixels: 1 for 0…1, 2 for −1…1 (default: of its loader)"
     add("--pixel-span", type=_positive("a span"), metavar="S", help=span)
     add("--write", action="store_true", help="write likelihood and balance into params.yaml")
     add("--json", action="store_true", help="print JSON")
-    add("--list", action="store_true", help="show the conventions")
+    add("--list", action="store_true", help="list the conventions")
     found = parser.parse_args(arguments)
     if found.convention is not None and found.weight is None:
-        parser.error(f"{found.convention}: give its weight, too, as in: {found.convention} 1.0")
+        parser.error(
+            f"{found.convention}: the weight is missing; give it, as in: {found.convention} 1.0"
+        )
     if found.write and found.convention is None:
         parser.error("--write needs a convention and its weight")
     if found.list and found.convention is not None:
@@ -75,7 +77,7 @@ def _shape(text: str) -> Shape:
     numbers = [int(part) for part in match.groups()] if match else []
     if not numbers or min(numbers) < 1:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not like 3x64x64 (channels x height x width)"
+            f"{text!r} is not a shape such as 3x64x64 (channels x height x width)"
         )
     first, second, last = numbers
     if first > MOST_CHANNELS >= last:
@@ -92,7 +94,7 @@ def _positive(what: str) -> Callable[[str], float]:
         except ValueError:
             number = math.nan
         if not (math.isfinite(number) and number > 0):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what}: a number above 0")
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}: give a number above 0")
         return number
 
     return read
@@ -101,7 +103,9 @@ def _positive(what: str) -> Callable[[str], float]:
 def _count(what: str) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and int(text) > 0):
-            raise argparse.ArgumentTypeError(f"{text!r} is no number of {what}: 1 or more")
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a number of {what}: give an integer of 1 or more"
+            )
         return int(text)
 
     return read

@@ -15,7 +15,7 @@ def other_weights(inputs: Inputs) -> Panel:
     """The run's balance as other projects would write it."""
     anchor, short, title = "weights", "Other conventions", "This run in other people's weights"
     if not inputs.model.is_variational:
-        none = "A plain autoencoder has no KL term, so there is no balance to translate."
+        none = "A plain autoencoder has no KL term, so there is no balance to convert."
         return Panel(anchor, short, title, none, ())
     best = inputs.best
     alpha, beta = best["validation/alpha"], best["validation/beta"]
