@@ -1,4 +1,4 @@
-"""Examples of curves: small trained models, and pictures that do not compress."""
+"""Examples of curves: small trained models, and incompressible pictures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DEVICES = {
 
 @dataclass(frozen=True)
 class Example:
-    """States, what they show, and their page."""
+    """Slider states, their facts and their page."""
 
     states: list[CurveState]
     shown: Shown
@@ -46,7 +46,7 @@ def make_example(models, dataset: Dataset, facts: CurveFacts, page: Path) -> Exa
 
 
 def train(dataset: Dataset, beta: float, latents: int) -> VAE:
-    """A small VAE of the digits, trained for a moment."""
+    """Return a small VAE of the digits, trained briefly."""
     raw = copy.deepcopy(read_yaml(PARAMS))
     raw["model"]["architecture"]["hidden"] = [32]
     raw["model"]["latent_size"] = latents
@@ -63,7 +63,7 @@ def train(dataset: Dataset, beta: float, latents: int) -> VAE:
 def noisy(
     states: Sequence[CurveState], shown: Shown, shape: tuple[int, int, int]
 ) -> tuple[list[CurveState], Shown]:
-    """The same with pictures of `shape` that nothing can compress."""
+    """Return the example with incompressible pictures of `shape`."""
     generator = np.random.default_rng(0)
 
     def noise(count: int) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""pipelines/tune.py with a short rhythm of heartbeats, and trials that take their time.
+"""pipelines/tune.py with a short heartbeat interval and slow trials.
 
-Worker processes import this file, too.
+Worker processes import this file too.
 """
 
 import time
@@ -15,7 +15,7 @@ validate = training.validate
 
 
 def validate_slowly(*arguments):
-    """So that one trial still runs when the other worker has come up."""
+    """Keep a trial running until the other worker has started."""
     time.sleep(0.04)
     return validate(*arguments)
 
