@@ -6,7 +6,7 @@ READY := .venv/.ready
 PORT ?= 5000
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro curve test lint ui lock tables venv deps
+.PHONY: repro curve test lint ui lock tables venv deps schema
 .DEFAULT_GOAL := repro
 
 repro: venv
@@ -50,3 +50,7 @@ lock:
 # Write the rooms that each stage imports into dvc.yaml and curve/dvc.yaml.
 deps: venv
 	python -m tests.helpers.stage_dependencies
+
+# Write params.schema.json, from which editors complete and check params.yaml.
+schema: venv
+	python -m vaebalance.settings.schema

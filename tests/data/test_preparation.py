@@ -304,7 +304,9 @@ class TestRefusals:
     def test_none_left(self, folder_spec: MakeSpec, tmp_path: Path) -> None:
         (tmp_path / "raw").mkdir()
         (tmp_path / "raw" / "a.png").write_bytes(b"")
-        self.refuse(folder_spec(max_bad_fraction=1.0), tmp_path / "out", "None is left", "a.png")
+        self.refuse(
+            folder_spec(max_bad_fraction=1.0), tmp_path / "out", "No picture is left", "a.png"
+        )
 
     @pytest.mark.parametrize(
         ("fractions", "said"),

@@ -103,7 +103,7 @@ def test_a_cut_file_is_an_error_that_names_the_folder(
     cut = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
     cut.write_bytes(cut.read_bytes()[:900])
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("no need"))
-    with pytest.raises(UserError, match="deleted"):
+    with pytest.raises(UserError, match="delete its files"):
         collect(MNIST(), tmp_path)
 
 

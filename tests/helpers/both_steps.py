@@ -1,4 +1,4 @@
-"""A training step as torch's compiler traces it, beside the plain one."""
+"""A training step as traced by torch's compiler, next to the plain one."""
 
 import torch
 from torch import Tensor
@@ -29,9 +29,9 @@ SPEC = TrainSpec(
 
 
 def take_both(balance=None, likelihood=None, penalty=None) -> tuple[list[Tensor], list[Tensor]]:
-    """All that three steps leave: weights, sums, weights of the loss, state of the balance.
+    """Return the results of three steps: weights, sums, loss weights, state of the balance.
 
-    Traced, but run as it is: no code is generated.
+    The compiled step is traced, and runs without generated code.
     """
     balance, likelihood = balance or Fixed(), likelihood or Bernoulli()
     found = []

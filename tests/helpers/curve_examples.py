@@ -1,4 +1,4 @@
-"""Examples of curves: small trained models, and pictures that do not compress."""
+"""Examples of curves: small trained models, and incompressible pictures."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make_example(models, dataset: Dataset, facts: CurveFacts, page: Path) -> Exa
 
 
 def train(dataset: Dataset, beta: float, latents: int) -> VAE:
-    """Train a small VAE on the digits for a few epochs."""
+    """Return a small VAE of the digits, trained briefly."""
     raw = copy.deepcopy(read_yaml(PARAMS))
     raw["model"]["architecture"]["hidden"] = [32]
     raw["model"]["latent_size"] = latents

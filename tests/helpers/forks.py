@@ -1,6 +1,6 @@
-"""Processes that come up at once: forks of a clean one in which torch and Optuna are imported.
+"""Processes that start at once: forks of a clean one that has imported torch and Optuna.
 
-A test that kills processes is not about their start, which is seconds of imports for each.
+Tests that kill processes would otherwise wait seconds for the imports of each.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PRELOADED = ["vaebalance.study.search.search", "vaebalance.study.storage.postgre
 
 
 class Forked:
-    """A process that calls `target` with plain arguments; used as a `subprocess.Popen` is."""
+    """A process that calls `target` with plain arguments, with the interface of `Popen`."""
 
     def __init__(self, target: Callable[..., None], *arguments: object) -> None:
         context = multiprocessing.get_context("forkserver")
@@ -42,13 +42,13 @@ class Forked:
         return self.returncode
 
     def read(self, timeout: float = 60) -> str:
-        """All that it still prints, once it has ended."""
+        """Wait for the end and return the remaining output."""
         text = self.stdout.read()
         self.wait(timeout)
         return text
 
 
 def _printing(pipe: Connection, target: Callable[..., None], arguments: tuple[object, ...]) -> None:
-    """Call `target`, which prints into the pipe."""
+    """Call `target` with its output redirected to the pipe."""
     os.dup2(pipe.fileno(), 1)
     target(*arguments)

@@ -1,4 +1,4 @@
-"""A tiny data set in the files of MNIST, which torchvision reads."""
+"""A tiny data set in the file format of MNIST, readable by torchvision."""
 
 import struct
 from pathlib import Path
@@ -13,7 +13,7 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 
 def write_mnist_like(root: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Two training images and one test image of [28, 28]."""
+    """Write two training images and one test image of [28, 28]."""
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
     labels = np.array([3, 1, 4], np.uint8)
     for part, chosen in (("train", slice(0, 2)), ("t10k", slice(2, 3))):

@@ -1,7 +1,7 @@
-"""200 odd pictures, the same on every call: every format and colour mode, and every fault.
+"""200 odd pictures, equal on every call, of all formats, colour modes and faults.
 
-Most show the same thing as displayed, `QUARTERS`: red and green above, blue and white below. So
-what a decoder makes of them can be compared with one array.
+Most display `QUARTERS`: red and green above, blue and white below, so their decoded pixels can be
+compared with one array.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STORED: dict[int, Transpose] = {
 
 
 def quarters(side: int = SIDE) -> Image.Image:
-    """Red, green, blue and white quarters."""
+    """Return red, green, blue and white quarters."""
     pixels = np.zeros((side, side, 3), np.uint8)
     half = side // 2
     pixels[:half, :half] = (255, 0, 0)
@@ -54,29 +54,29 @@ QUARTERS = np.asarray(quarters()).transpose(2, 0, 1)
 
 
 def ramp() -> NDArray[np.uint8]:
-    """[16, 16] all grey levels once."""
+    """Return [16, 16] with each grey level once."""
     return np.arange(256, dtype=np.uint8).reshape(16, 16)
 
 
 @dataclass
 class OddPictures:
-    """What was written, and what should become of it."""
+    """The pictures written, and the expected result of each."""
 
     root: Path
     good: list[str] = field(default_factory=list)
     set_aside: dict[str, str] = field(default_factory=dict)
-    """Path -> reason."""
+    """Path -> expected reason for setting it aside."""
     ignored: Counter[str] = field(default_factory=Counter)
     pixels: dict[str, tuple[NDArray[np.uint8], int]] = field(default_factory=dict)
-    """Path -> RGB pixels [3, 16, 16] at 16 pixels a side, and the tolerance."""
+    """Path -> expected RGB pixels [3, 16, 16] and their tolerance."""
 
     @property
     def reasons(self) -> Counter[str]:
-        """How many pictures are set aside, by reason."""
+        """Count the pictures to be set aside, by reason."""
         return Counter(self.set_aside.values())
 
     def path(self, name: str) -> Path:
-        """Where `name` goes; its folder is made."""
+        """Return the path of `name` and create its folder."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
@@ -89,7 +89,7 @@ class OddPictures:
         tolerance: int = 0,
         **options: object,
     ) -> None:
-        """A good picture."""
+        """Write a usable picture."""
         if isinstance(content, bytes):
             self.path(name).write_bytes(content)
         else:
@@ -99,7 +99,7 @@ class OddPictures:
             self.pixels[name] = (expected, tolerance)
 
     def spoil(self, name: str, content: bytes, reason: str) -> None:
-        """A bad one."""
+        """Write a file that must be set aside."""
         self.path(name).write_bytes(content)
         self.set_aside[name] = reason
 
@@ -129,14 +129,14 @@ def write_odd_pictures(root: Path) -> OddPictures:
 
 
 def encoded(image: Image.Image, format_name: str, **options: object) -> bytes:
-    """The bytes of a picture file."""
+    """Encode a picture and return the file's bytes."""
     buffer = io.BytesIO()
     image.save(buffer, format_name, **options)
     return buffer.getvalue()
 
 
 def png(pixels: NDArray[np.uint8] | NDArray[np.uint16], bits: int, colour_type: int) -> bytes:
-    """A PNG of a depth that Pillow cannot write; `pixels` [H, W] or [H, W, C]."""
+    """Encode a PNG of a depth that Pillow cannot write; `pixels` is [H, W] or [H, W, C]."""
     height, width = pixels.shape[:2]
     if bits < 8:
         flags = (pixels[..., None] >> np.arange(bits - 1, -1, -1)) & 1
@@ -155,7 +155,7 @@ def png(pixels: NDArray[np.uint8] | NDArray[np.uint16], bits: int, colour_type: 
 
 
 def tiff_of_12_bits(values: NDArray[np.uint16]) -> bytes:
-    """An uncompressed grey TIFF of 12 bits a pixel."""
+    """Encode an uncompressed grey TIFF of 12 bits per pixel."""
     height, width = values.shape
     bits = (values[..., None] >> np.arange(11, -1, -1)) & 1
     body = np.packbits(bits.astype(np.uint8).ravel()).tobytes()

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of its own for the tests, in a folder that is thrown away."""
+"""A temporary PostgreSQL server for the tests."""
 
 import os
 import secrets
@@ -21,7 +21,7 @@ SPEED = ("-c", "fsync=off")
 
 
 def folder_of_programs() -> Path | None:
-    """Where the server's programs are: on PATH, or where Debian has them, the newest."""
+    """Find the server's programs on PATH, or else the newest in Debian's folder."""
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     versions = Path("/usr/lib/postgresql").glob("*/bin")
@@ -30,13 +30,13 @@ def folder_of_programs() -> Path | None:
 
 
 def unprivileged() -> list[str]:
-    """What goes before a command of the server, which refuses to run as root."""
+    """Return the prefix of server commands, which refuse to run as root."""
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
 
 
 @dataclass
 class Server:
-    """A server that runs, or did."""
+    """A server that is running or has stopped."""
 
     programs: Path
     folder: Path
@@ -45,14 +45,14 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Of its first database, by the socket, where no password is asked for."""
+        """URL of the first database through the socket, which asks for no password."""
         return self.url_of("postgres")
 
     def url_of(self, database: str) -> str:
         return f"postgresql+psycopg://{USER}@/{database}?host={self.folder}&port={self.port}"
 
     def tcp_url(self, database: str = "postgres", password: str = "", user: str = USER) -> str:
-        """Of a database, by TCP, where a password is asked for."""
+        """Return the URL of a database through TCP, which asks for a password."""
         secret = f":{password}" if password else ""
         return f"postgresql+psycopg://{user}{secret}@127.0.0.1:{self.port}/{database}"
 
@@ -97,7 +97,7 @@ class Server:
                 return
 
     def stop(self) -> None:
-        """At once, as in a crash."""
+        """Stop the server immediately, as in a crash."""
         assert self.process is not None
         self.process.send_signal(3)  # SIGQUIT: immediate shutdown
         self.process.wait(timeout=60)
@@ -109,7 +109,7 @@ class Server:
 
     @contextmanager
     def new_database(self) -> Iterator[str]:
-        """The URL of one that is empty; its connections end with it, whoever holds them."""
+        """Yield the URL of an empty database; drop it and all its connections at the end."""
         name = f"s{secrets.token_hex(4)}"
         self.execute(f"CREATE DATABASE {name}")
         try:
@@ -120,7 +120,7 @@ class Server:
 
 @contextmanager
 def running_server() -> Iterator[Server]:
-    """Skips the test where there is no PostgreSQL, but not in CI."""
+    """Skip the test if PostgreSQL is missing, except in CI."""
     programs = folder_of_programs()
     if programs is None:
         missing = "no PostgreSQL: neither is initdb on PATH nor anything in /usr/lib/postgresql"

@@ -1,4 +1,4 @@
-"""A clone of the project in a folder of its own, driven by the real tools."""
+"""A clone of the project in a folder of its own, run by the real tools."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ STAGES = ["prepare", "train", "evaluate", "report"]
 
 @dataclass(frozen=True)
 class Project:
-    """A clone with its own store, cache and git history."""
+    """A clone with its own MLflow store, DVC cache and git history."""
 
     root: Path
 
     def environment(self) -> dict[str, str]:
-        """As in an activated virtual environment, with nothing of ours set."""
+        """Return the variables of an activated virtual environment, without the project's own."""
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -58,7 +58,7 @@ class Project:
         return {**kept, **identity, "PATH": path, "OMP_NUM_THREADS": "1"}
 
     def run(self, *command: str, fails: bool = False) -> str:
-        """Run a command in the clone; its whole output."""
+        """Run a command in the clone and return its output."""
         done = subprocess.run(
             command,
             cwd=self.root,
@@ -73,7 +73,7 @@ class Project:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """The clone as this process's folder, with its environment and its one thread."""
+        """Work in the clone within the block, with its environment and one thread."""
         threads = torch.get_num_threads()
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.root)
@@ -89,7 +89,7 @@ class Project:
                 torch.set_num_threads(threads)
 
     def here(self, script: str, *arguments: str) -> str:
-        """Run a script of the clone in this process, where all is imported; what it prints."""
+        """Run a script of the clone in this process and return its output."""
         with (
             self.entered(),
             pytest.MonkeyPatch.context() as patch,
@@ -112,7 +112,7 @@ class Project:
         )
 
     def repro(self, *arguments: str) -> list[str]:
-        """`dvc repro`; the stages that were run, not skipped and not taken from the cache."""
+        """Run `dvc repro`; return the stages that ran, neither skipped nor from the cache."""
         return stages_run(self.run("dvc", "repro", *arguments))
 
     def set(self, old: str, new: str) -> None:
@@ -123,7 +123,7 @@ class Project:
         path.write_text(text.replace(old, new), encoding="utf-8")
 
     def digests(self, *folders: str) -> dict[str, str]:
-        """SHA-256 of each file below the folders; clocks left out."""
+        """Return the SHA-256 of each file below the folders, except clocks."""
         found = {}
         for folder in folders:
             for path in sorted((self.root / folder).rglob("*")):
@@ -133,7 +133,7 @@ class Project:
         return found
 
     def tracked(self, query: str) -> list[tuple[object, ...]]:
-        """Rows of the MLflow database."""
+        """Query the MLflow database."""
         connection = sqlite3.connect(self.root / "mlflow.db")
         try:
             return connection.execute(query).fetchall()
@@ -141,19 +141,19 @@ class Project:
             connection.close()
 
     def count(self, table: str) -> int:
-        """Rows of a table of the MLflow database."""
+        """Count the rows of a table of the MLflow database."""
         ((rows,),) = self.tracked(f"SELECT COUNT(*) FROM {table}")
         assert isinstance(rows, int)
         return rows
 
 
 def stages_run(output: str) -> list[str]:
-    """The stages that DVC says it ran."""
+    """Return the stages that DVC reports as run."""
     return re.findall(r"Running stage '(\w+)'", output)
 
 
 def clone(root: Path) -> Project:
-    """A quick-to-run clone of the working tree at `root`, committed once."""
+    """Clone the working tree to `root` with quick settings, in one commit."""
     for name in CLONED:
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -62,7 +62,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """A project's folder after the evaluate stage."""
+    """A project folder after the evaluate stage."""
 
     root: Path
     spec: ReportSpec = SPEC
@@ -71,12 +71,12 @@ class Run:
         return read_inputs(self.root)
 
     def report(self, name: str = "report") -> Path:
-        """Build the report; its page."""
+        """Build the report and return its page."""
         return build(self.inputs(), self.spec, 0, self.root / name)
 
 
 def make_run(root: Path, changes: dict[str, Any]) -> Run:
-    """prepare, train for a moment, evaluate."""
+    """Prepare, train briefly and evaluate."""
     raw = copy.deepcopy(read_yaml(PARAMS))
     quick = {
         "data.max_images": 300,
@@ -110,7 +110,7 @@ def make_run(root: Path, changes: dict[str, Any]) -> Run:
 
 
 def draw_pictures(folder: Path) -> None:
-    """Colour pictures of blobs, in folders of hostile names; a few without a label."""
+    """Write colour pictures of blobs to folders with odd names, some without a label."""
     generator = np.random.default_rng(0)
     for number, name in enumerate([*HOSTILE, ""]):
         (folder / name).mkdir(parents=True, exist_ok=True)

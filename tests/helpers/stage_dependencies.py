@@ -1,4 +1,4 @@
-"""Which code a stage runs, by its imports: `python -m tests.helpers.stage_dependencies` writes it.
+"""The code that each stage imports; `python -m tests.helpers.stage_dependencies` writes it.
 
 A stage of dvc.yaml depends on rooms (folders of src/vaebalance), not on files.
 """
@@ -20,8 +20,8 @@ FILES = {
 """Stage -> the file that declares it."""
 
 NO_DEPENDENCY = ("cli", "settings", "tracking", "terminal", "evaluation.diagnosis")
-"""Rooms and modules that read arguments (a stage has none), check values which DVC tracks, or
-report what happens: an edit of them changes no number, and makes no stage stale."""
+"""Rooms and modules that only read arguments, check values that DVC tracks, or report what happens.
+Edits there change no number and must not make a stage stale."""
 
 
 def imported(path: Path) -> set[str]:
@@ -70,7 +70,7 @@ def rooms(stage: str) -> list[str]:
 
 
 def write_dependencies() -> None:
-    """Write each stage's rooms into its `deps`, and leave the rest of the files as it is."""
+    """Write each stage's rooms into its `deps`, leaving the rest of the files unchanged."""
     from ruamel.yaml import YAML
 
     yaml = YAML()

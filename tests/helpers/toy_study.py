@@ -25,7 +25,7 @@ RHYTHM = Rhythm(heartbeat=1, grace=3, patience=30)
 def open_journal(
     folder: Path, url: str | None = None, goals: Sequence[Better] = ("lower",)
 ) -> Journal:
-    """A study in its folder, or in the database."""
+    """Open the journal of a study in a folder or in a database."""
     storage = DatabaseStorage(url, folder.name, "tune.storage", RHYTHM) if url else None
     return Journal(folder, goals, storage)
 
@@ -87,9 +87,9 @@ def take_part(
     url: str | None = None,
     seconds: float = 0.05,
 ) -> None:
-    """Run trials of `seconds` as a process of that name, and print which.
+    """Run trials of `seconds` each in a process of that name, and print their numbers.
 
-    At trial 0 it waits until so many processes are there together.
+    Trial 0 waits until `together` processes take part.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     looking = open_journal(folder, url)
@@ -120,7 +120,7 @@ def spawn(folder, sampler, trials, name="a", together=1, url=None, seconds=0.05)
 
 
 def wait_until(condition, seconds=240):
-    """Wait for `condition()`, and fail if it does not come."""
+    """Wait for `condition()`, and fail if it does not become true."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never came to that"

@@ -1,6 +1,6 @@
-"""`vaebalance study` with a short rhythm of heartbeats, and trials that take their time.
+"""`vaebalance study` with a short heartbeat interval and slow trials.
 
-Worker processes import this file, too.
+Worker processes import this file too.
 """
 
 import sys
@@ -16,7 +16,7 @@ validate = training.validate
 
 
 def validate_slowly(*arguments):
-    """So that one trial still runs when the other worker has come up."""
+    """Keep a trial running until the other worker has started."""
     time.sleep(0.04)
     return validate(*arguments)
 

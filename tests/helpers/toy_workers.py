@@ -1,4 +1,4 @@
-"""What worker processes do in tests; a module of its own, since they import it anew."""
+"""Functions of worker processes in tests; in a module, because the processes import it."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ def speak_and_count_threads(folder: Path, reporter: Reporter) -> None:
 
 
 def refuse(folder: Path, reporter: Reporter) -> None:
-    """The first to come waits, the other refuses."""
+    """Wait in the first process, and refuse in the second."""
     try:
         (folder / "first").touch(exist_ok=False)
     except FileExistsError:

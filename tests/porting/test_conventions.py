@@ -302,7 +302,7 @@ def test_what_is_not_known_is_named_and_the_rest_translated():
 def test_no_balance_without_both_terms(weights):
     found = translate(Gaussian(), *weights, Scene(dimensions=10))
     assert found.rows == ()
-    assert "no balance to translate" in found.summary
+    assert "no balance to convert" in found.summary
 
 
 def test_the_derivation_says_which_reductions_they_use():
@@ -315,8 +315,8 @@ def test_the_derivation_says_which_reductions_they_use():
         find("diffusers-l2")
         .derivation(1e-6, Scene())
         .endswith(
-            "with pixels that span 2 where ours span 1 (its perceptual and adversarial terms left "
-            "out); so σ² = kl_scale / (2·span²) = 1e-06 / (2·2²) = 1.25e-07."
+            "with pixels that span 2 where ours span 1 (without its perceptual and adversarial "
+            "terms); so σ² = kl_scale / (2·span²) = 1e-06 / (2·2²) = 1.25e-07."
         )
     )
     assert (
@@ -349,8 +349,8 @@ def test_spelling_is_not_held_against_anyone(spelling):
     [
         ("pythae", "did you mean 'pythae-mse' or 'pythae-bce'"),
         ("antikx", "did you mean 'antixk'"),
-        ("zzz", "'zzz' is no convention; Known: 1konny-bernoulli, "),
-        ("", "'' is no convention; Known"),
+        ("zzz", "'zzz' is not a known convention; Allowed: 1konny-bernoulli, "),
+        ("", "'' is not a known convention; Allowed"),
     ],
 )
 def test_an_unknown_convention_is_refused_with_the_nearest_and_the_list(name, hint):
@@ -367,12 +367,12 @@ def test_a_weight_that_is_none_is_refused(weight):
 
 
 def test_a_weight_that_the_code_does_not_have_is_refused():
-    with pytest.raises(UserError, match=r"M_N = 0\.1: its code always has 1; give 1"):
+    with pytest.raises(UserError, match=r"M_N = 0\.1: its code always uses 1; give 1"):
         port(find("antixk-validation"), 0.1, scene())
 
 
 def test_a_balance_beyond_numbers_is_refused():
-    with pytest.raises(UserError, match="beyond what a number can hold"):
+    with pytest.raises(UserError, match="out of the range of floats"):
         port(find("sigma"), 1e-200, Scene())
 
 

@@ -74,7 +74,7 @@ def test_write(port, project):
     assert "+  sigma: 1.23935" in out
     assert "# standard deviation of a pixel" in out
     assert "dvc repro" in out
-    assert "has this already" in port("antixk 0.00025 --shape 3x64x64 --write")
+    assert "already has these values" in port("antixk 0.00025 --shape 3x64x64 --write")
     assert PARAMS.read_text("utf-8") == after
     assert [file.name for file in project.iterdir()] == [PARAMS.name]
 
@@ -147,7 +147,7 @@ def test_an_rmse_likelihood_without_an_rmse(port):
 def test_a_plain_autoencoder_has_no_balance(port):
     text = PARAMS.read_text("utf-8").replace("posterior: gaussian ", "posterior: deterministic ")
     PARAMS.write_text(text, "utf-8")
-    with pytest.raises(UserError, match="no KL term, so there is no balance to port"):
+    with pytest.raises(UserError, match="no KL term, so there is no balance to convert"):
         port("")
 
 
@@ -162,7 +162,7 @@ class Controller(AbstractBalance):
 
 
 def test_a_controller_has_no_weights_to_port():
-    with pytest.raises(UserError, match=r"balance\.kind = 'controller' finds its weights"):
+    with pytest.raises(UserError, match=r"balance\.kind = 'controller' sets its weights"):
         weights_of(Controller())
 
 
@@ -172,7 +172,7 @@ def test_a_fixed_balance_has():
 
 def test_an_rmse_of_other_pixels(port):
     out = port("alpha-rmse 100 --pixel-span 2")
-    assert "so α = 100·2, their pixels' span." in out
+    assert "so α = 100·2 (its pixel span)." in out
     assert out.split()[out.split().index("balance.alpha") + 1] == "200"
 
 
@@ -196,5 +196,5 @@ def test_the_list_names_everyone(port):
 
 
 def test_an_unknown_convention(port):
-    with pytest.raises(UserError, match=r"'bolt' is no convention; did you mean 'bolts'"):
+    with pytest.raises(UserError, match=r"'bolt' is not a known convention; did you mean 'bolts'"):
         port("bolt 1")

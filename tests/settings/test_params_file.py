@@ -84,6 +84,11 @@ def test_the_same_number_changes_nothing():
         ("# β\nb:\n  beta: 1\n", "# β\nb:\n  beta: 0.5\n"),
         ("b:\n  'beta': 1\n", "b:\n  'beta': 0.5\n"),
         ("b:\n  beta: 1e0  # x\n", "b:\n  beta: 0.5  # x\n"),
+        ("\ufeffb:\n  beta: 1 # x\n", "\ufeffb:\n  beta: 0.5 # x\n"),
+        ("%YAML 1.2\n---\nb:\n  beta: 1\n...\n", "%YAML 1.2\n---\nb:\n  beta: 0.5\n...\n"),
+        ("b:\n  x: |\n    y\n  beta: 1\nz: 😀\n", "b:\n  x: |\n    y\n  beta: 0.5\nz: 😀\n"),
+        (f"x: {'word ' * 60}\nb: {{beta: 1}}\n", f"x: {'word ' * 60}\nb: {{beta: 0.5}}\n"),
+        ("b:\n  <<: {a: 1}\n  beta: 1\n", "b:\n  <<: {a: 1}\n  beta: 0.5\n"),
     ],
 )
 def test_other_ways_to_write_it(before, after):
@@ -97,7 +102,7 @@ def test_an_alias_is_not_edited_behind_the_back_of_its_others():
 
 
 def test_a_knob_left_to_its_default_is_asked_for():
-    with pytest.raises(UserError, match=r"params\.yaml does not spell out balance\.beta.*: 0\.5"):
+    with pytest.raises(UserError, match=r"params\.yaml does not contain balance\.beta.*: 0\.5"):
         edit_knob("balance: {kind: fixed}\n", "balance.beta", 0.5)
 
 
@@ -211,12 +216,17 @@ def test_a_section_reads_as_wanted_and_the_rest_stays(before, after, is_flow):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("seed: 0\n", "does not spell out balance"),
-        ("- 1\n", "does not spell out balance"),
-        ("balance: 3\n", "does not spell out balance"),
+        ("seed: 0\n", "does not contain balance"),
+        ("- 1\n", "does not contain balance"),
+        ("balance: 3\n", "does not contain balance"),
         ("b: &w {kind: geco}\nbalance: *w\n", "balance cannot be changed alone"),
         ("balance: &w\n  kind: geco\nb: *w\n", "balance cannot be changed alone"),
         ("balance: {kind: geco, # a\n  x: 1}\n", "has comments within its braces"),
+        ("balance:\n  x: |\n    y\n  kind: geco\n", "balance cannot be changed alone"),
+        ("balance:\n  x: &w 1\nb: *w\n", "balance cannot be changed alone"),
+        ("balance:\n  <<: {x: 1}\n", "balance cannot be changed alone"),
+        ("balance:\r  x: 1\r", "balance cannot be changed alone"),
+        ("balance:\n  x: 1\n", "balance cannot be changed alone"),
     ],
 )
 def test_a_section_that_cannot_be_changed_alone_is_left_to_the_person(text, why):

@@ -457,6 +457,6 @@ def test_what_could_not_be_written_back_is_refused_before_any_trial(project):
     text = (folder / PARAMS).read_text("utf-8")
     balance = "balance: {kind: control_vae, rate: 6.0}\n"
     (folder / PARAMS).write_text(re.sub(r"(?ms)^balance:.*?^(?=penalty:)", balance, text), "utf-8")
-    with pytest.raises(UserError, match=r"does not spell out balance\.kp"):
+    with pytest.raises(UserError, match=r"does not contain balance\.kp"):
         run(RUN)
     assert Journal(folder / "studies" / "unwritable").trials() == []

@@ -1,14 +1,14 @@
-"""What every room stands on; nothing here knows what a VAE is.
+"""Foundations that know nothing of VAEs.
 
-errors      `UserError`: bad input, in one line
-process     how a command runs, ends and keeps memory
-files       all-or-nothing writes
-specs       the base of every object that params.yaml can name
-seeds       seeds derived by name, and random state that measuring cannot disturb
-devices     where tensors live, and how many threads compute
-adam        Adam without the import of torch's compiler
+errors      `UserError`: wrong input, described in one line
+process     start, end and memory of a command
+files       atomic writes
+specs       base class of the objects in params.yaml
+seeds       named seeds, and measurements that leave the random state unchanged
+devices     devices, their memory, threads and denormals
+adam        Adam that does not import torch's compiler
 provenance  the fingerprint of settings, data and code
-reports     what an epoch did, as plain numbers
-best_epoch  which epoch's weights are kept
-verdicts    what is wrong with a training, in words
+reports     numbers of an epoch
+best_epoch  choice of the epoch whose weights are kept
+verdicts    problems of a training, in words
 """

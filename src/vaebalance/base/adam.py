@@ -1,8 +1,7 @@
-"""Adam, lean: for small models, and without the second that torch takes to load its compiler.
+"""Adam without bookkeeping, and without the import of torch's compiler, which takes a second.
 
-The methods of torch's optimizers are wrapped for `torch.compile`: the first of them to be called
-imports the whole compiler, in every process that trains. Their bookkeeping takes an eighth of a
-small model's step.
+The methods of torch's optimizers are wrapped for `torch.compile`, and the first call of one imports
+the whole compiler. Their bookkeeping takes an eighth of a small model's step.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which epoch's weights are the trained model."""
+"""Choice of the epoch whose weights become the trained model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Candidate(NamedTuple):
-    """An epoch by its validation numbers; nats per image."""
+    """Validation results of one epoch, in nats per image."""
 
     weighted_loss: float
     negative_elbo: float  # α = β = 1
@@ -17,19 +17,18 @@ class Candidate(NamedTuple):
 
     @classmethod
     def of(cls, metrics: Mapping[str, float]) -> Candidate:
-        """From the numbers of an epoch by their names in history.csv."""
+        """Build a candidate from an epoch's metrics, named as in history.csv."""
         names = ("weighted_loss", "negative_elbo", "alpha", "beta")
         numbers = {name: metrics[f"validation/{name}"] for name in names}
         return cls(**numbers, settled=bool(metrics["settled"]))
 
 
 def best_epoch(candidates: Sequence[Candidate]) -> int:
-    """The index of the epoch whose weights are kept, of at least one.
+    """Return the index of the epoch whose weights are kept, out of at least one.
 
-    The best of the unbroken run of settled epochs that ends with the last one; the last epoch
-    itself while the balance has not settled. A schedule or a controller on its way passes weights
-    that validation likes better, and targets that it does not hold: the models of those epochs are
-    not what was asked for.
+    It is the best of the uninterrupted settled epochs up to the last one, or the last epoch if the
+    balance has not settled. Before a schedule or a controller settles, some epochs score better in
+    validation, but at weights or targets other than the requested ones.
     """
     last = len(candidates) - 1
     first = last
@@ -43,11 +42,11 @@ def best_epoch(candidates: Sequence[Candidate]) -> int:
 
 
 def is_better(candidate: Candidate, other: Candidate) -> bool:
-    """Whether `candidate` is the better model of what the training minimises.
+    """Return whether `candidate` minimises the training's objective better than `other`.
 
-    By the weighted loss where both have the same weights: D + R would stop a small β when it has
-    hardly begun, with a model of another weight. By D + R where a controller moved the weights,
-    and the weighted losses do not compare.
+    With equal weights, compare the weighted losses: D + R would select an early epoch of a training
+    with small β. If a controller changed the weights between the two, weighted losses are not
+    comparable, so compare D + R.
     """
     if (candidate.alpha, candidate.beta) == (other.alpha, other.beta):
         return candidate.weighted_loss < other.weighted_loss

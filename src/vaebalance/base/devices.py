@@ -1,4 +1,4 @@
-"""Where tensors live, how many fit there, and how the processor computes: its threads, its zero."""
+"""Devices, their free memory, and the processor's threads and denormals."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import torch
 from vaebalance.base.errors import UserError
 
 RESIDENT_SHARE = 0.5
-"""Of a device's free memory, that images may take: models and their gradients need the rest."""
+"""Fraction of a device's free memory for images; models and their gradients use the rest."""
 
 THREAD_GRAIN = 2**15
-"""Elements of a tensor that torch gives to a thread at least."""
+"""Minimum number of tensor elements that torch assigns to a thread."""
 
 Yielded = TypeVar("Yielded")
 Returned = TypeVar("Returned")
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device for `train.device`.
+    """Return the device for `train.device`.
 
     Raises:
-        UserError: the named device is not on this machine.
+        UserError: this machine does not have the named device.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":
@@ -39,19 +39,19 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def room(device: torch.device) -> int:
-    """Bytes that images may take on a CUDA device."""
+    """Return the number of bytes available for images on a CUDA device."""
     free, _ = torch.cuda.mem_get_info(device)
     return int(RESIDENT_SHARE * free)
 
 
 def working_memory() -> int:
-    """Bytes of a file that the system may be expected to keep in memory, once read."""
+    """Return the largest size in bytes of a file that the system keeps in memory once read."""
     return int(RESIDENT_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """So many threads of the process within the block, or as many as it has; None: as it has."""
+    """Limit torch to `count` threads within the block; None keeps the present number."""
     before = torch.get_num_threads()
     torch.set_num_threads(before if count is None else min(count, before))
     try:
@@ -62,12 +62,12 @@ def threads(count: int | None) -> Iterator[None]:
 
 @contextmanager
 def flushed() -> Iterator[None]:
-    """Within the block results below the least normal number are 0, where the processor can.
+    """Flush denormal results to zero within the block, if the processor supports it.
 
-    What Adam remembers of a unit that is dead shrinks to such numbers, with which a processor
-    computes many times slower: a compiled step of dense layers, half of its units dead, takes 1.25
-    times as long. No weight changes by it. Threads that begin within the block keep it so; those
-    that were there are not flushed: see `start_threads`.
+    Adam's averages of a dead unit shrink to denormal numbers, with which a processor computes many
+    times slower: a compiled step of dense layers with half of its units dead takes 1.25 times as
+    long. Flushing changes no weight. Threads that start within the block keep the setting; threads
+    that already exist are not affected, see `start_threads`.
     """
     was = sys.float_info.min / 2 == 0
     torch.set_flush_denormal(True)
@@ -78,9 +78,9 @@ def flushed() -> Iterator[None]:
 
 
 def start_threads() -> None:
-    """Start torch's threads, `flushed`, if nothing has been computed on them: they stay so.
+    """Start torch's threads with denormals flushed, unless they have started already.
 
-    Whoever uses them has zeros for subnormals in their part of an operation.
+    The threads keep this setting, so their part of any later operation flushes denormals to zero.
     """
     with flushed():
         torch.zeros(THREAD_GRAIN * torch.get_num_threads()).add_(1)
@@ -89,11 +89,13 @@ def start_threads() -> None:
 def on_threads(
     count: int | None, source: Generator[Yielded, None, Returned]
 ) -> Generator[Yielded, None, Returned]:
-    """What `source` yields, which runs on so many threads, `flushed`; whoever reads it, as before.
+    """Iterate `source` with `count` threads and denormals flushed.
+
+    The caller's settings are restored between items.
 
     Args:
-        count: see `threads`.
-        source: is closed at the end, also at an early one.
+        count: number of threads, see `threads`.
+        source: generator to iterate; it is closed at the end, even at an early one.
     """
     with closing(source):
         while True:

@@ -1,4 +1,4 @@
-"""Writing files so that a killed process never leaves half of one."""
+"""Atomic writes: a killed process never leaves a partial file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block ends well.
+    """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
 
-    The block may write a file or make a folder. After an exception the temporary is removed and
-    whatever stood at `path` before is untouched. What a killed process left behind is cleared away
-    when the next one starts on the same `path`.
+    The block may write a file or create a folder. After an exception the temporary is removed, and
+    `path` is unchanged. The next call for the same `path` removes what a killed
+    process left behind.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,16 +39,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 PREVIOUS = "previous"
-"""Where the old folder is for the moment between the two renames."""
+"""Name of the old folder between the two renames."""
 
 
 def _scratch_prefix(path: Path) -> str:
-    """Names the machine too: on a shared disk another's process number says nothing."""
+    """Return the prefix of scratch folders; it has the host name, for disks shared by machines."""
     return f".{path.name}.{platform.node()}."
 
 
 def _clear_away(path: Path) -> None:
-    """Remove the scratch folders for `path` whose process is no more."""
+    """Remove the scratch folders for `path` whose process has ended."""
     prefix = _scratch_prefix(path)
     for scratch in list(path.parent.iterdir()):
         process = scratch.name.removeprefix(prefix).split(".")[0]
@@ -57,16 +57,16 @@ def _clear_away(path: Path) -> None:
 
 
 def _discard(scratch: Path, path: Path) -> None:
-    """Remove a scratch folder; the old folder goes back if nothing has taken its place."""
+    """Remove a scratch folder; restore the old folder if nothing replaced it."""
     if not path.exists():
-        with contextlib.suppress(FileNotFoundError):  # mostly, there is no old folder
+        with contextlib.suppress(FileNotFoundError):  # usually, there is no old folder
             (scratch / PREVIOUS).rename(path)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _is_alive(process: int) -> bool:
     if os.name != "posix":
-        return True  # there is no harmless way to ask; better a leftover than another's files
+        return True  # no safe way to ask; rather keep leftovers than remove files in use
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -77,11 +77,11 @@ def _is_alive(process: int) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` as UTF-8, all or nothing."""
+    """Write `text` to `path` as UTF-8, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` to `path` as readable JSON, all or nothing; NaN is refused."""
+    """Write `value` to `path` as indented JSON, atomically; NaN raises ValueError."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,8 +1,8 @@
-"""Which settings, data and code a trained model comes from: one deterministic fingerprint.
+"""The settings, data and code that a trained model comes from, and their fingerprint.
 
-A run is identified by this fingerprint, not by a stored run id: it survives cached stages, lost
-tracking stores and bit-identical re-training. The code that counts is that of the rooms which DVC
-tracks for the stage, read from the package that runs.
+The fingerprint identifies a run instead of a stored run id, so it survives cached stages, lost
+tracking stores and bit-identical re-training. It covers the code of the rooms that DVC tracks for
+the stage, read from the running package.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ FILE = "provenance.json"
 PACKAGE = Path(__file__).resolve().parents[1]
 
 TRAINING_ROOMS = ("balancing", "base", "data", "run", "training", "vae")
-"""Whose code decides what a training comes to. As in dvc.yaml, which a test compares."""
+"""Rooms whose code affects a training; equal to the rooms in dvc.yaml, which a test checks."""
 CURVE_ROOMS = (*TRAINING_ROOMS, "curve", "evaluation", "objectives", "pages")
-"""Whose code decides what a curve comes to. As in curve/dvc.yaml."""
+"""Rooms whose code affects a curve; equal to the rooms in curve/dvc.yaml."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a trained model comes from."""
+    """Origin of a trained model."""
 
     fingerprint: str
     params: dict[str, Any]  # the params.yaml sections that training reads
@@ -39,7 +39,7 @@ class Provenance:
 def make_provenance(
     params: dict[str, Any], dataset: dict[str, Any], code_digest: str
 ) -> Provenance:
-    """Fingerprint settings, data and code; key order does not matter."""
+    """Compute the fingerprint of settings, data and code; the order of keys does not matter."""
     content = {"params": params, "dataset": dataset["digest"], "code": code_digest}
     text = json.dumps(content, sort_keys=True, allow_nan=False)
     fingerprint = hashlib.sha256(text.encode()).hexdigest()
@@ -49,12 +49,12 @@ def make_provenance(
 def stage_provenance(
     params: dict[str, Any], dataset: dict[str, Any], rooms: Sequence[str]
 ) -> Provenance:
-    """Fingerprint settings and data with the code of some rooms of this package."""
+    """Compute the fingerprint of settings, data and the code of `rooms` of this package."""
     return make_provenance(params, dataset, digest_code(PACKAGE, rooms))
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """As it comes back from a file: tuples are lists."""
+    """Return the values as JSON restores them, with lists for tuples."""
     plain: dict[str, Any] = json.loads(json.dumps(values))
     return plain
 
@@ -77,7 +77,7 @@ def read_provenance(folder: Path) -> Provenance:
     """Read provenance.json from `folder`.
 
     Raises:
-        UserError: it is missing.
+        UserError: the file is missing.
     """
     path = folder / FILE
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Seeds derived by name, and random state that measuring cannot disturb."""
+"""Named seeds, and measurements that leave the random state unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 
 def derive_seed(seed: int, *names: object) -> int:
-    """An independent 63-bit seed for the purpose `names` (say, `"epoch", 3`) of the run `seed`."""
+    """Derive an independent 63-bit seed for a purpose, such as `"epoch", 3`, of the run `seed`."""
     text = "/".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
@@ -24,8 +24,8 @@ def forked(seed: int) -> Iterator[None]:
             torch.manual_seed(seed)
             yield
         return
-    # A fiftieth of the time that torch takes to seed the devices which are not there. Measuring
-    # a small model does it for every few images.
+    # Takes a fiftieth of the time of fork_rng, which also seeds absent devices. Measuring a small
+    # model forks for every few images.
     before = torch.default_generator.get_state()
     torch.default_generator.manual_seed(seed)
     try:

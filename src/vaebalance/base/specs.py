@@ -1,8 +1,8 @@
-"""`Spec`: the base of every object that params.yaml can name.
+"""`Spec`, the base class of the objects in params.yaml.
 
-A Spec *is* the working object: `{kind: fixed, alpha: 1, beta: 4}` becomes `Fixed(alpha=1, beta=4)`,
-whose methods do the work. A seam with several members is a pydantic discriminated union on `kind`,
-which is its own registry.
+A Spec is the working object itself: `{kind: fixed, alpha: 1, beta: 4}` becomes
+`Fixed(alpha=1, beta=4)`, whose methods do the work. Alternatives, such as the likelihoods, form a
+pydantic union discriminated by `kind`; the union is their registry.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Spec(BaseModel):
-    """Frozen and strict: no unknown key, no silent conversion, no NaN or infinity."""
+    """A frozen, strict pydantic model without unknown keys, conversions, NaN or infinity."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -25,7 +25,7 @@ class Spec(BaseModel):
     )
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with `changes`, checked like the original.
+        """Return a copy with `changes`, validated like the original.
 
         (`model_copy(update=...)` does not validate.)
         """

@@ -21,7 +21,7 @@ def finite(text: str) -> float:
     try:
         value = float(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from error
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not finite")
     return value
@@ -36,7 +36,7 @@ def positive(what: str) -> Callable[[str], float]:
         except argparse.ArgumentTypeError:
             value = 0.0
         if value <= 0:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what}: a number above 0")
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}: give a number above 0")
         return value
 
     return read
@@ -47,7 +47,9 @@ def count(what: str) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and int(text) > 0):
-            raise argparse.ArgumentTypeError(f"{text!r} is no number of {what}: 1 or more")
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a number of {what}: give an integer of 1 or more"
+            )
         return int(text)
 
     return read

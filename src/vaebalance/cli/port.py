@@ -15,11 +15,9 @@ MOST_CHANNELS = 4  # of a picture; more is a shape with its channels last
 
 def configure(parser: Parser) -> None:
     """Add description and arguments."""
-    parser.description = (
-        "Your weight in another project's convention -> our likelihood and balance."
-    )
+    parser.description = "Convert a loss weight of another project to our likelihood and balance."
     parser.epilog = """\
-Without a convention: params.yaml in every convention.
+Without a convention, show params.yaml in every convention.
 
 examples:
   vaebalance port antixk 0.00025 --shape 3x64x64
@@ -29,25 +27,25 @@ examples:
   vaebalance port --list
 """
     add = parser.add_argument
-    add("convention", nargs="?", help="whose weight it is, as --list names it")
-    add("weight", nargs="?", type=positive("a weight"), help="their β, α, σ, kld_weight, …")
-    add("--shape", type=_shape, metavar="CxHxW", help="of an image, as in 3x64x64")
+    add("convention", nargs="?", help="name of the convention, see --list")
+    add("weight", nargs="?", type=positive("a weight"), help="its β, α, σ, kld_weight, …")
+    add("--shape", type=_shape, metavar="CxHxW", help="shape of an image, such as 3x64x64")
     add("--latents", type=count("latents"), metavar="Z", help="number of latents")
-    add("--batch", type=count("images"), metavar="B", help="images in a batch of theirs")
-    rmse = "of reconstructions, in pixel values of the unit range"
+    add("--batch", type=count("images"), metavar="B", help="batch size of the other project")
+    rmse = "RMSE of the reconstructions, in pixel values of the unit range"
     add("--rmse", type=positive("an RMSE"), help=rmse)
-    span = "white minus black in their pixels: 1 for 0…1, 2 for −1…1 (default: as they load them)"
+    span = "white minus black in its pixels: 1 for 0…1, 2 for −1…1 (default: of its loader)"
     add("--pixel-span", type=positive("a span"), metavar="S", help=span)
     add("--write", action="store_true", help="write likelihood and balance into params.yaml")
     add("--json", action="store_true", help="print JSON")
-    add("--list", action="store_true", help="show the conventions")
+    add("--list", action="store_true", help="list the conventions")
 
 
 def read(arguments: argparse.Namespace, parser: Parser) -> Options:
     """Return what was asked for."""
     convention = arguments.convention
     if convention is not None and arguments.weight is None:
-        parser.error(f"{convention}: give its weight, too, as in: {convention} 1.0")
+        parser.error(f"{convention}: the weight is missing; give it, as in: {convention} 1.0")
     if arguments.write and convention is None:
         parser.error("--write needs a convention and its weight")
     if arguments.list and convention is not None:
@@ -67,7 +65,7 @@ def _shape(text: str) -> Shape:
     numbers = [int(part) for part in match.groups()] if match else []
     if not numbers or min(numbers) < 1:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not like 3x64x64 (channels x height x width)"
+            f"{text!r} is not a shape such as 3x64x64 (channels x height x width)"
         )
     first, second, last = numbers
     if first > MOST_CHANNELS >= last:

@@ -1,19 +1,19 @@
 """Pictures in, uint8 tensors on disk out.
 
-    spec          the `data` section of params.yaml
-    collection    what every source offers: a list, and a way to read it
-    sources       digits, MNIST and its kin, CIFAR-10: published arrays
-    sprites       dSprites' factors, drawn by us
-    folder        a person's own pictures
-    pictures      one file -> one square of pixels, or the reason why not
-    pool          a function over many tasks, on all cores
-    splits        who is in which split, by content
-    binarisation  grey levels -> black and white
-    preparation   the stage: source -> tensors, manifest, statistics
-    dataset       the tensors again, memory-mapped
+    data_spec      the `data` section of params.yaml
+    collection     the interface of a source: a list of pictures and a way to read them
+    sources        published arrays: digits, the MNIST family, CIFAR-10
+    sprites        pictures drawn from the dSprites factors
+    folder         a folder of the user's own pictures
+    picture_files  one file -> one square of pixels, or the reason why not
+    pool           a parallel map over processes
+    splits         the assignment of pictures to splits, by content
+    binarisation   grey levels -> black and white
+    preparation    the stage: source -> tensors, manifest, statistics
+    dataset        the prepared tensors, memory-mapped
 
-Nothing heavier than torch is imported here; pandas, torchvision, scikit-learn and Pillow are
-imported where they are used.
+Importing this package imports nothing heavier than torch; pandas, torchvision, scikit-learn and
+Pillow are imported where they are used.
 """
 
 from vaebalance.data.binarisation import Binarisation, to_pixels

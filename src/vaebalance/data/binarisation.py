@@ -1,8 +1,8 @@
-"""Grey levels to black and white, and bytes to the pixels that a model sees.
+"""Binarisation of grey levels, and conversion of bytes to pixels in [0, 1].
 
-A grey level g/255 is read as the probability of white. `threshold` and `static` are drawn once and
-stored as 0 and 255; `dynamic` is drawn anew whenever an image is used (Salakhutdinov & Murray
-2008; Burda et al. 2016 call the numbers of the two kinds not comparable, and they are not).
+A grey level g/255 is the probability of white. `threshold` and `static` binarise once and store 0
+and 255; `dynamic` samples again each time an image is used (Salakhutdinov & Murray 2008). Results
+under static and dynamic binarisation are not comparable (Burda et al. 2016).
 """
 
 from __future__ import annotations
@@ -22,16 +22,22 @@ Binarisation = Literal["none", "threshold", "static", "dynamic"]
 def binarise(
     images: NDArray[np.uint8], digests: Sequence[bytes], binarisation: Binarisation, seed: int
 ) -> NDArray[np.uint8]:
-    """The images [n, C, H, W] as they are stored, given the digest of each one's content.
+    """Return the images [n, C, H, W] as they are stored.
 
-    The draw of `static` depends on the seed and the image's own digest only, so that adding a
-    picture changes no other and duplicates stay duplicates.
+    `static` samples depend only on the seed and the image's digest, so adding a picture changes no
+    other and duplicates stay duplicates.
+
+    Args:
+        images: grey levels, [n, C, H, W].
+        digests: digest of each image's content.
+        binarisation: how to binarise; `none` and `dynamic` return the images unchanged.
+        seed: seed of the static samples.
     """
     if binarisation == "threshold":
         return np.where(images >= 128, np.uint8(255), np.uint8(0))
     if binarisation == "static":
         size = int(np.prod(images.shape[1:]))
-        # An extendable hash is a random stream that no library's next version can change.
+        # An extendable hash is a random stream that does not change between library versions.
         noise = b"".join(
             hashlib.shake_256(f"static/{seed}/".encode() + digest).digest(2 * size)
             for digest in digests
@@ -45,12 +51,12 @@ def binarise(
 def to_pixels(
     images: Tensor, binarisation: str, generator: torch.Generator | None = None
 ) -> Tensor:
-    """The pixels in [0, 1] that a model sees, float32, on the images' device.
+    """Convert bytes to the float32 pixels in [0, 1] that a model takes, on the images' device.
 
     Args:
-        images: uint8 [...], as `Dataset.images` has them.
-        binarisation: how they were prepared; `dynamic` draws black or white at each call.
-        generator: source of that draw; it must live on the images' device.
+        images: uint8 [...], as returned by `Dataset.images`.
+        binarisation: how the images were prepared; `dynamic` samples black or white at each call.
+        generator: source of the dynamic samples; it must be on the images' device.
     """
     if binarisation == "dynamic":
         # u is uniform on 0 … 254, so that P(u < g) is g/255 exactly.

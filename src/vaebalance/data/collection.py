@@ -1,6 +1,7 @@
-"""What every source of pictures offers: a list of what there is, and a way to read it in batches.
+"""The interface of a picture source: a list of pictures, and a way to read them in batches.
 
-A new source is one class that makes a `Collection`, and its name in `spec.Source`.
+To add a source, write one class whose `collect` returns a `Collection`, and add it to the union
+`data_spec.Source`.
 """
 
 from __future__ import annotations
@@ -17,25 +18,25 @@ from numpy.typing import NDArray
 from vaebalance.base.specs import Spec
 
 CHUNK_BYTES = 8 * 2**20
-"""Pixels that are held in memory at once, wherever pictures are read, binarised or written."""
+"""Size of the chunks in which pictures are read, binarised and written."""
 
 
 class Batch(NamedTuple):
-    """Some pictures, in the order in which they were asked for."""
+    """Some pictures, in the order of the requested positions."""
 
     images: NDArray[np.uint8]
-    """[n, C, H, W]; zeros where there is a reason."""
+    """[n, C, H, W]; zeros for a picture that is set aside."""
     sizes: NDArray[np.int64]
-    """[n, 2] width and height as displayed, before any resizing; 0 where unknown."""
+    """[n, 2] width and height as displayed, before resizing; 0 if unknown."""
     reasons: list[str | None]
-    """Why a picture is set aside; None for a good one."""
+    """Why each picture is set aside; None for a usable one."""
 
 
 @dataclass(frozen=True)
 class Collection:
-    """All the pictures of a source, of which none is decoded yet.
+    """All pictures of a source, not decoded yet.
 
-    `read(positions)` yields batches that together are the pictures at `positions`, in that order.
+    `read(positions)` yields batches of the pictures at `positions`, in that order.
     """
 
     name: str
@@ -44,38 +45,38 @@ class Collection:
     paths: Sequence[str]
     """A printable name for each picture."""
     labels: NDArray[np.int64]
-    """[N]; -1 where there is none."""
+    """[N]; -1 for a picture without a label."""
     read: Callable[[NDArray[np.int64]], Iterator[Batch]]
     label_names: tuple[str, ...] | None = None
     factors: NDArray[np.int64] | None = None
-    """[N, F] index of each picture's value of each factor of variation, where they are known."""
+    """[N, F] index of the value of each factor of variation; None if unknown."""
     factor_names: tuple[str, ...] | None = None
     factor_sizes: tuple[int, ...] | None = None
     published_test: NDArray[np.bool_] | None = None
-    """[N] whether a picture belongs to the published test set; None where none is published."""
+    """[N] whether a picture belongs to the published test set; None if there is none."""
     ignored: Mapping[str, int] = field(default_factory=dict)
-    """How many files of each kind were passed over because they are no pictures."""
+    """Number of skipped files that are not pictures, by kind."""
 
 
 class AbstractSource(Spec, ABC):
-    """Where pictures come from."""
+    """A source of pictures."""
 
     @abstractmethod
     def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
-        """List the pictures.
+        """List the pictures of the source.
 
         Args:
-            root: folder of the raw data, for sources that have files.
-            max_pixels: a picture of more pixels is set aside without being decoded.
-            workers: decoding processes; None for one a core.
+            root: folder of the raw data, for sources that read files.
+            max_pixels: largest number of pixels to decode; larger pictures are set aside.
+            workers: number of decoding processes; None for one per core.
 
         Raises:
-            UserError: the source cannot be read at all.
+            UserError: the source cannot be read.
         """
 
 
 def chunks(count: int, image_shape: tuple[int, ...]) -> Iterator[slice]:
-    """Cut `count` pictures into runs of at most `CHUNK_BYTES` bytes."""
+    """Split `count` pictures into consecutive chunks of at most `CHUNK_BYTES` bytes."""
     step = max(1, CHUNK_BYTES // int(np.prod(image_shape)))
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))
@@ -84,7 +85,7 @@ def chunks(count: int, image_shape: tuple[int, ...]) -> Iterator[slice]:
 def read_array(
     images: NDArray[np.uint8],
 ) -> Callable[[NDArray[np.int64]], Iterator[Batch]]:
-    """A `Collection.read` over pictures [N, C, H, W] that are all in memory and all good."""
+    """Return a `Collection.read` over pictures [N, C, H, W] in memory, all of them usable."""
     _, _, height, width = images.shape
 
     def read(positions: NDArray[np.int64]) -> Iterator[Batch]:

@@ -20,34 +20,34 @@ Source = Annotated[
 
 
 class DataSpec(Spec):
-    """Which pictures, and how they become tensors."""
+    """Which pictures to read, and how to turn them into tensors."""
 
     source: Source
-    """digits, mnist, fashion_mnist, kmnist, cifar10, sprites, or image_folder: your own."""
+    """Source of the pictures; image_folder reads your own."""
     root: str = Field(min_length=1)
-    """Where torchvision keeps (or downloads) its files, or the folder of your pictures; digits and
-    sprites need none."""
+    """Folder of torchvision's files (downloaded if missing), or of your own pictures. digits and
+    sprites do not use it."""
     validation_fraction: float = Field(ge=0, lt=1)
-    """Share of the training pictures held out for validation."""
+    """Fraction of the training pictures held out for validation."""
     test_fraction: float = Field(ge=0, lt=1)
-    """Share held out for test; only where the source has no published test set of its own."""
+    """Fraction held out for test, if the source has no published test set."""
     max_images: int | None = Field(ge=1)
-    """Use at most this many pictures of each published part, a random but stable choice; null:
+    """Maximum number of pictures from each published part, chosen at random by the seed; null:
     all."""
     max_bad_fraction: float = Field(ge=0, le=1)
-    """Fail when more than this share of the pictures cannot be read."""
+    """Largest fraction of unreadable pictures that is tolerated."""
     max_pixels: int = Field(ge=1, le=PILLOW_LIMIT)
-    """A picture of more pixels is set aside, unread, as a decompression bomb."""
+    """Skip pictures with more pixels, as possible decompression bombs."""
     binarisation: Binarisation
-    """none; threshold: white from 0.5 up; static: drawn once; dynamic: drawn at each step."""
+    """none; threshold: white from 0.5 up; static: sampled once; dynamic: sampled at each step."""
     workers: int | None = Field(ge=1)
-    """Decoding processes; null: one a core."""
+    """Number of decoding processes; null: one per core."""
 
     @model_validator(mode="after")
     def _some_left_to_train_on(self) -> Self:
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError(
                 f"validation_fraction ({self.validation_fraction}) + test_fraction "
-                f"({self.test_fraction}) must be less than 1, to leave something to train on"
+                f"({self.test_fraction}) must be less than 1, to leave images for training"
             )
         return self

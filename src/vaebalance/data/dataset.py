@@ -1,4 +1,4 @@
-"""The prepared tensors on disk, memory-mapped."""
+"""The prepared tensors on disk, opened as memory maps."""
 
 from __future__ import annotations
 
@@ -24,51 +24,51 @@ MANIFEST = "manifest.parquet"
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What dataset.json says.
+    """Content of dataset.json.
 
-    The statistics are of the training split's pixels in [0, 1], as a model sees them (for dynamic
-    binarisation: in expectation over its draws).
+    The statistics describe the training split's pixels in [0, 1]; for dynamic binarisation they
+    are expectations over its samples.
     """
 
     name: str
-    """The source's kind."""
+    """Kind of the source."""
     image_shape: tuple[int, int, int]
     """C, H, W."""
     splits: Mapping[str, int]
-    """Images in each split."""
+    """Number of images in each split."""
     binarisation: Binarisation
     label_names: tuple[str, ...] | None
     factor_names: tuple[str, ...] | None
     factor_sizes: tuple[int, ...] | None
-    """How many values each factor of variation has."""
+    """Number of values of each factor of variation."""
     pixel_mean: tuple[float, ...]
-    """Of each channel."""
+    """Mean of each channel."""
     pixel_std: tuple[float, ...]
-    """Of each channel."""
+    """Standard deviation of each channel."""
     squared_error_of_mean: float
-    """Squared error to the mean image, summed over pixels, averaged over images: what a decoder
-    that ignores its code can reach."""
+    """Squared error of the mean image, summed over pixels and averaged over images: the least
+    error of a decoder that ignores its code."""
     bernoulli_distortion_of_mean: float
-    """The same decoder's cross-entropy, in nats per image."""
+    """Cross-entropy of the mean image, in nats per image."""
     constant_pixels: int
-    """Pixels (of C·H·W) that are the same in every training image."""
+    """Number of pixels (out of C·H·W) that are equal in all training images."""
     duplicates: int
-    """Images whose content has been seen before, in whatever split."""
+    """Number of images that repeat the content of another, in any split."""
     set_aside: Mapping[str, int]
-    """Pictures that are in no split, by reason."""
+    """Number of pictures in no split, by reason."""
     ignored: Mapping[str, int]
-    """Files that were not taken for pictures, by ending."""
+    """Number of files that are not pictures, by file extension."""
     seed: int
     digest: str
     """SHA-256 of the ordered content and the binarisation."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`, after a passage through a file."""
+        """Rebuild the object from values that `to_json` wrote to a file."""
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values.items()
@@ -76,7 +76,7 @@ class DatasetInfo:
         return cls(**fields)
 
     def summary(self) -> str:
-        """One or two lines for the screen."""
+        """Describe the data set in one to three lines."""
         counts = ", ".join(f"{count:,} {split}" for split, count in self.splits.items())
         shape = "×".join(map(str, self.image_shape))
         lines = [f"{self.name}: {counts} images of {shape}, digest {self.digest[:12]}"]
@@ -89,26 +89,26 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A prepared folder."""
+    """A folder written by `prepare`."""
 
     folder: Path
     info: DatasetInfo
 
     def images(self, split: str) -> Tensor:
-        """uint8 [N, C, H, W], mapped from the file and not read until used.
+        """Return the images, uint8 [N, C, H, W], mapped from the file and read when used.
 
-        Writing to it changes this process's view, never the file.
+        Writing to the tensor changes only this process's copy, not the file.
         """
         return torch.from_numpy(self._map(split, "images"))
 
     def labels(self, split: str) -> Tensor | None:
-        """int64 [N], -1 for an image without one; None when the source has no labels."""
+        """Return the labels, int64 [N], -1 for an image without one; None if there are none."""
         if self.info.label_names is None:
             return None
         return torch.from_numpy(self._map(split, "labels"))
 
     def factors(self, split: str) -> Tensor | None:
-        """int64 [N, F], the index of each factor's value; None when the source has no factors."""
+        """Return the factors' value indices, int64 [N, F]; None if the source has no factors."""
         if self.info.factor_names is None:
             return None
         return torch.from_numpy(self._map(split, "factors"))
@@ -124,7 +124,7 @@ def open_dataset(folder: Path | str) -> Dataset:
     """Open the data that `prepare` wrote to `folder`.
 
     Raises:
-        UserError: it is missing or not whole.
+        UserError: the data is missing or incomplete.
     """
     folder = Path(folder)
     try:
@@ -134,7 +134,7 @@ def open_dataset(folder: Path | str) -> Dataset:
             _check(dataset, split)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
-            f"{folder}: no whole prepared data there ({error}); run `dvc repro prepare`."
+            f"{folder}: prepared data is missing or incomplete ({error}); run `dvc repro prepare`."
         ) from error
     return dataset
 
@@ -144,8 +144,8 @@ def _check(dataset: Dataset, split: str) -> None:
     count = info.splits[split]
     images, labels, factors = dataset.images(split), dataset.labels(split), dataset.factors(split)
     if images.dtype != torch.uint8 or tuple(images.shape) != (count, *info.image_shape):
-        raise ValueError(f"{split}.images.npy does not fit {INFO}")
+        raise ValueError(f"{split}.images.npy does not match {INFO}")
     if labels is not None and tuple(labels.shape) != (count,):
-        raise ValueError(f"{split}.labels.npy does not fit {INFO}")
+        raise ValueError(f"{split}.labels.npy does not match {INFO}")
     if factors is not None and len(factors) != count:
-        raise ValueError(f"{split}.factors.npy does not fit {INFO}")
+        raise ValueError(f"{split}.factors.npy does not match {INFO}")

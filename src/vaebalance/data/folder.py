@@ -1,4 +1,4 @@
-"""A person's own pictures: any size, colour mode, format and nesting."""
+"""A folder of the user's own pictures, of any size, colour mode, format and nesting."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from vaebalance.data.picture_files import EXTENSIONS, Picture, Recipe, read_pict
 from vaebalance.data.pool import available_cores, parallel
 
 WORTH_A_POOL = 256
-"""Pictures below which starting processes takes longer than decoding."""
+"""Number of pictures from which decoding in parallel is faster than starting the processes."""
 TASK_BYTES = 2**20
-"""Pixels that a process hands over at once."""
+"""Maximum size of the pixels that a process returns at once."""
 TASK_PICTURES = 32
-"""Pictures that a process takes at once."""
+"""Maximum number of pictures that a process takes at once."""
 
 
 class ImageFolder(AbstractSource):
-    """PNG, JPEG, WebP, BMP, GIF and TIFF files in `data.root` and all the folders in it.
+    """PNG, JPEG, WebP, BMP, GIF and TIFF files in `data.root` and its subfolders.
 
-    Each is scaled (antialiased; small ones are scaled up) until it covers a square, whose middle is
-    kept. The folders directly in `data.root` are the labels; a picture outside them has none.
+    Each picture is scaled up or down, with antialiasing, to cover a square, and cropped to its
+    centre. The folders directly in `data.root` are the labels; a picture outside them has none.
     """
 
     kind: Literal["image_folder"] = "image_folder"
@@ -40,10 +40,10 @@ class ImageFolder(AbstractSource):
     channels: Literal[1, 3] = 3
     """3 for colour, 1 for grey."""
     background: Literal["white", "black"] = "white"
-    """What shows through transparent pixels."""
+    """Colour behind transparent pixels."""
 
     def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
-        """The pictures below `root`, in the order of their names."""
+        """List the pictures below `root`, sorted by name."""
         if not root.is_dir():
             what = "not a folder" if root.exists() else "no such folder"
             raise UserError(
@@ -53,8 +53,8 @@ class ImageFolder(AbstractSource):
         if not files:
             seen = ", ".join(f"{count} {kind}" for kind, count in ignored.items()) or "nothing"
             raise UserError(
-                f"data.root = {str(root)!r}: no pictures in it (found: {seen}). A picture's name "
-                f"ends in one of {' '.join(sorted(EXTENSIONS))}."
+                f"data.root = {str(root)!r}: no pictures in it (found: {seen}); give a folder of "
+                f"files that end in one of {' '.join(sorted(EXTENSIONS))}."
             )
         folders = [name.split(os.sep, 1)[0] if os.sep in name else "" for name in files]
         names = sorted(set(folders) - {""}, key=os.fsencode)
@@ -72,15 +72,15 @@ class ImageFolder(AbstractSource):
 
 
 def list_pictures(root: Path) -> tuple[list[str], dict[str, int]]:
-    """The picture files below `root`, relative to it and sorted, and what else was there.
+    """Return the sorted picture files below `root`, relative to it, and counts of other files.
 
-    Hidden files and folders are passed over. Links are followed; a folder that is reached twice is
-    read once, so that loops end.
+    Hidden files and folders are skipped. Links are followed, and each folder is read only once, so
+    loops of links end.
     """
     files: list[str] = []
     ignored: Counter[str] = Counter()
     seen: set[tuple[int, int]] = set()
-    # Folders go before links to folders, so that a link never names what has a place of its own.
+    # Visit folders before links to folders, so that pictures get their real path.
     folders, links = deque([""]), deque[str]()
     while folders or links:
         folder = folders.popleft() if folders else links.popleft()
@@ -106,12 +106,12 @@ def list_pictures(root: Path) -> tuple[list[str], dict[str, int]]:
             elif entry.is_file(follow_symlinks=False) or _leads_to(entry, _is_file_or_nothing):
                 files.append(name)
             else:
-                ignored["pipes, sockets and devices"] += 1  # opening one could wait for ever
+                ignored["pipes, sockets and devices"] += 1  # opening one could block for ever
     return sorted(files, key=os.fsencode), dict(sorted(ignored.items()))
 
 
 def _leads_to(entry: os.DirEntry[str], kind: Callable[[int], bool]) -> bool:
-    """Whether a link's target is of that kind; the mode of one that cannot be reached is 0."""
+    """Return whether `entry` is a link whose target's mode satisfies `kind` (0 if unreachable)."""
     if not entry.is_symlink():
         return False
     try:
@@ -125,7 +125,7 @@ def _is_file_or_nothing(mode: int) -> bool:
 
 
 def printable(name: str) -> str:
-    """A file name that any screen and file can hold: what is no printable text is escaped."""
+    """Escape everything in a file name that is not printable text."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
@@ -139,7 +139,7 @@ def _read(
     workers: int | None,
     positions: NDArray[np.int64],
 ) -> Iterator[Batch]:
-    """Decode the files at `positions`, on `workers` cores when that is worth it."""
+    """Decode the files at `positions`, in `workers` processes if that is faster."""
     paths = [str(root / files[position]) for position in positions]
     size = max(1, min(TASK_PICTURES, TASK_BYTES // (recipe.channels * recipe.size**2)))
     tasks = [paths[start : start + size] for start in range(0, len(paths), size)]
@@ -151,12 +151,12 @@ def _read(
         yield from parallel(partial(_decode, recipe), tasks, min(workers, len(tasks)))
     except MemoryError as error:
         raise UserError(
-            "out of memory while decoding pictures; set data.max_pixels or data.workers lower."
+            "out of memory while decoding pictures; lower data.max_pixels or data.workers."
         ) from error
 
 
 def _decode(recipe: Recipe, paths: Sequence[str]) -> Batch:
-    """One task: it runs in a process of its own."""
+    """Decode the pictures of one task; it runs in a process of its own."""
     pictures: list[Picture] = [read_picture(path, recipe) for path in paths]
     blank = np.zeros((recipe.channels, recipe.size, recipe.size), np.uint8)
     return Batch(

@@ -1,4 +1,4 @@
-"""One picture file -> one square of pixels, or the reason why not."""
+"""Decoding of one picture file to a square of pixels, or the reason why it is set aside."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ EXTENSIONS = frozenset(
     f".{ending}"
     for ending in ("png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib", "gif", "tif")
 ) | {".tiff"}
-"""Endings (in any case) of the files that are taken for pictures."""
+"""Extensions, in lower case, of picture files."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF")
-"""Decoders that may run, whatever a file calls itself: none that starts another program."""
+"""Decoders that may run, whatever a file's extension. None of them starts another program."""
 SIGNATURES = (b"\x89PNG\r\n", b"\xff\xd8", b"RIFF", b"BM", b"GIF8", b"II*", b"II+", b"MM\0")
-"""How files of those formats begin."""
+"""First bytes of files in those formats."""
 PILLOW_LIMIT = 178_956_970
-"""Pixels beyond which Pillow refuses a picture as a decompression bomb."""
+"""Number of pixels from which Pillow refuses a picture as a decompression bomb."""
 TURNED = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
 
@@ -51,36 +51,36 @@ DECODER_FAULTS = (
     struct.error,
     zlib.error,
 )
-"""What Pillow's decoders raise on files that are not what they claim to be."""
+"""Exceptions that Pillow's decoders raise on corrupt files."""
 
 
 class Recipe(NamedTuple):
-    """How a picture becomes a square."""
+    """How to turn a picture into a square."""
 
     size: int
     """Side in pixels."""
     channels: Literal[1, 3]
     """1 for grey (ITU-R 601 luma), 3 for RGB."""
     background: Literal["white", "black"]
-    """What shows through transparent pixels."""
+    """Colour behind transparent pixels."""
     max_pixels: int
-    """A picture of more is not decoded."""
+    """Largest number of pixels to decode."""
 
 
 class Picture(NamedTuple):
-    """What became of a file."""
+    """Result of decoding one file."""
 
     pixels: NDArray[np.uint8] | None
-    """[C, size, size]; None when it is set aside."""
+    """[C, size, size]; None if the picture is set aside."""
     width: int
-    """As displayed, before resizing; 0 where unknown."""
+    """Width as displayed, before resizing; 0 if unknown."""
     height: int
     reason: str | None
-    """Why it is set aside; None for a good one."""
+    """Why the picture is set aside; None for a usable one."""
 
 
 class _SetAsideError(Exception):
-    """Carries a reason, and the picture's size if it is known, out of the depths."""
+    """Signals that a picture is set aside, with the reason and the size if known."""
 
     def __init__(self, reason: str, size: tuple[int, int] = (0, 0)) -> None:
         super().__init__(reason)
@@ -88,7 +88,7 @@ class _SetAsideError(Exception):
 
 
 def read_picture(path: str, recipe: Recipe) -> Picture:
-    """Decode the first frame of a file, scaled to cover the square and cut to its middle."""
+    """Decode the first frame of a file, scale it to cover the square and crop its centre."""
     try:
         _look_at_file(path)
         image, (width, height) = _decode(path, recipe)
@@ -102,7 +102,7 @@ def read_picture(path: str, recipe: Recipe) -> Picture:
 
 def _look_at_file(path: str) -> None:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 (a path may hold bytes that are no text)
+        with open(path, "rb") as file:  # noqa: PTH123 (a path may contain bytes that are not text)
             empty = os.fstat(file.fileno()).st_size == 0
     except OSError as error:
         raise _SetAsideError(UNREADABLE) from error
@@ -111,19 +111,19 @@ def _look_at_file(path: str) -> None:
 
 
 def _decode(path: str, recipe: Recipe) -> tuple[Image.Image, tuple[int, int]]:
-    """The first frame, and the size that the file's header states."""
+    """Return the first frame and the size stated in the file's header."""
     from PIL import Image, UnidentifiedImageError
 
     size = (0, 0)
     try:
         with warnings.catch_warnings():
-            # Pillow warns of odd but readable files, and of large ones: max_pixels is our limit.
+            # Pillow warns about odd but readable files, and about large ones (see max_pixels).
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as image:
                 size = image.size
                 if image.width * image.height > recipe.max_pixels:
                     raise _SetAsideError(TOO_LARGE, size)
-                # A JPEG may be decoded at a fraction of its size, still twice what is needed.
+                # Decode a JPEG at a fraction of its size, but at least twice the size needed.
                 image.draft(None, (2 * recipe.size, 2 * recipe.size))
                 image.load()
                 return image, size
@@ -136,7 +136,7 @@ def _decode(path: str, recipe: Recipe) -> tuple[Image.Image, tuple[int, int]]:
 
 
 def _why_unidentified(path: str) -> str:
-    """Tell a spoilt picture from a file that never was one."""
+    """Distinguish a corrupt picture from a file that is not a picture."""
     with open(path, "rb") as file:  # noqa: PTH123
         head = file.read(26).ljust(26, b"\xff")
     sides = {b"\x89PNG": (head[16:20], head[20:24]), b"GIF8": (head[6:8], head[8:10])}
@@ -148,19 +148,19 @@ def _why_unidentified(path: str) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 … 8; 1 is upright.
+    """Return the EXIF orientation, 1 to 8; 1 is upright.
 
-    (Pillow turns a TIFF by itself and then forgets its orientation.)
+    (Pillow rotates a TIFF by itself and then drops its orientation.)
     """
     try:
         orientation = image.getexif().get(0x0112, 1)
     except DECODER_FAULTS:
-        return 1  # A picture whose notes are spoilt is still a good picture.
+        return 1  # A picture with corrupt metadata is still usable.
     return orientation if orientation in range(1, 9) else 1
 
 
 def _square(image: Image.Image, orientation: int, recipe: Recipe) -> NDArray[np.uint8]:
-    """[C, size, size]; antialiased."""
+    """Scale, crop and rotate a picture to [C, size, size], with antialiasing."""
     from PIL import Image, ImageOps
 
     flat = _flatten(_eight_bits(image), recipe.background)
@@ -180,7 +180,7 @@ def _square(image: Image.Image, orientation: int, recipe: Recipe) -> NDArray[np.
 
 
 def _flatten(image: Image.Image, background: str) -> Image.Image:
-    """Lay a transparent picture on the background."""
+    """Composite a transparent picture onto the background."""
     from PIL import Image
 
     if image.mode == "LAB":
@@ -188,16 +188,16 @@ def _flatten(image: Image.Image, background: str) -> Image.Image:
     if not image.has_transparency_data:
         return image
     if image.mode == "La":
-        image = image.convert("LA")  # from grey that is multiplied by its alpha; no direct way
+        image = image.convert("LA")  # premultiplied grey has no direct conversion to RGBA
     return Image.alpha_composite(
         Image.new("RGBA", image.size, background), image.convert("RGBA")
     ).convert("RGB")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale grey levels of 16 bits or more to 8, black to black and white to white.
+    """Scale grey levels of 16 bits or more to 8 bits, keeping black and white.
 
-    (Pillow's own conversion clips them. It reads 16-bit colours as 8-bit ones by itself.)
+    (Pillow's own conversion clips them. It already reads 16-bit colours as 8-bit ones.)
     """
     from PIL import Image
 
@@ -211,10 +211,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _black_and_white(image: Image.Image, values: NDArray[np.float64]) -> tuple[float, float]:
-    """The values that stand for black and for white.
+    """Return the values that represent black and white.
 
-    Integers of 12 and 16 bits say so themselves. 32-bit pictures do not: theirs is the first of
-    0 … 1 (real numbers only), 0 … 255 and 0 … 65535 that holds every value, else their own range.
+    The bit depth determines them for 12-bit and 16-bit integers. For 32-bit pictures, the range is
+    the first of 0 to 1 (real numbers only), 0 to 255 and 0 to 65535 that contains every value, else
+    the range of the values.
     """
     if image.mode.startswith("I;"):
         bits = getattr(image, "tag_v2", {}).get(258)

@@ -1,4 +1,4 @@
-"""A function over many tasks on all cores: in order, in bounded memory, and never hanging."""
+"""A parallel map over processes: ordered, in bounded memory, and without hanging."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 MOST_WORKERS = 61
-"""What Windows can wait for; elsewhere, too, the one process that writes is then the limit."""
+"""Maximum number of processes: Windows cannot wait for more, and one process writes the results."""
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -33,12 +33,13 @@ def available_cores() -> int:
 def parallel(
     function: Callable[[Task], Result], tasks: Iterable[Task], workers: int
 ) -> Iterator[Result]:
-    """`map(function, tasks)` in `workers` processes; at most four tasks a worker are under way.
+    """Yield the results of `map(function, tasks)`, computed in `workers` processes.
 
-    The function is found by its name in the other processes, so it must be importable there.
+    At most four tasks per worker are pending at once. The other processes find the function by its
+    name, so it must be importable.
 
     Raises:
-        UserError: a process died, say, for want of memory.
+        UserError: a process died, for example because memory ran out.
     """
     workers = min(workers, MOST_WORKERS)
     if workers <= 1:
@@ -55,18 +56,18 @@ def parallel(
             yield under_way.popleft().result()
     except BrokenProcessPool as error:
         raise UserError(
-            f"one of {workers} decoding processes ended before its work. If it left no message, it "
-            "was killed, most likely for want of memory: set data.workers or data.max_pixels lower."
+            f"one of {workers} decoding processes died. If it printed no message, it was killed, "
+            "most likely because memory ran out: lower data.workers or data.max_pixels."
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _context() -> BaseContext:
-    """Processes that share nothing with this one's threads and locks.
+    """Return a context whose processes do not inherit this one's threads and locks.
 
-    On Linux they are forked from a fresh process that has imported this package once, which saves
-    each of them the import's time and memory.
+    On Linux they are forked from a fresh process that has already imported this package, which
+    saves each of them the import's time and memory.
     """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
@@ -76,7 +77,7 @@ def _context() -> BaseContext:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and die with it even when it is killed."""
+    """Leave Ctrl-C to the parent, and exit when the parent ends, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 

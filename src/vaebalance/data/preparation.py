@@ -1,7 +1,7 @@
 """The stage `prepare`: a source -> tensors, a manifest and statistics, all or nothing.
 
-Memory is bounded whatever the source's size: pictures go through a spool file on disk in chunks.
-The result depends on the content and the seed only, to the last byte.
+Pictures pass through a spool file on disk in chunks, so memory use does not grow with the source.
+The result depends only on the content and the seed, to the last byte.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ TEST_DUPLICATE = "same as a published test image"
 
 
 def prepare(spec: DataSpec, seed: int, destination: Path, progress: bool = True) -> DatasetInfo:
-    """Write the folder `destination`, replacing what is there only once the new one is whole.
+    """Write the folder `destination`, replacing an existing one only when the new one is complete.
 
-    It gets `dataset.json` (a `DatasetInfo`), for each split `<split>.images.npy`,
-    `<split>.labels.npy` and, where factors are known, `<split>.factors.npy`, and
-    `manifest.parquet` with one row for each picture, those set aside too.
+    The folder contains `dataset.json` (a `DatasetInfo`), `<split>.images.npy`, `<split>.labels.npy`
+    and, if factors are known, `<split>.factors.npy` for each split, and `manifest.parquet` with one
+    row for each picture, including those set aside.
 
     Args:
         spec: the `data` section.
-        seed: decides the splits, the subset and the draws of static binarisation.
-        destination: a folder, made if need be.
-        progress: whether to show a bar on stderr, when that is a terminal.
+        seed: seed of the splits, the subset and static binarisation.
+        destination: folder to write; created if missing.
+        progress: whether to show a bar on stderr, if that is a terminal.
 
     Raises:
         UserError: the source cannot be read, too many pictures are bad, or a split would be empty.
@@ -55,7 +55,7 @@ def prepare(spec: DataSpec, seed: int, destination: Path, progress: bool = True)
     try:
         with replacing(destination) as folder:
             folder.mkdir()
-            # Nameless where the system can: gone with the process, however that ends.
+            # Without a name where the system allows it, so it disappears with the process.
             with tempfile.TemporaryFile(dir=folder) as spool:
                 pictures = _read(collection, chosen, spool, progress)
                 _refuse_bad(pictures, spec)
@@ -68,10 +68,11 @@ def prepare(spec: DataSpec, seed: int, destination: Path, progress: bool = True)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         shape = "×".join(map(str, collection.image_shape))
+        gigabytes = 2 * len(chosen) * math.prod(collection.image_shape) / 1e9
         raise UserError(
-            f"{destination}: no space left on this disk; {len(chosen):,} images of {shape} need "
-            f"{2 * len(chosen) * math.prod(collection.image_shape) / 1e9:.2f} GB while being "
-            "prepared. Make room, or set data.max_images or the images' size lower."
+            f"{destination}: no space left on this disk; preparing {len(chosen):,} images of "
+            f"{shape} needs {gigabytes:.2f} GB. Free some space, or lower data.max_images or the "
+            "size of the images."
         ) from error
     return info
 
@@ -79,7 +80,7 @@ def prepare(spec: DataSpec, seed: int, destination: Path, progress: bool = True)
 def _read(
     collection: Collection, chosen: NDArray[np.int64], spool: IO[bytes], progress: bool
 ) -> pd.DataFrame:
-    """Spool the good pictures; one row for each chosen one, in their order."""
+    """Write the usable pictures to the spool; return one row per chosen picture, in order."""
     import pandas as pd
 
     digests: list[str | None] = []
@@ -126,9 +127,9 @@ def _refuse_bad(pictures: pd.DataFrame, spec: DataSpec) -> None:
         f"data.root = {spec.root!r}: {len(bad):,} of {len(pictures):,} pictures cannot be used "
         f"({reasons}), for example {examples}. "
         + (
-            f"That is {share:.1%}, more than {limit}; mend or remove them, or raise the limit."
+            f"That is {share:.1%}, more than {limit}; repair or remove them, or raise the limit."
             if len(bad) < len(pictures)
-            else "None is left."
+            else "No picture is left."
         )
     )
 
@@ -136,7 +137,7 @@ def _refuse_bad(pictures: pd.DataFrame, spec: DataSpec) -> None:
 def _place(
     pictures: pd.DataFrame, collection: Collection, spec: DataSpec, seed: int
 ) -> pd.DataFrame:
-    """Give each picture its split and row; sorted by split and row, those set aside last."""
+    """Assign a split and a row to each picture; sort by both, with pictures set aside last."""
     pictures = pictures.copy()
     good = pictures["reason"].isna()
     published = collection.published_test
@@ -153,7 +154,7 @@ def _place(
         spec.test_fraction,
         None if published is None else published[pictures.loc[good, "position"]],
     )
-    # By digest, so that the order of files counts for nothing; copies go by name.
+    # Sort by digest, so that the order of files does not matter, and duplicates by name.
     pictures = pictures.sort_values(
         ["split", "digest", "position"],
         key=lambda column: (
@@ -181,7 +182,7 @@ def _refuse_empty(pictures: pd.DataFrame, collection: Collection, spec: DataSpec
         elif split == "test" and collection.published_test is not None:
             remedy = "check the data set's test files"
         else:
-            remedy = f"raise {knob} (now {fraction}), or set it to 0 to go without this split"
+            remedy = f"raise {knob} (now {fraction}), or set it to 0 to omit this split"
         raise UserError(
             f"the {split} split is empty: there are only {total:,} usable images. Add pictures "
             f"(data.max_images is {spec.max_images or 'null: all'}), or {remedy}."
@@ -197,7 +198,7 @@ def _write(
     seed: int,
     progress: bool,
 ) -> DatasetInfo:
-    """Write everything below `folder`."""
+    """Write all files into `folder`."""
     shape = collection.image_shape
     placed = pictures[pictures["split"] != SET_ASIDE]
     content = hashlib.sha256(f"{binarisation} {shape}".encode())
@@ -246,9 +247,9 @@ def _write(
 def _spooled_images(
     spool: IO[bytes], rows: NDArray[np.int64], shape: tuple[int, int, int]
 ) -> NDArray[np.uint8]:
-    """[n, C, H, W] from those places of the spool.
+    """Read the images [n, C, H, W] at `rows` of the spool.
 
-    (A memory map would do the same, but count as this process's memory.)
+    (A memory map would work too, but its pages would count as this process's memory.)
     """
     images = np.empty((len(rows), math.prod(shape)), np.uint8)
     for image, row in zip(images, rows.tolist(), strict=True):
@@ -258,7 +259,7 @@ def _spooled_images(
 
 
 def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
-    """Begin a .npy file of bytes, whose content is then written in pieces."""
+    """Write the header of a .npy file of bytes, whose content follows in pieces."""
     np.lib.format.write_array_header_1_0(
         file, {"descr": "|u1", "fortran_order": False, "shape": shape}
     )
@@ -276,17 +277,17 @@ def _write_manifest(pictures: pd.DataFrame, path: Path) -> None:
 
 
 def _counts(values: pd.Series[str]) -> dict[str, int]:
-    """How often each value is there, the missing not counted; sorted by name."""
+    """Count each value, sorted by name, without missing values."""
     return {str(name): int(n) for name, n in values.value_counts().sort_index().items()}
 
 
 def _bar(what: str, total: int, progress: bool) -> tqdm[Any]:
-    """A progress bar on stderr; tqdm leaves it out (None) when that is no terminal."""
+    """Return a progress bar on stderr; tqdm hides it (None) if stderr is not a terminal."""
     return tqdm(desc=what, total=total, unit=" images", disable=None if progress else True)
 
 
 class _Statistics:
-    """Sums over images, in integers, so that the order of adding cannot matter."""
+    """Sums over images, as integers, so the order of summation does not matter."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         self.count = 0
@@ -296,7 +297,7 @@ class _Statistics:
         self.greatest = np.zeros(shape, np.uint8)
 
     def add(self, images: NDArray[np.uint8]) -> None:
-        """Take in images [n, C, H, W]."""
+        """Add the images [n, C, H, W]."""
         self.count += len(images)
         self.sums += images.sum(0, dtype=np.int64)
         self.squares += np.square(images, dtype=np.uint16).sum(0, dtype=np.int64)
@@ -304,8 +305,8 @@ class _Statistics:
         self.greatest = np.maximum(self.greatest, images.max(0))
 
     def summary(self, *, dynamic: bool) -> dict[str, Any]:
-        """The fields of `DatasetInfo` that are computed from pixels."""
-        # A pixel that is drawn black or white has E[x²] = E[x].
+        """Return the fields of `DatasetInfo` that depend on pixels."""
+        # A pixel that is sampled black or white has E[x²] = E[x].
         squares = 255 * self.sums if dynamic else self.squares
         pixels = self.count * self.sums[0].size
         channel_means, channel_stds = [], []
@@ -316,7 +317,7 @@ class _Statistics:
         spread = self.count * int(squares.sum()) - sum(s * s for s in self.sums.ravel().tolist())
         white = self.sums.ravel() / (255 * self.count)
         entropies = (-p * math.log(p) - (1 - p) * math.log1p(-p) for p in white if 0 < p < 1)
-        # Drawn anew, a pixel is constant only when it is always black or always white.
+        # A sampled pixel is constant only if its grey level is always black or always white.
         same = self.least == self.greatest
         if dynamic:
             same &= (self.least == 0) | (self.least == 255)

@@ -1,4 +1,4 @@
-"""Published arrays: scikit-learn's digits, and torchvision's MNIST, its kin and CIFAR-10."""
+"""Published arrays: scikit-learn's digits, and torchvision's MNIST family and CIFAR-10."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from vaebalance.base.errors import UserError
 from vaebalance.data.collection import AbstractSource, Collection, read_array
 
 PATIENCE = 30
-"""Seconds that a download may go without an answer."""
+"""Seconds to wait for an answer from a download server."""
 
 
 class Digits(AbstractSource):
-    """1,797 real handwritten digits of 8x8, from scikit-learn: no file, no network."""
+    """1,797 handwritten digits of 8x8, included in scikit-learn: needs no file and no network."""
 
     kind: Literal["digits"] = "digits"
 
     def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
-        """The digits; their 17 grey levels 0 … 16 are spread over 0 … 255."""
+        """List the digits, with their 17 grey levels 0 to 16 scaled to 0 to 255."""
         from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
         digits = load_digits()
@@ -46,7 +46,7 @@ class MNIST(AbstractSource):
     kind: Literal["mnist"] = "mnist"
 
     def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
-        """Both published parts, downloaded to `root` when they are not there."""
+        """List both published parts, downloading them to `root` if they are missing."""
         return _published(self.kind, "MNIST", root)
 
 
@@ -56,7 +56,7 @@ class FashionMNIST(AbstractSource):
     kind: Literal["fashion_mnist"] = "fashion_mnist"
 
     def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
-        """Both published parts, downloaded to `root` when they are not there."""
+        """List both published parts, downloading them to `root` if they are missing."""
         return _published(self.kind, "FashionMNIST", root)
 
 
@@ -66,22 +66,22 @@ class KMNIST(AbstractSource):
     kind: Literal["kmnist"] = "kmnist"
 
     def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
-        """Both published parts, downloaded to `root` when they are not there."""
+        """List both published parts, downloading them to `root` if they are missing."""
         return _published(self.kind, "KMNIST", root)
 
 
 class CIFAR10(AbstractSource):
-    """Photographs of ten kinds of things, 50,000 + 10,000 of 32x32 in colour (Krizhevsky 2009)."""
+    """Photographs of ten classes, 50,000 + 10,000 of 32x32 in colour (Krizhevsky 2009)."""
 
     kind: Literal["cifar10"] = "cifar10"
 
     def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
-        """Both published parts, downloaded to `root` when they are not there."""
+        """List both published parts, downloading them to `root` if they are missing."""
         return _published(self.kind, "CIFAR10", root)
 
 
 def _published(kind: str, class_name: str, root: Path) -> Collection:
-    """The training and the test part of the torchvision data set of that class name."""
+    """Load the training and test parts of a torchvision data set, by its class name."""
     parts = [_torchvision(class_name, root, train=train) for train in (True, False)]
     images = np.concatenate([_channels_first(part.data) for part in parts])
     training = len(parts[0].data)
@@ -101,30 +101,30 @@ def _published(kind: str, class_name: str, root: Path) -> Collection:
 
 
 def _torchvision(class_name: str, root: Path, *, train: bool) -> Any:
-    """One part, from `root` or, when it is not there, from the network."""
+    """Load one part from `root`, or download it if it is missing."""
     from torchvision import datasets  # type: ignore[import-untyped]
 
     dataset = getattr(datasets, class_name)
     try:
         return dataset(root, train=train, download=False)
     except RuntimeError:
-        print(f"{class_name} is not in {root}: downloading it", file=sys.stderr)
+        print(f"{class_name} is not in {root}; downloading it", file=sys.stderr)
     try:
         with _patience(PATIENCE):
             return dataset(root, train=train, download=True)
     except (OSError, EOFError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"data.root = {str(root)!r}: {class_name} is not there whole, and downloading it "
-            f"failed ({reason}). Either set data.root to a folder where torchvision's {class_name} "
-            "is, or connect to the network; what a broken download left in data.root may have to "
-            "be deleted first."
+            f"data.root = {str(root)!r}: {class_name} is missing or incomplete, and its download "
+            f"failed ({reason}). Set data.root to a folder with torchvision's {class_name}, or "
+            "connect to the network. If an earlier download was interrupted, delete its files "
+            "in data.root first."
         ) from error
 
 
 @contextmanager
 def _patience(seconds: float) -> Iterator[None]:
-    """Give up on a silent server: torchvision sets no limit of its own."""
+    """Limit the time to wait for a server; torchvision sets no limit."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -134,6 +134,6 @@ def _patience(seconds: float) -> Iterator[None]:
 
 
 def _channels_first(data: Any) -> NDArray[np.uint8]:
-    """From torchvision's [N, H, W] tensors and [N, H, W, C] arrays to [N, C, H, W]."""
+    """Convert torchvision's [N, H, W] tensors and [N, H, W, C] arrays to [N, C, H, W]."""
     array = np.asarray(data, np.uint8)
     return array[:, None] if array.ndim == 3 else array.transpose(0, 3, 1, 2)

@@ -1,7 +1,7 @@
-"""Who is in which split: decided by what a picture shows and the seed, by nothing else.
+"""Assignment of pictures to splits, which depends only on their content and the seed.
 
-Every picture draws a number u in [0, 1) from a hash of the seed and its content. So adding a
-picture moves no other, the order of files does not matter, and duplicates share a split.
+Each picture gets a number u in [0, 1) from a hash of the seed and its content. Adding a picture
+therefore moves no other, the order of files does not matter, and duplicates share a split.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 def uniforms(seed: int, purpose: str, keys: Iterable[bytes]) -> NDArray[np.float64]:
-    """A number in [0, 1) for each key: the same for the same seed, purpose and key, everywhere."""
+    """Return a number in [0, 1) per key, which depends only on seed, purpose and key."""
     salted = hashlib.sha256(f"{purpose}/{seed}/".encode())
 
     def draw(key: bytes) -> float:
@@ -37,11 +37,11 @@ def assign_splits(
     test_fraction: float,
     published_test: NDArray[np.bool_] | None = None,
 ) -> list[Split]:
-    """The split of each picture, given the digest of its content.
+    """Assign a split to each picture, given the digest of its content.
 
-    Test is the lower end of u and validation the upper, so that changing one fraction leaves the
-    other split as it is. Where a test set is published it stays whole, and `test_fraction` counts
-    for nothing.
+    The smallest u form the test split and the largest the validation split, so changing one
+    fraction does not change the other split. A published test set stays as it is, and
+    `test_fraction` is then ignored.
     """
     if published_test is not None:
         test_fraction = 0.0
@@ -62,10 +62,10 @@ def choose_subset(
     largest: int | None,
     published_test: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
-    """Positions [n], ascending, of at most `largest` pictures of each published part.
+    """Return ascending positions [n] of at most `largest` pictures of each published part.
 
-    The choice is by name, so that the pictures left out need not be decoded; a picture that is
-    added pushes out at most one other.
+    The choice depends on the names, so the other pictures need not be decoded. Adding a picture
+    displaces at most one other.
     """
     everything = np.arange(len(paths), dtype=np.int64)
     if largest is None:

@@ -1,9 +1,9 @@
-"""dSprites' factors of variation, drawn by us: shape, scale, orientation, x, y.
+"""Pictures drawn from the dSprites factors of variation: shape, scale, orientation, x, y.
 
-After Matthey et al. 2017 (dSprites), white on black, with two differences. Edges are antialiased
-(the share of 8x8 points of a pixel that the shape covers). And orientations that a shape's
-symmetry makes equal are equal to the bit, so that such pictures are recognised as duplicates and
-do not straddle the splits; a full turn counts once.
+The pictures follow dSprites (Matthey et al. 2017), white on black, with two differences. Edges are
+antialiased: a pixel's grey level is the fraction of its 8x8 points inside the shape. Orientations
+that are equal by a shape's symmetry give identical bits, so those pictures count as duplicates and
+share a split; a full turn is not repeated.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from vaebalance.data.collection import AbstractSource, Batch, Collection, chunks
 
 SHAPES = ("square", "ellipse", "heart")
 SYMMETRY = (4, 2, 1)
-"""In how many orientations of a full turn each shape looks the same."""
+"""Order of the rotational symmetry of each shape."""
 FINENESS = 8
-"""Points a pixel, along each side."""
+"""Points per pixel along each side."""
 REACH = 0.25
-"""Radius of the circle around a sprite of scale 1, as a share of the picture's side."""
+"""Radius of the circle around a sprite of scale 1, as a fraction of the picture's side."""
 
 
 class Sprites(AbstractSource):
-    """Every combination of the factors once; `data.root` is not used."""
+    """Drawn shapes with known factors (as dSprites), one picture per combination."""
 
     kind: Literal["sprites"] = "sprites"
     size: int = Field(default=64, ge=8, le=64)
     """Side of a picture, in pixels."""
     scales: int = Field(default=3, ge=1, le=64)
-    """Steps of the sprite's scale, from ½ to 1 (dSprites: 6)."""
+    """Number of scales of the sprite, from ½ to 1 (dSprites: 6)."""
     orientations: int = Field(default=8, ge=1, le=360)
-    """Steps of a full turn (dSprites: 40)."""
+    """Number of orientations in a full turn (dSprites: 40)."""
     positions: int = Field(default=8, ge=1, le=64)
-    """Steps along x, and along y (dSprites: 32, which makes 737,280 pictures)."""
+    """Number of positions along x and along y (dSprites: 32, which gives 737,280 pictures)."""
 
     def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
-        """All combinations; the last factor, y, changes fastest."""
+        """List all combinations; the last factor, y, changes fastest."""
         sizes = (len(SHAPES), self.scales, self.orientations, self.positions, self.positions)
         factors = np.indices(sizes, np.int64).reshape(len(sizes), -1).T
         return Collection(
@@ -59,7 +59,7 @@ class Sprites(AbstractSource):
         )
 
     def _read(self, factors: NDArray[np.int64]) -> Iterator[Batch]:
-        """Draw the pictures of factors [n, 5]: one shape, scale and orientation at a time."""
+        """Draw the pictures with `factors` [n, 5], one shape, scale and orientation at a time."""
         side = (1, self.size, self.size)
         kinds = factors[:, :3]
         starts = np.flatnonzero(np.any(kinds[1:] != kinds[:-1], axis=1)) + 1
@@ -73,14 +73,16 @@ class Sprites(AbstractSource):
                 yield Batch(images, sizes, [None] * len(images))
 
     def _cover(self, shape: int, scale: int, orientation: int) -> NDArray[np.uint8]:
-        """[2·F·size, 2·F·size] grey level of a pixel whose corner is at each point of the fine
-        grid, which has F points a pixel and the sprite in its middle.
+        """Return the grey level of a pixel whose corner is at each point of the fine grid.
+
+        The result is [2·F·size, 2·F·size]; the grid has F points per pixel, with the sprite in its
+        centre.
         """
-        # The angle is taken modulo the shape's symmetry in integers, hence the equal bits.
+        # Reduce the angle by the shape's symmetry in integers: equal pictures get equal bits.
         order, steps = SYMMETRY[shape], self.orientations
         angle = 2 * math.pi * ((order * orientation) % steps) / (order * steps)
         radius = REACH * self.size * _spread(0.5, 1.0, scale, self.scales)
-        # Centres of the fine points around the sprite's middle, in radii; beyond them all is black.
+        # Offsets of the fine points from the sprite's centre, in radii; all others are black.
         reach = FINENESS * math.ceil(REACH * self.size)
         line = (np.arange(-reach, reach) + 0.5) / (FINENESS * radius)
         x, y = line[None, :], line[:, None]
@@ -96,13 +98,13 @@ class Sprites(AbstractSource):
     def _place(
         self, cover: NDArray[np.uint8], x: NDArray[np.int64], y: NDArray[np.int64]
     ) -> NDArray[np.uint8]:
-        """[n, 1, size, size]: the sprite with its centre at each step x, y."""
+        """Return pictures [n, 1, size, size] with the sprite's centre at positions x, y."""
         radius, size = REACH * self.size, self.size
         centres = [
             round(FINENESS * _spread(radius, size - radius, step, self.positions))
             for step in range(self.positions)
         ]
-        # A sprite moved right by c points is the grid read from c points further left.
+        # To move the sprite right by c points, read the grid from c points further left.
         offsets = FINENESS * size - np.array(centres)
         down, right = cover.strides
         windows = as_strided(
@@ -116,7 +118,7 @@ class Sprites(AbstractSource):
 
 
 def _sums_of_blocks(points: NDArray[np.bool_], side: int) -> NDArray[np.int32]:
-    """[P + side − 1]²: how many points [P, P] are set in each block of that side that holds any."""
+    """Count the points set in each block of `side` squared: [P, P] -> [P + side − 1]²."""
     padded = np.pad(points, ((side, side - 1), (side, side - 1)))
     table = padded.cumsum(0, np.int32).cumsum(1, np.int32)
     sums: NDArray[np.int32] = table[side:] - table[:-side]
@@ -124,17 +126,20 @@ def _sums_of_blocks(points: NDArray[np.bool_], side: int) -> NDArray[np.int32]:
 
 
 def _spread(low: float, high: float, step: int, steps: int) -> float:
-    """Number `step` of `steps` even steps from `low` to `high`; a single step is the middle."""
+    """Return value `step` of `steps` evenly spaced ones from `low` to `high`.
+
+    A single step is the middle.
+    """
     return (low + high) / 2 if steps == 1 else low + (high - low) * step / (steps - 1)
 
 
 def _inside(shape: int, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether a point lies in the shape, which fits the unit circle; y points down.
+    """Return whether each point is inside the shape, which fits the unit circle; y points down.
 
-    Only + − × and comparisons, whose results are the same on every machine.
+    Uses only + − × and comparisons, which give the same results on every machine.
     """
     if SHAPES[shape] == "square":
-        half = 0.5  # half a side; its square is a half when the corner is on the circle
+        half = 0.5  # square of half the side, for a corner on the unit circle
         return (x * x <= half) & (y * y <= half)
     if SHAPES[shape] == "ellipse":
         return x * x + 4 * (y * y) <= 1

@@ -1,7 +1,7 @@
-"""A weight of another project -> params.yaml, and back.
+"""Conversion of loss weights between other projects' conventions and params.yaml.
 
+conventions  the losses of other projects, and the conversion of their weights
 options      what a person asks for
-port         `vaebalance port`: their weight as ours, ours as theirs, the list
-conventions  what other projects minimise, and what that is here
+port         `vaebalance port`: their weight as ours, ours as theirs, or the list
 wording      tables and JSON
 """

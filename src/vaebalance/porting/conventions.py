@@ -1,12 +1,12 @@
-"""A balance as other projects write it, and theirs as ours.
+"""Loss conventions of other projects, and conversion of their weights from and to ours.
 
-Only the ratio of the two weights matters to the optimum. For a squared error the whole balance is
-one number, the σ² of the Gaussian with α = β = 1; for an absolute error the scale b of the Laplace;
-for a cross-entropy β/α. Every convention here is a way of writing that number: projects differ in
-what they sum and what they average. Ours are sums over an image's dimensions and over latents,
-means over images.
+Only the ratio of the two weights matters to the optimum. For a squared error the balance is one
+number, the variance σ² of the Gaussian with α = β = 1; for an absolute error it is the scale b of
+the Laplace distribution, and for a cross-entropy it is β/α. Conventions write that number in
+different ways, because projects differ in what they sum and what they average. Here, terms are
+summed over an image's dimensions and over latents, and averaged over images.
 
-A new convention is one entry of `CONVENTIONS`.
+To add a convention, add one entry to `CONVENTIONS`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vaebalance.base.errors import UserError
 from vaebalance.vae.likelihoods import AbstractLikelihood, Bernoulli, Gaussian, Laplace, Rmse
 
 Measure = Literal["SSE", "RMSE of an image", "RMSE of a batch", "L1", "BCE"]
-"""What of a reconstruction a project's loss measures."""
+"""Reconstruction error that a project's loss measures."""
 
 Family = Literal["squared error", "absolute error", "cross-entropy"]
 FAMILIES: dict[Measure, Family] = {
@@ -49,20 +49,20 @@ Axis = Literal["pixels", "channels", "latents", "images"]
 
 @dataclass(frozen=True)
 class Scene:
-    """What a convention may depend on besides its weight; None: not known."""
+    """Quantities that a convention may depend on besides its weight; None if unknown."""
 
     dimensions: int | None = None
-    """n = C·H·W."""
+    """Number of pixels, n = C·H·W."""
     latent_size: int | None = None
-    """Z."""
+    """Number of latents, Z."""
     rmse: float | None = None
-    """The run's own, in pixel values of the unit range: only losses with an RMSE depend on it."""
+    """RMSE of the run's reconstructions, in the unit range; needed by losses with an RMSE."""
     channels: int | None = None
-    """C."""
+    """Number of channels, C."""
     batch_size: int | None = None
-    """B, of the other project: only losses that sum one term over images depend on it."""
+    """Batch size B of the other project; needed by losses that sum one term over images."""
     pixel_span: float | None = None
-    """White minus black in the other project's pixels (2 for −1…1); None: as its loader has it."""
+    """White minus black in the other project's pixels (2 for −1…1); None: as loaded there."""
 
 
 SYMBOLS = {
@@ -73,29 +73,29 @@ SYMBOLS = {
     "B": "batch_size",
     "span": "pixel_span",
 }
-"""In formulas -> in a Scene."""
+"""Symbol in formulas -> field of a Scene."""
 
 
 @dataclass(frozen=True)
 class Product:
-    """coefficient · Π symbol^power."""
+    """A product: coefficient · Π symbol^power."""
 
     coefficient: Fraction
     powers: dict[str, int]
 
     def value(self, numbers: dict[str, float]) -> float:
-        """Where each symbol has its number."""
+        """Evaluate the product for the given number of each symbol."""
         powers = (numbers[name] ** power for name, power in self.powers.items())
         return float(self.coefficient) * math.prod(powers)
 
     def without(self, symbol: str) -> Product:
-        """The same where that symbol is 1."""
+        """Return the product with `symbol` set to 1."""
         return Product(
             self.coefficient, {name: p for name, p in self.powers.items() if name != symbol}
         )
 
     def text(self, write: dict[str, str]) -> str:
-        """As a fraction, each symbol as `write` has it."""
+        """Format the product as a fraction, with each symbol replaced by `write`."""
         above = [_power(write[name], power) for name, power in self.powers.items() if power > 0]
         below = [_power(write[name], -power) for name, power in self.powers.items() if power < 0]
         if self.coefficient.numerator != 1 or not above:
@@ -110,45 +110,45 @@ class Product:
 
 @dataclass(frozen=True)
 class Convention:
-    """A loss as someone writes it, with one weight to set."""
+    """A loss with one weight, as a project writes it."""
 
     names: tuple[str, ...]
-    """What to call it by: lower case, dashes. The first is its own, the others share the loss."""
+    """Names in lower case with dashes; the first is the main one, the others have the same loss."""
     loss: str
     weight: str
-    """The symbol of its weight."""
+    """Symbol of the weight."""
     used_by: str
     measure: Measure
     distortion_averaged: tuple[Axis, ...] = ("images",)
-    """Over what it averages the measure: of pixels, channels, images; it sums over the others."""
+    """Axes over which the loss averages the measure; it sums over the others."""
     rate_averaged: tuple[Axis, ...] = ("images",)
-    """Over what it averages the KL: of latents, images."""
+    """Axes over which the loss averages the KL; it sums over the others."""
     coefficient: Fraction = Fraction(1)
-    """In front of its measure."""
+    """Factor of the measure."""
     weighs: Literal["rate", "distortion"] = "rate"
-    """The term that its weight multiplies."""
+    """Term that the weight multiplies."""
     power: int = 1
-    """Of the weight in that factor: −2 for the σ of SSE/(2σ²)."""
+    """Power of the weight in that factor, such as −2 for the σ of SSE/(2σ²)."""
     pixel_span: float = 1.0
-    """White minus black in the pixels that its own loader makes."""
+    """White minus black in the pixels of the project's own loader."""
     only: float | None = None
-    """The one weight that its code ever uses, where that is not a setting."""
+    """The only weight that the project's code uses; None if the weight is a setting."""
     note: str = ""
-    """What its loss leaves to be said."""
+    """Remark on the loss, such as terms that are left out."""
 
     @property
     def name(self) -> str:
-        """The first of its names."""
+        """Main name."""
         return self.names[0]
 
     @property
     def family(self) -> Family:
-        """What its balance is: see `BALANCES`."""
+        """Family of the error, which determines the balance (see `BALANCES`)."""
         return FAMILIES[self.measure]
 
     @property
     def formula(self) -> Product:
-        """Its balance in terms of its weight ("w") and of the scene."""
+        """Balance as a product of the weight ("w") and of the symbols of the scene."""
         powers = dict.fromkeys(("w", *SYMBOLS), 0)
         powers["w"] = self.power if self.weighs == "rate" else -self.power
         powers["n"] += "pixels" in self.distortion_averaged
@@ -169,33 +169,33 @@ class Convention:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The fields of a Scene without which it says nothing."""
+        """Fields of a Scene that the balance depends on."""
         used = self.formula.powers
         return tuple(f for s, f in SYMBOLS.items() if s in used and f != "pixel_span")
 
     def lacks(self, scene: Scene) -> tuple[str, ...]:
-        """Those of `needs` that are not known."""
+        """Return the fields of `needs` that are unknown in `scene`."""
         return tuple(field for field in self.needs if getattr(scene, field) is None)
 
     def span(self, scene: Scene) -> float:
-        """White minus black in its pixels."""
+        """Return white minus black in the project's pixels."""
         return self.pixel_span if scene.pixel_span is None else scene.pixel_span
 
     def balance(self, weight: float, scene: Scene) -> float:
-        """σ², b or β/α for a weight in this convention.
+        """Return the balance (σ², b or β/α) for a weight in this convention.
 
         Raises:
-            ValueError: the scene lacks what it needs.
+            ValueError: the scene lacks a field of `needs`.
         """
         return self.formula.value(self._numbers(scene) | {"w": float(weight)})
 
     def translate(self, balance: float, scene: Scene) -> float:
-        """The inverse of `balance`."""
+        """Return the weight in this convention for a balance: the inverse of `balance`."""
         factor = self.formula.value(self._numbers(scene) | {"w": 1.0})
         return float((balance / factor) ** (1 / self.formula.powers["w"]))
 
     def derivation(self, weight: float, scene: Scene) -> str:
-        """One sentence: which reductions they use, and what balance that makes."""
+        """Explain in one sentence which reductions the project uses and the balance they give."""
         numbers = self._numbers(scene) | {"w": float(weight)}
         span = numbers["span"]
         formula = self.formula.without("span") if span == 1 else self.formula
@@ -207,7 +207,7 @@ class Convention:
         return f"{self._reductions()}{pixels}{note}; so {equation}."
 
     def equation(self) -> str:
-        """Its balance by its weight and the sizes, for pixels of the span that its loader makes."""
+        """Write the balance as a formula of weight and sizes, for the project's own pixel span."""
         formula = self.formula.without("span") if self.pixel_span == 1 else self.formula
         return f"{BALANCES[self.family]} = {self._written(formula)}"
 
@@ -251,7 +251,7 @@ CONVENTIONS = (
         ("alpha-sse",),
         "α·SSE + KL",
         "α",
-        "losses that weigh the reconstruction",
+        "losses that weight the reconstruction",
         "SSE",
         weighs="distortion",
     ),
@@ -268,7 +268,7 @@ CONVENTIONS = (
         ("alpha-rmse",),
         "α·RMSE + KL",
         "α",
-        "audio-VAE courses, an RMSE for each image; equal only where the RMSE is this run's",
+        "audio-VAE courses, one RMSE per image; equal only at this run's RMSE",
         "RMSE of an image",
         weighs="distortion",
     ),
@@ -276,7 +276,7 @@ CONVENTIONS = (
         ("alpha-rmse-batch",),
         "α·√(MSE of the batch) + KL",
         "α",
-        "the same with one RMSE for the whole batch, which is never less (Jensen)",
+        "the same with one RMSE per batch, which is never smaller (Jensen)",
         "RMSE of a batch",
         weighs="distortion",
     ),
@@ -324,7 +324,7 @@ CONVENTIONS = (
         ("bolts", "mse-mean-kl-mean"),
         "MSE + w·KL/Z",
         "w",
-        "bolts' kl_coeff: the mean over latents, too",
+        "bolts' kl_coeff, which also averages over latents",
         "SSE",
         distortion_averaged=("pixels", "images"),
         rate_averaged=("latents", "images"),
@@ -345,7 +345,7 @@ CONVENTIONS = (
         "diffusers' train_autoencoderkl (L2), pixels −1…1",
         "SSE",
         pixel_span=2.0,
-        note="its perceptual and adversarial terms left out",
+        note="without its perceptual and adversarial terms",
     ),
     Convention(
         ("disentangling-vae-laplace", "multivae-laplace", "l1"),
@@ -361,7 +361,7 @@ CONVENTIONS = (
         "latent diffusion's first stage, diffusers' train_autoencoderkl (L1), pixels −1…1",
         "L1",
         pixel_span=2.0,
-        note="its perceptual and adversarial terms left out",
+        note="without its perceptual and adversarial terms",
     ),
     Convention(
         (
@@ -398,7 +398,7 @@ CONVENTIONS = (
         ("alpha-bce",),
         "α·BCE + KL",
         "α",
-        "losses that weigh the reconstruction",
+        "losses that weight the reconstruction",
         "BCE",
         weighs="distortion",
     ),
@@ -432,10 +432,10 @@ CONVENTIONS = (
 
 
 def find(name: str) -> Convention:
-    """The convention that goes by `name`, in any case and with dashes, underscores or spaces.
+    """Find the convention called `name`, in any case and with dashes, underscores or spaces.
 
     Raises:
-        UserError: there is none; names the nearest spellings and all that there are.
+        UserError: there is none. The message lists the nearest spellings and all names.
     """
     named = {known: convention for convention in CONVENTIONS for known in convention.names}
     wanted = "-".join(name.lower().replace("_", " ").replace("-", " ").split())
@@ -444,29 +444,30 @@ def find(name: str) -> Convention:
     close = [known for known in named if wanted and known.startswith(wanted)]
     close = close or difflib.get_close_matches(wanted, named, n=2)
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-    raise UserError(f"{name!r} is no convention; {hint}Known: {', '.join(sorted(named))}.")
+    raise UserError(
+        f"{name!r} is not a known convention; {hint}Allowed: {', '.join(sorted(named))}."
+    )
 
 
 @dataclass(frozen=True)
 class Ported:
-    """Somebody's balance as ours: minimise α·D + β·R with this likelihood."""
+    """A converted balance: minimise α·D + β·R with this likelihood."""
 
     likelihood: AbstractLikelihood
     alpha: float
     beta: float
     balance: float | None
-    """σ², b or β/α: see the module; None where it depends on an RMSE that is not known."""
+    """σ², b or β/α, see the module; None if it depends on an unknown RMSE."""
 
 
 def port(convention: Convention, weight: float, scene: Scene) -> Ported:
-    """Our likelihood and weights whose loss has the gradient of theirs, up to a factor.
+    """Convert a weight to our likelihood and weights, with the same gradient up to a factor.
 
-    A squared or absolute error becomes a density with α = β = 1, so that the loss is a negative
-    ELBO. An RMSE of each image is no density and stays one, with their α.
+    A squared or absolute error becomes a density with α = β = 1, so the loss is a negative ELBO. An
+    RMSE per image is not a density; it stays an RMSE, with the project's α.
 
     Raises:
-        UserError: the weight is none that the convention can have, or the scene lacks what it
-            needs; names it.
+        UserError: the convention does not allow the weight, or the scene lacks a field.
     """
     if not (math.isfinite(weight) and weight > 0):
         raise UserError(
@@ -474,7 +475,7 @@ def port(convention: Convention, weight: float, scene: Scene) -> Ported:
         )
     if convention.only is not None and weight != convention.only:
         raise UserError(
-            f"{convention.name}: weight {convention.weight} = {weight:g}: its code always has "
+            f"{convention.name}: weight {convention.weight} = {weight:g}: its code always uses "
             f"{convention.only:g}; give {convention.only:g}."
         )
     if convention.measure == "RMSE of an image":
@@ -487,8 +488,9 @@ def port(convention: Convention, weight: float, scene: Scene) -> Ported:
     balance = convention.balance(weight, scene)
     if not (math.isfinite(balance) and balance > 0):
         raise UserError(
-            f"{convention.name}: weight {convention.weight} = {weight:g} makes "
-            f"{BALANCES[convention.family]} = {balance:g}, beyond what a number can hold."
+            f"{convention.name}: weight {convention.weight} = {weight:g} gives "
+            f"{BALANCES[convention.family]} = {balance:g}, out of the range of floats; give a less "
+            "extreme weight."
         )
     if convention.family == "cross-entropy":
         return Ported(Bernoulli(), 1.0, balance, balance)
@@ -504,12 +506,12 @@ OPTIONS = {
     "batch_size": "its batch size (--batch 64)",
     "rmse": "the RMSE of the run's reconstructions in pixel values (--rmse 0.1)",
 }
-"""A scene's fields in words, with how to give them to `vaebalance port`."""
+"""Fields of a Scene in words, with the option of `vaebalance port` that sets each."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A convention and the weight that makes it this run's."""
+    """A convention and the weight at which it is equivalent to this run."""
 
     loss: str
     weight: str
@@ -520,20 +522,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Gap:
-    """A convention of the same error whose weight cannot be told."""
+    """A convention of the same error whose weight is unknown."""
 
     names: tuple[str, ...]
     lacks: tuple[str, ...]
-    """The fields of the scene that are not known."""
+    """Fields of the scene that are unknown."""
 
 
 @dataclass(frozen=True)
 class Translation:
-    """A run in other people's weights."""
+    """A run expressed in the weights of other projects."""
 
     summary: str
     sigma: float | None
-    """Of the Gaussian with α = β = 1 that it amounts to; None for any other error."""
+    """σ of the equivalent Gaussian with α = β = 1; None for any other error."""
     rows: tuple[Row, ...]
     unknown: tuple[Gap, ...] = ()
 
@@ -541,47 +543,49 @@ class Translation:
 def translate(
     likelihood: AbstractLikelihood, alpha: float, beta: float, scene: Scene
 ) -> Translation:
-    """What a run with these weights would be called elsewhere.
+    """Express a run in the weights of other projects.
 
     Args:
-        likelihood: of the run.
-        alpha: its weight of D.
-        beta: its weight of R.
-        scene: its sizes, and its RMSE, at which RMSE losses are compared with squared errors.
+        likelihood: likelihood of the run.
+        alpha: weight of D.
+        beta: weight of R.
+        scene: sizes of the run, and its RMSE, at which RMSE losses equal squared errors.
     """
     if alpha == 0 or beta == 0:
         zero, left = ("α", "rate") if alpha == 0 else ("β", "distortion")
         return Translation(
-            f"{zero} = 0: only the {left} was minimised, so there is no balance to translate.",
+            f"{zero} = 0: only the {left} is minimised, so there is no balance to convert.",
             None,
             (),
         )
     ratio = beta / alpha
     if isinstance(likelihood, Bernoulli):
-        summary = f"Only β/α = {ratio:.4g} counts. A cross-entropy has no σ."
+        summary = f"Only β/α = {ratio:.4g} matters. A cross-entropy has no σ."
         return _translation(summary, None, "cross-entropy", ratio, scene)
     if isinstance(likelihood, Laplace):
         scale = likelihood.scale * ratio
         summary = (
-            f"β/α = {ratio:.4g} and the scale count: it all amounts to a Laplace with "
-            f"b = {scale:.4g} and α = β = 1."
+            f"Only β/α = {ratio:.4g} and the scale matter: the run is equivalent to a Laplace "
+            f"likelihood with b = {scale:.4g} and α = β = 1."
         )
         return _translation(summary, None, "absolute error", scale, scene)
     variance = effective_variance(likelihood, alpha, beta, scene)
     if variance is None:
-        summary = f"Only β/α = {ratio:.4g} counts. This likelihood has no equal in other projects."
+        summary = (
+            f"Only β/α = {ratio:.4g} matters. Other projects have no equivalent of this likelihood."
+        )
         return Translation(summary, None, ())
-    if not variance > 0:  # it is NaN or 0 where the RMSE or n is unknown
+    if not variance > 0:  # NaN or 0 if the RMSE or n is unknown
         return _unknown_variance(likelihood, ratio, scene)
     sigma = variance**0.5
-    summary = f"It all amounts to a Gaussian with σ = {sigma:.4g} and α = β = 1"
+    summary = f"The run is equivalent to a Gaussian with σ = {sigma:.4g} and α = β = 1"
     if scene.rmse is None or scene.dimensions is None:
         summary += "."
     else:
         summary += (
-            f": the decoder is trained as if pixels strayed by {sigma:.4g}, and its "
-            f"reconstructions err by {scene.rmse:.4g} (RMSE). The α·RMSE + KL that would match the "
-            f"two has α = n/RMSE = {scene.dimensions / scene.rmse:.4g}."
+            f". It trains for pixel errors of {sigma:.4g}; its reconstructions have an RMSE of "
+            f"{scene.rmse:.4g}. In α·RMSE + KL the two would be equal at α = n/RMSE = "
+            f"{scene.dimensions / scene.rmse:.4g}."
         )
     return _translation(summary, sigma, "squared error", variance, scene)
 
@@ -589,10 +593,11 @@ def translate(
 def effective_variance(
     likelihood: AbstractLikelihood, alpha: float, beta: float, scene: Scene
 ) -> float | None:
-    """σ² of the Gaussian whose D + R has the gradient of α·D + β·R, up to a factor.
+    """Return σ² of the Gaussian whose D + R has the gradient of α·D + β·R, up to a factor.
 
-    For RMSE it is n·RMSE·β/α, for a σ that fits itself RMSE²·β/α; both hold at that RMSE, and are
-    NaN or 0 where it is not known. None for a likelihood that is no function of the squared error.
+    For RMSE it is n·RMSE·β/α, and for a fitted σ it is RMSE²·β/α. Both hold at the scene's RMSE and
+    are NaN or 0 if that is unknown. None for a likelihood that is not a function of the squared
+    error.
     """
     rmse = math.nan if scene.rmse is None else scene.rmse
     variance = likelihood.equivalent_variance(rmse, scene.dimensions or 0)
@@ -609,7 +614,7 @@ def _translation(
 
 
 def _unknown_variance(likelihood: AbstractLikelihood, ratio: float, scene: Scene) -> Translation:
-    """A squared error whose σ² depends on an RMSE that is not known."""
+    """Translate a squared error whose σ² depends on an unknown RMSE."""
     unknown = tuple(f for f in ("dimensions", "rmse") if getattr(scene, f) is None)
     rows, gaps = [], []
     for convention in CONVENTIONS:
@@ -619,7 +624,7 @@ def _unknown_variance(likelihood: AbstractLikelihood, ratio: float, scene: Scene
             lacks = dict.fromkeys([*unknown, *convention.lacks(scene)])
             gaps.append(Gap(convention.names, tuple(lacks)))
     summary = (
-        f"Only β/α = {ratio:.4g} counts. What it amounts to in other squared errors depends on the "
+        f"Only β/α = {ratio:.4g} matters. The equivalent in other squared errors depends on the "
         "RMSE of the run's reconstructions."
     )
     return Translation(summary, None, tuple(rows), tuple(gaps))

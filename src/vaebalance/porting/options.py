@@ -9,7 +9,7 @@ Shape = tuple[int, int, int]  # channels, height, width
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for; no convention: params.yaml in all of them."""
+    """Command-line arguments; without a convention, show params.yaml in all of them."""
 
     convention: str | None
     weight: float | None

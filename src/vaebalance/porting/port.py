@@ -1,4 +1,4 @@
-"""`vaebalance port`: theirs as ours, ours as theirs, the list."""
+"""The port command: their weight as ours, our weights as theirs, or the list of conventions."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vaebalance.vae.likelihoods import AbstractLikelihood, Bernoulli, Gaussian, 
 
 PREPARED = Path("data/prepared")
 DIGITS = 6
-"""Of a written number; a balance is not known to a millionth."""
+"""Significant digits of a written number; a balance is not known to a millionth."""
 
 
 def run(options: Options) -> None:
-    """Do what was asked for.
+    """Run the command.
 
     Raises:
-        UserError: the convention, its weight or params.yaml do not allow it.
+        UserError: the convention, its weight or params.yaml is wrong.
     """
     if options.list:
         _show_list(options)
@@ -55,7 +55,7 @@ def _show_ours(options: Options) -> None:
     console = screen.make_console()
     screen.show_ours(console, sections, convention, weight, scene)
     if diff is not None:
-        screen.say(console, diff or f"{PARAMS} has this already.")
+        screen.say(console, diff or f"{PARAMS} already has these values.")
         screen.say(console, "Train with it: `dvc repro`.")
 
 
@@ -64,7 +64,7 @@ def _show_theirs(options: Options) -> None:
     if settings.model.posterior == "deterministic":
         raise UserError(
             f"{PARAMS}: model.posterior = 'deterministic': a plain autoencoder has no KL term, so "
-            "there is no balance to port; set model.posterior: gaussian."
+            "there is no balance to convert; set model.posterior: gaussian."
         )
     alpha, beta = weights_of(settings.balance)
     shape = options.shape or _prepared_shape()
@@ -92,7 +92,7 @@ def scene_of(
     latent_size: int | None = None,
     batch_size: int | None = None,
 ) -> Scene:
-    """What the arguments say, else what is given."""
+    """Build a Scene from the options, with the other arguments as defaults."""
     shape = options.shape or shape
     return Scene(
         dimensions=None if shape is None else math.prod(shape),
@@ -105,7 +105,7 @@ def scene_of(
 
 
 def sections_of(ported: Ported) -> dict[str, Knobs]:
-    """The sections of params.yaml that say it."""
+    """Return the sections of params.yaml for a converted balance."""
     balance = Fixed(alpha=ported.alpha, beta=ported.beta)
     specs = {"likelihood": ported.likelihood, "balance": balance}
     return {
@@ -115,10 +115,10 @@ def sections_of(ported: Ported) -> dict[str, Knobs]:
 
 
 def write(path: Path, sections: dict[str, Knobs]) -> str:
-    """Write the sections into the file, comments kept; return the diff, empty if nothing changed.
+    """Write the sections into the file, keeping its comments; return the diff (may be empty).
 
     Raises:
-        UserError: the file cannot be changed so, or would be refused afterwards; it then stays.
+        UserError: the edit is impossible or its result invalid; the file then stays unchanged.
     """
 
     def edit(text: str) -> str:
@@ -133,23 +133,23 @@ def write(path: Path, sections: dict[str, Knobs]) -> str:
 
 
 def weights_of(balance: AbstractBalance) -> tuple[float, float]:
-    """(α, β) that a balance sets, or ends with.
+    """Return (α, β) that a balance sets or ends with.
 
     Raises:
-        UserError: it has no such weights.
+        UserError: the balance determines its weights during training.
     """
     alpha, beta = getattr(balance, "alpha", None), getattr(balance, "beta", None)
     if isinstance(alpha, float) and isinstance(beta, float):
         return alpha, beta
     raise UserError(
-        f"{PARAMS}: balance.kind = {getattr(balance, 'kind', '')!r} finds its weights in training, "
-        "so there are none to port; after training, the report says what they came to, or put "
+        f"{PARAMS}: balance.kind = {getattr(balance, 'kind', '')!r} sets its weights in training, "
+        "so there are none to convert; read the final weights in the report, or set "
         "balance: {kind: fixed, alpha: …, beta: …}."
     )
 
 
 def _prepared_shape() -> Shape | None:
-    """Of the prepared images; None where none are."""
+    """Return the shape of the prepared images; None if there are none."""
     return open_dataset(PREPARED).info.image_shape if PREPARED.is_dir() else None
 
 
@@ -164,7 +164,7 @@ def _short(value: str | float) -> str | float:
 
 
 def _comments() -> dict[str, str]:
-    """What a knob that the file did not have before is: the first words of its description."""
+    """Return a comment for each key that may be added: the first line of its description."""
     fields = [
         (name, field.description or "")
         for spec in (Gaussian, Laplace, Rmse, Bernoulli, Fixed)

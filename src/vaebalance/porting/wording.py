@@ -1,4 +1,4 @@
-"""What `vaebalance port` prints: tables, or JSON."""
+"""Output of `vaebalance port` as tables or JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLAIN_WIDTH = 120
 
 
 def make_console() -> Console:
-    """Standard output, as wide as the tables when it is no terminal."""
+    """Return a console on standard output, wide enough for the tables if it is not a terminal."""
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
@@ -32,7 +32,7 @@ def make_console() -> Console:
 
 
 def say(console: Console, text: str) -> None:
-    """A paragraph, as it is."""
+    """Print a paragraph without wrapping."""
     console.print(text, soft_wrap=True)
 
 
@@ -43,7 +43,7 @@ def show_ours(
     weight: float,
     scene: Scene,
 ) -> None:
-    """Their weight as our likelihood and balance, with the reason."""
+    """Print another project's weight as our likelihood and balance, with the reason."""
     say(console, f"{convention.loss} with {convention.weight} = {weight:g} ({convention.used_by})")
     table = Table(box=box.SIMPLE)
     table.add_column("params.yaml")
@@ -57,22 +57,20 @@ def show_ours(
 
 
 def reason(convention: Convention, weight: float, scene: Scene) -> str:
-    """The derivation in one sentence, and what the likelihood makes of it."""
+    """Explain the conversion in one sentence."""
     if convention.measure == "RMSE of an image":
         span = convention.span(scene)
-        alpha = (
-            f"α = {weight:.6g}" if span == 1 else f"α = {weight:.6g}·{span:g}, their pixels' span"
-        )
+        alpha = f"α = {weight:.6g}" if span == 1 else f"α = {weight:.6g}·{span:g} (its pixel span)"
         return (
-            "They take the root of the mean squared error of each image, as our rmse does, sum KL "
-            f"over latents and average both over images; so {alpha}. (It is no log-likelihood: "
-            "negative ELBO and nll are those of a Gaussian.)"
+            "The project takes the root mean squared error of each image, as our rmse does, sums "
+            f"KL over latents and averages both over images; so {alpha}. (RMSE is not a "
+            "log-likelihood: negative ELBO and nll are those of a Gaussian.)"
         )
-    return f"They have: {convention.derivation(weight, scene)}"
+    return f"The project's loss: {convention.derivation(weight, scene)}"
 
 
 def show_theirs(console: Console, title: str, found: Translation) -> None:
-    """Our weights as other projects would write them."""
+    """Print our weights in the conventions of other projects."""
     say(console, title)
     say(console, found.summary)
     if found.rows:
@@ -91,7 +89,7 @@ def show_theirs(console: Console, title: str, found: Translation) -> None:
 
 
 def show_list(console: Console) -> None:
-    """Every convention."""
+    """Print all conventions."""
     table = Table(box=box.SIMPLE)
     table.add_column("convention", no_wrap=True)
     table.add_column("they minimise", no_wrap=True)
@@ -102,9 +100,9 @@ def show_list(console: Console) -> None:
     console.print(table)
     say(
         console,
-        "n = C·H·W pixels, Z latents, B images a batch, C channels, span = white minus black in "
-        "their pixels (if not as their loader makes it: --pixel-span). Without Σ, a term is "
-        "averaged over images.",
+        "n = C·H·W pixels, Z latents, B images per batch, C channels, span = white minus black in "
+        "the project's pixels (--pixel-span, if not that of its loader). Terms without Σ are "
+        "averages over images.",
     )
 
 
@@ -115,7 +113,7 @@ def describe_ours(
     weight: float,
     scene: Scene,
 ) -> dict[str, Any]:
-    """`show_ours` as plain data."""
+    """Return the content of `show_ours` as plain data."""
     return {
         "convention": convention.name,
         "weight": weight,
@@ -127,7 +125,7 @@ def describe_ours(
 
 
 def describe_theirs(sections: dict[str, Any], found: Translation) -> dict[str, Any]:
-    """`show_theirs` as plain data."""
+    """Return the content of `show_theirs` as plain data."""
     return {
         **sections,
         "summary": found.summary,
@@ -141,7 +139,7 @@ def describe_theirs(sections: dict[str, Any], found: Translation) -> dict[str, A
 
 
 def describe_list() -> list[dict[str, Any]]:
-    """`show_list` as plain data."""
+    """Return the content of `show_list` as plain data."""
     return [
         {"names": c.names, "loss": c.loss, "weight": c.weight, "used_by": c.used_by}
         for c in CONVENTIONS
@@ -149,5 +147,5 @@ def describe_list() -> list[dict[str, Any]]:
 
 
 def print_json(value: Any) -> None:
-    """Readable, on standard output."""
+    """Print indented JSON on standard output."""
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

@@ -1,8 +1,9 @@
-"""params.yaml: read, checked as a whole, and edited.
+"""Reading, checking and editing params.yaml.
 
-    params        the sections, one view per stage, and what is said of a wrong key
-    params_file   edits that leave the rest of the file as it was
-    storage_url   the address of a study's database, without its password
+    params        the sections, one view per stage, and error messages
+    params_file   edits that leave the rest of the file unchanged
+    schema        the JSON schema for editors
+    storage_url   the URL of a study's database, shown without its password
 
 No DVC stage depends on this room: it only checks values that DVC tracks.
 """

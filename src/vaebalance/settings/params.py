@@ -1,7 +1,7 @@
-"""params.yaml, checked whole before any stage touches data; one view per stage.
+"""The sections of params.yaml, their validation, and one view per stage.
 
-A stage sees only its view, whose fields are the keys that dvc.yaml declares for it, so that no
-stage can read a knob that DVC does not track for it.
+The whole file is checked before any stage reads data. A stage receives only its view, whose fields
+are the keys that dvc.yaml declares for it, so it cannot read a key that DVC does not track for it.
 """
 
 from __future__ import annotations
@@ -35,43 +35,43 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 WEIGHTED_LOSS_REFUSED = (
-    "the weighted loss has derivative D ≥ 0 in α, so over its own weight it always picks the end "
-    "of the range; use nll, or frontier to see what can be had"
+    "the weighted loss has derivative D ≥ 0 in α, so minimising it over its own weight always "
+    "picks the end of the range; use nll, or frontier to see the whole trade-off"
 )
 
 
 class ReportSpec(Spec):
-    """The `report` section."""
+    """Sizes of the latent-space report."""
 
     images: int = Field(ge=1, le=40)
-    """Columns of reconstructions, and rows of prior samples."""
+    """Columns of reconstructions and rows of prior samples."""
     traversal_steps: int = Field(ge=2, le=40)
-    """Pictures along each traversed latent, and along each interpolation."""
+    """Pictures along each latent traversal and each interpolation."""
     manifold_steps: int = Field(ge=2, le=40)
-    """Pictures a side of the decoded manifold."""
+    """Pictures per side of the decoded manifold of two latents."""
     interpolations: int = Field(ge=0, le=20)
-    """Pairs of test images that are interpolated."""
+    """Pairs of test images to interpolate between."""
     scatter_images: int = Field(ge=2, le=20_000)
-    """Test images in the latent plane, at most."""
+    """Maximum number of test images in the latent scatter plot."""
 
 
 class Span(Spec):
-    """What a study may put where one knob stands: numbers from low to high, or one of `choices`."""
+    """Values that a study may try for one key: a range from low to high, or a list of choices."""
 
     low: float | None = None
-    """Least value."""
+    """Smallest value of the range."""
     high: float | None = None
-    """Largest value."""
+    """Largest value of the range."""
     log: bool = False
-    """Whether values are spread evenly on a log scale; then low must be above 0."""
+    """Whether to search on a log scale, which needs low > 0."""
     choices: tuple[str | bool | int | float | None, ...] | None = None
-    """The values to choose from, at least two, in the place of low and high."""
+    """At least two different values to choose from, instead of low and high."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if self.choices is not None:
             if self.low is not None or self.high is not None or self.log:
-                raise ValueError("choices stand alone: leave out low, high and log")
+                raise ValueError("choices exclude low, high and log: leave those out")
             if len(self.choices) < 2 or len(set(map(repr, self.choices))) < len(self.choices):
                 raise ValueError("choices must be at least two different values")
             return self
@@ -85,28 +85,29 @@ class Span(Spec):
 
 
 class TuneSpec(Spec):
-    """The `tune` section."""
+    """The Optuna study: what it searches, what it optimises, and how."""
 
     method: Literal["trials", "curve"]
-    """trials: a study, a training for each; curve: the answer from one training at all weights."""
+    """trials: one training per trial; curve: one training of section `curve`, for α or β alone."""
     study: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,80}$")
-    """Name of letters, digits, dot, dash, underscore; the same name continues the same study."""
+    """Name of the study (letters, digits, `.`, `-`, `_`); a study that exists already continues."""
     storage: str | None
-    """URL of a PostgreSQL database that keeps the study; null: a file in studies/."""
+    """URL of a PostgreSQL database that stores the study; null: a file in studies/."""
     objective: Objective
-    """What is asked of each trained model, of validation images."""
+    """What the study optimises, measured on validation images."""
     space: dict[str, Span] = Field(min_length=1)
-    """Path of a knob, as balance.beta, to the values that the study may try."""
+    """The keys to search, by path such as `balance.beta`, and the values to try for each."""
     sampler: Literal["gp", "tpe", "quasi_random"]
-    """gp: Gaussian process; tpe: tree-structured Parzen estimator; quasi_random: evenly spread."""
+    """gp: Gaussian process; tpe: tree-structured Parzen estimator; quasi_random: evenly spread
+    points."""
     pruner: Literal["none", "halving"]
-    """halving: stop a trial after 1/9 or 1/3 of its epochs if too many others do better there."""
+    """none; halving: stop a trial after 1/9 or 1/3 of its epochs if too many others are ahead."""
     trials: int = Field(ge=1)
-    """Trials that the study shall have, finished or pruned."""
+    """Total number of trials of the study, finished or pruned."""
     workers: int = Field(ge=1, le=256)
-    """Processes that train at once, which share the cores."""
+    """Number of processes that train in parallel and share the cores."""
     together: Literal["auto"] | Annotated[int, Field(ge=1, le=256)]
-    """Trials that a process trains at once, as one stacked model; auto: as many as pay."""
+    """Trials that each process trains at once, as one stacked model; auto: as many as is best."""
 
     @field_validator("storage")
     @classmethod
@@ -115,8 +116,8 @@ class TuneSpec(Spec):
             raise ValueError(reason)
         if url is not None and has_password(url):
             raise ValueError(
-                "a password does not belong in a file that is committed; leave it to ~/.pgpass or "
-                f"PGPASSWORD, or give the whole URL in the environment variable {ENVIRONMENT}"
+                "a committed file must not contain a password; put it in ~/.pgpass or PGPASSWORD, "
+                f"or give the whole URL in the environment variable {ENVIRONMENT}"
             )
         return url
 
@@ -130,26 +131,27 @@ class TuneSpec(Spec):
 
 
 class CurveSpec(Spec):
-    """The `curve` section."""
+    """One training that yields models for all β, at α = 1."""
 
     method: Literal["conditioned", "continuation"]
-    """conditioned: one model that is told β; continuation: one plain model swept through β."""
+    """conditioned: one model that takes β as an input; continuation: one model swept through β."""
     conditioning: Conditioning
-    """How a conditioned model is told β."""
+    """How a conditioned model takes β as an input."""
     low: float = Field(gt=0)
-    """Least β, at α = 1."""
+    """Smallest β, at α = 1."""
     high: float = Field(gt=0)
     """Largest β, at α = 1."""
     sharing: float = Field(ge=0, le=1)
-    """Of one model between its β: 0: the largest count most, 1: the least."""
+    """How the shared model trades off its β: 0 favours the largest, 1 the smallest."""
     group: int = Field(ge=1)
-    """Images of a batch that share a β: fewer small operations; 1: each has its own."""
+    """Images of a batch that share one β. With 1, each image has its own, and steps are slower."""
     points: int = Field(ge=2, le=1000)
-    """Numbers of β at which the curve is traced, and through which a continuation is swept."""
+    """Number of β values at which the curve is measured, and through which a continuation is
+    swept."""
     factor: float = Field(gt=0)
-    """Epochs, as a multiple of train.epochs."""
+    """Length of the training, as a multiple of train.epochs."""
     nll_samples: int = Field(ge=1, le=100_000)
-    """K of the importance-weighted nll along the curve."""
+    """Number K of samples of the importance-weighted nll along the curve."""
 
     @model_validator(mode="after")
     def _low_below_high(self) -> Self:
@@ -159,14 +161,14 @@ class CurveSpec(Spec):
 
 
 class PrepareSettings(Spec):
-    """What the prepare stage reads."""
+    """Settings of the prepare stage."""
 
     seed: Seed
     data: DataSpec
 
 
 class TrainSettings(Spec):
-    """What the train stage reads."""
+    """Settings of the train stage."""
 
     seed: Seed
     model: ModelSpec
@@ -177,21 +179,21 @@ class TrainSettings(Spec):
 
 
 class EvaluateSettings(Spec):
-    """What the evaluate stage reads."""
+    """Settings of the evaluate stage."""
 
     seed: Seed
     evaluate: EvaluateSpec
 
 
 class ReportSettings(Spec):
-    """What the report stage reads."""
+    """Settings of the report stage."""
 
     seed: Seed
     report: ReportSpec
 
 
 class CurveSettings(Spec):
-    """What the curve stage reads: not `balance`, since it goes through all of β at α = 1."""
+    """Settings of the curve stage; without `balance`, because it covers all β at α = 1."""
 
     seed: Seed
     model: ModelSpec
@@ -203,20 +205,30 @@ class CurveSettings(Spec):
 
 
 class Settings(Spec):
-    """The whole of params.yaml."""
+    """All settings of vaebalance."""
 
     seed: Seed
-    """Every random number derives from it."""
+    """Seed of all random numbers."""
     data: DataSpec
+    """Which pictures to read, and how to turn them into tensors (stage prepare)."""
     model: ModelSpec
+    """Encoder, latent code and decoder."""
     likelihood: Likelihood
+    """The decoder's distribution p(x|z), which defines the distortion D."""
     balance: Balance
+    """The rule that sets α and β in α·D + β·R."""
     penalty: Penalty
+    """A rate term added to α·D + β·R."""
     train: TrainSpec
+    """How to train."""
     evaluate: EvaluateSpec
+    """How to measure the trained model on the test split."""
     report: ReportSpec
+    """What the latent-space report shows."""
     tune: TuneSpec
+    """The Optuna study; no DVC stage reads this section."""
     curve: CurveSpec
+    """One training that yields models for all β; not part of `dvc repro`."""
 
     @model_validator(mode="after")
     def _likelihood_fits_the_pixels(self) -> Self:
@@ -243,10 +255,11 @@ View = TypeVar("View", bound=Spec)
 
 
 def load(view: type[View], path: Path = PARAMS) -> View:
-    """Check all of `path` and return the part of it that `view` names.
+    """Check the whole file at `path` and return the sections of `view`.
 
     Raises:
-        UserError: names every wrong key with its value, what is allowed and the nearest spelling.
+        UserError: the file is missing or a key is wrong. The message gives each wrong key with its
+            value, the allowed values and the nearest spelling.
     """
     return view_of(view, parse(read_yaml(path), path.name))
 
@@ -266,12 +279,12 @@ def load_settings(path: Path | str = PARAMS) -> TrainSettings:
 
 
 def read_yaml(path: Path) -> Any:
-    """The plain content of a YAML 1.2 file.
+    """Return the plain content of a YAML 1.2 file.
 
     (YAML 1.1 readers take `1e-3` for a string.)
 
     Raises:
-        UserError: the file is missing or is no YAML.
+        UserError: the file is missing or is not valid YAML.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -281,17 +294,17 @@ def read_yaml(path: Path) -> Any:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; run from the project's root folder.") from error
     except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML: {error}") from error
+        raise UserError(f"{path}: not valid YAML: {error}") from error
 
 
 def parse(raw: Any, name: str = PARAMS.name) -> Settings:
-    """Check the plain content of params.yaml.
+    """Check the plain content of params.yaml and return it as `Settings`.
 
     Raises:
         UserError: see `load`.
     """
     try:
-        # In JSON mode a list is a fine tuple, and nothing else is converted.
+        # JSON mode accepts a list for a tuple and converts nothing else.
         return Settings.model_validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
         complaints = [_complaint(detail, raw) for detail in error.errors()]
@@ -299,7 +312,7 @@ def parse(raw: Any, name: str = PARAMS.name) -> Settings:
 
 
 def _complaint(error: ErrorDetails, raw: Any) -> str:
-    """One line: path, value, what is allowed, nearest spelling."""
+    """Describe one error in one line: path, value, allowed values, nearest spelling."""
     path, spec = _locate(error["loc"], raw)
     kind, context = error["type"], error.get("ctx", {})
     key = ".".join(path) or "the file"
@@ -318,7 +331,7 @@ def _complaint(error: ErrorDetails, raw: Any) -> str:
     if kind == "union_tag_not_found":
         return f"{key} = {shown}: needs a kind, as in {{kind: …}}"
     message = error["msg"].removeprefix("Value error, ")
-    if kind == "value_error" and not path:  # of keys in several sections, which it names itself
+    if kind == "value_error" and not path:  # concerns several sections, and names their keys itself
         return f"{message}."
     return f"{key} = {shown}: {message[:1].lower()}{message[1:]}.{_describe(path, spec)}"
 
@@ -339,7 +352,7 @@ def _describe(path: list[str], spec: type[Spec] | None) -> str:
 
 
 def _locate(loc: tuple[int | str, ...], raw: Any) -> tuple[list[str], type[Spec] | None]:
-    """The path in the file (without the union tags that pydantic puts in) and the Spec it is in."""
+    """Return the path in the file, without pydantic's union tags, and the Spec that holds it."""
     path: list[str] = []
     annotation: Any = Settings
     spec: type[Spec] | None = Settings
@@ -348,7 +361,7 @@ def _locate(loc: tuple[int | str, ...], raw: Any) -> tuple[list[str], type[Spec]
             continue
         path.append(str(part))
         spec = _spec(annotation, raw)
-        if get_origin(annotation) is dict:  # its keys are anyone's
+        if get_origin(annotation) is dict:  # its keys are free
             annotation, raw = get_args(annotation)[1], _child(raw, part)
             continue
         field = spec.model_fields.get(str(part)) if spec else None
@@ -366,7 +379,7 @@ def _child(raw: Any, part: int | str) -> Any:
 
 
 def _spec(annotation: Any, raw: Any) -> type[Spec] | None:
-    """The Spec class that `raw` is read as where `annotation` stands."""
+    """Return the Spec class that `annotation` selects for `raw`; None if it is not a Spec."""
     if get_origin(annotation) is Annotated:
         return _spec(get_args(annotation)[0], raw)
     if get_origin(annotation) in (Union, types.UnionType):

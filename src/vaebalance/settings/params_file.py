@@ -1,17 +1,19 @@
-"""Writing knobs into params.yaml, with everything else in that file as it was.
+"""Edits of params.yaml that leave the rest of the file unchanged.
 
-What is edited is the text: comments, their columns, the order of keys and the ends of lines stay.
-Every edit is read back and compared with what was wanted before anything is written.
+The edits work on the text, so comments, their columns, the order of keys and line endings stay.
+Each edit is read back and compared with the wanted content before anything is written. (A load and
+dump by ruamel.yaml changes lines that nobody edited: it drops `null`, line endings of CR LF and
+spaces within braces, and removes the comments and blank lines that follow a removed key.)
 """
 
 from __future__ import annotations
 
 import difflib
-import functools
 import json
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +23,19 @@ from vaebalance.base.files import replacing
 NAME = "params.yaml"
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 NO_STRINGS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
-"""Words that some reader of YAML takes for something else."""
+"""Words that some YAML readers do not take for strings."""
 
 Scalar = str | float | None
 Knobs = Mapping[str, Scalar]
 
 
 def rewrite(path: Path, edit: Callable[[str], str]) -> str:
-    """Write `edit` of the file's text, all or nothing; return the unified diff, empty if none.
+    """Apply `edit` to the file's text, all or nothing, and return the unified diff (may be empty).
 
     Raises:
-        UserError: from `edit`; the file then stays as it was.
+        UserError: raised by `edit`; the file then stays unchanged.
     """
-    # As bytes: the other lines stay as they are, their ends included.
+    # Read and write bytes, to keep the line endings.
     before = path.read_bytes().decode("utf-8")
     after = edit(before)
     if after != before:
@@ -47,37 +49,36 @@ def rewrite(path: Path, edit: Callable[[str], str]) -> str:
 
 
 def content(text: str) -> Any:
-    """What a YAML 1.2 text says."""
+    """Return the plain content of a YAML 1.2 text."""
     from ruamel.yaml import YAML
 
     return YAML(typ="safe", pure=True).load(text)
 
 
 def edit_knob(text: str, knob: str, value: Scalar, name: str = NAME) -> str:
-    """`text` (YAML) with `value` at the path `knob`, and a comment behind it kept in its column.
+    """Return `text` (YAML) with `value` at the path `knob`, its comment kept in the same column.
 
     Raises:
-        UserError: the knob is not in the file, or is tied to other places of it.
+        UserError: the file does not contain the key, or other keys share its value (an alias).
     """
     wanted = content(text)
     keys = knob.split(".")
     try:
-        parent = functools.reduce(operator.getitem, keys[:-1], wanted)
+        parent = reduce(operator.getitem, keys[:-1], wanted)
         is_there = parent[keys[-1]] == value
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"{name} does not spell out {knob}; write it there by hand: {_yaml(value)}."
+            f"{name} does not contain {knob}; write it there by hand: {_yaml(value)}."
         ) from error
     if is_there:
         return text
     parent[keys[-1]] = value
-    edited = _with_scalar(text, keys, value)
-    if not _reads_as(edited, wanted):  # an alias, say
-        raise UserError(
-            f"{name}: {knob} cannot be changed without changing other keys; write it there by "
-            f"hand: {_yaml(value)}."
-        )
-    return edited
+    return _checked(
+        lambda: _with_scalar(text, keys, value),
+        wanted,
+        f"{name}: {knob} cannot be changed without changing other keys; write it there by hand: "
+        f"{_yaml(value)}.",
+    )
 
 
 def edit_section(
@@ -87,46 +88,57 @@ def edit_section(
     comments: Mapping[str, str] | None = None,
     name: str = NAME,
 ) -> str:
-    """`text` (YAML) with exactly `knobs` below the top-level key `section`.
+    """Return `text` (YAML) with exactly `knobs` below the top-level key `section`.
 
-    Knobs that stay keep their place and comment; those that go take theirs with them; new ones come
-    last.
+    Keys that remain keep their place and comment, removed keys lose theirs, and new keys come last.
 
     Args:
-        text: of the file.
-        section: `likelihood`, say.
-        knobs: name -> string or number; all that the section is to hold.
-        comments: name -> what to write behind a knob that is new in a section of lines.
-        name: of the file, for messages.
+        text: content of the file.
+        section: top-level key, such as `likelihood`.
+        knobs: the section's new content, name -> string or number.
+        comments: name -> comment for a key that is added on a line of its own.
+        name: name of the file, for messages.
 
     Raises:
-        UserError: the section is not in the file, or cannot be changed alone.
+        UserError: the file does not contain the section, or it cannot be changed alone.
     """
     wanted = content(text)
     by_hand = f"write it there by hand: {section}: {_flow(knobs)}."
     if not isinstance(wanted, dict) or not isinstance(wanted.get(section), dict):
-        raise UserError(f"{name} does not spell out {section}; {by_hand}")
+        raise UserError(f"{name} does not contain {section}; {by_hand}")
     before = wanted[section]
     if before == dict(knobs):
         return text
     wanted[section] = dict(knobs)
-    if not _is_flow(text, section):
-        edited = _edit_lines(text, section, before, knobs, comments or {})
+    if not _node(text, [section]).flow_style:
+        edit = partial(_edit_lines, text, section, before, knobs, comments or {})
     elif list(before) == list(knobs):
-        edited = _edit_scalars(text, section, before, knobs)
+        edit = partial(_edit_scalars, text, section, before, knobs)
     elif "#" in text[slice(*_span(text, [section]))]:
         raise UserError(f"{name}: {section} has comments within its braces; {by_hand}")
     else:
-        edited = _splice(text, *_span(text, [section]), _flow(knobs))
-    if not _reads_as(edited, wanted):
-        raise UserError(f"{name}: {section} cannot be changed alone; {by_hand}")
+        edit = partial(_splice, text, *_span(text, [section]), _flow(knobs))
+    return _checked(edit, wanted, f"{name}: {section} cannot be changed alone; {by_hand}")
+
+
+def _checked(edit: Callable[[], str], wanted: Any, refusal: str) -> str:
+    """Return the edited text if it reads as `wanted`, else raise a UserError with `refusal`."""
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        edited = edit()
+        is_right = content(edited) == wanted
+    except (LookupError, YAMLError) as error:  # the edit took another key or an anchor with it
+        raise UserError(refusal) from error
+    if not is_right:  # for example because of an alias
+        raise UserError(refusal)
     return edited
 
 
 def _edit_lines(
     text: str, section: str, before: Knobs, knobs: Knobs, comments: Mapping[str, str]
 ) -> str:
-    """A section with one line a knob."""
+    """Edit a section that has one line per key."""
     for key in before:
         if key not in knobs:
             start, end = _lines(text, section, key)
@@ -150,7 +162,7 @@ def _with_scalar(text: str, keys: Sequence[str], value: Scalar) -> str:
 
 
 def _splice(text: str, start: int, end: int, new: str) -> str:
-    """`new` in the place of text[start:end], a comment behind it kept in its column."""
+    """Replace text[start:end] by `new`, keeping a comment behind it in the same column."""
     behind = text[end:]
     if gap := re.match(r" +(?=#)", behind):
         width = max(1, len(gap[0]) + (end - start) - len(new))
@@ -159,7 +171,7 @@ def _splice(text: str, start: int, end: int, new: str) -> str:
 
 
 def _append_line(text: str, section: str, key: str, value: Scalar, comment: str) -> str:
-    """A line for a new knob behind the section's last one, indented and commented like it."""
+    """Add a line for a new key after the section's last one, in the same columns."""
     start, end = _lines(text, section, _node(text, [section]).value[-1][0].value)
     last = text[start:end].splitlines()[0]
     indent = last[: len(last) - len(last.lstrip(" "))]
@@ -173,10 +185,10 @@ def _append_line(text: str, section: str, key: str, value: Scalar, comment: str)
 
 
 def _lines(text: str, section: str, key: str) -> tuple[int, int]:
-    """Where a knob's lines begin and end, with those that continue its comment."""
-    name, value = next(pair for pair in _node(text, [section]).value if pair[0].value == key)
+    """Return start and end of a key's lines, including those that continue its comment."""
+    name, value = _pairs(_node(text, [section]))[key]
     start = text.rfind("\n", 0, name.start_mark.index) + 1
-    end = _line_end(text, _last(value))
+    end = _line_end(text, _content_end(value))
     column = text[text.rfind("\n", 0, max(end - 1, 0)) + 1 : end].find(" #") + 1
     while column and re.match(rf" {{{column}}}#", text[end:]):
         end = _line_end(text, end)
@@ -188,39 +200,31 @@ def _line_end(text: str, index: int) -> int:
     return len(text) if end < 0 else end + 1
 
 
-def _last(node: Any) -> int:
-    """Where a node's text ends. (A block of lines ends, for the parser, where the next begins.)"""
+def _content_end(node: Any) -> int:
+    """Return where a node's text ends. (The parser ends a block where the next one begins.)"""
     if isinstance(node.value, str) or node.flow_style or not node.value:
         return int(node.end_mark.index)
     child = node.value[-1]
-    return _last(child[1] if isinstance(child, tuple) else child)
-
-
-def _is_flow(text: str, section: str) -> bool:
-    return bool(_node(text, [section]).flow_style)
-
-
-def _reads_as(text: str, wanted: Any) -> bool:
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        return bool(content(text) == wanted)
-    except YAMLError:
-        return False
+    return _content_end(child[1] if isinstance(child, tuple) else child)
 
 
 def _node(text: str, keys: Sequence[str]) -> Any:
-    """The node of `text` at the path `keys`."""
+    """Return the YAML node at the path `keys`."""
     from ruamel.yaml import YAML
 
     node = YAML(pure=True).compose(text)
     for key in keys:
-        node = next(value for name, value in node.value if name.value == key)
+        _, node = _pairs(node)[key]
     return node
 
 
+def _pairs(mapping: Any) -> dict[str, tuple[Any, Any]]:
+    """Return the nodes of each key and its value, by key."""
+    return {name.value: (name, value) for name, value in mapping.value} if mapping else {}
+
+
 def _span(text: str, keys: Sequence[str]) -> tuple[int, int]:
-    """Where in `text` the value at the path `keys` begins and ends."""
+    """Return start and end, in `text`, of the value at the path `keys`."""
     node = _node(text, keys)
     return node.start_mark.index, node.end_mark.index
 
@@ -230,7 +234,7 @@ def _flow(knobs: Knobs) -> str:
 
 
 def _yaml(value: Scalar) -> str:
-    """A number to the last bit; for readers of YAML 1.1 (which want a point) and 1.2."""
+    """Format a value exactly, for readers of YAML 1.1 (whose floats need a point) and 1.2."""
     if isinstance(value, str):
         return value if WORD.fullmatch(value) and value not in NO_STRINGS else json.dumps(value)
     if value is None or isinstance(value, bool | int):

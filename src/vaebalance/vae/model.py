@@ -23,6 +23,7 @@ class ModelSpec(Spec):
     """The `model` section of params.yaml."""
 
     architecture: Architecture
+    """Networks of the encoder and the decoder."""
     latent_size: int = Field(ge=1)
     """Z, the number of latents."""
     posterior: Literal["gaussian", "deterministic"]

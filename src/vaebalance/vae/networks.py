@@ -50,6 +50,7 @@ class Mlp(AbstractArchitecture):
     hidden: tuple[Width, ...] = (256, 128)
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
     activation: Activation = "relu"
+    """Activation function between the layers."""
 
     def encoder(self, image_shape: ImageShape, features: int) -> nn.Module:
         """Flatten, hidden layers, linear."""
@@ -71,6 +72,7 @@ class Conv(AbstractArchitecture):
     hidden: tuple[Width, ...] = (256,)
     """Widths of the fully connected layers between the convolutions and the code."""
     activation: Activation = "relu"
+    """Activation function between the layers."""
 
     def encoder(self, image_shape: ImageShape, features: int) -> nn.Module:
         """Convolutions, hidden layers, linear."""

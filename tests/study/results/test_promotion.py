@@ -74,7 +74,7 @@ def test_a_knob_that_the_file_leaves_to_its_default_is_refused(tmp_path):
     path = tmp_path / "params.yaml"
     text = REAL.replace("  kind: bernoulli ", "  kind: gaussian  ")
     path.write_text(text, "utf-8")
-    with pytest.raises(UserError, match=r"does not spell out likelihood\.sigma"):
+    with pytest.raises(UserError, match=r"does not contain likelihood\.sigma"):
         write_values(path, {"likelihood.sigma": 0.2})
     assert path.read_text("utf-8") == text
 

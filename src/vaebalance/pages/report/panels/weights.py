@@ -15,7 +15,7 @@ def other_weights(inputs: Inputs) -> Panel:
     """Express the run's weights in the conventions of other projects."""
     anchor, short, title = "weights", "Other conventions", "This run in other projects' weights"
     if not inputs.model.is_variational:
-        none = "A plain autoencoder has no KL term, so there is no balance to translate."
+        none = "A plain autoencoder has no KL term, so there is no balance to convert."
         return Panel(anchor, short, title, none, ())
     best = inputs.best
     alpha, beta = best["validation/alpha"], best["validation/beta"]
