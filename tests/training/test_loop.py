@@ -16,7 +16,7 @@ from vaebalance.balancing.balances import (
     RunFacts,
     WarmUp,
 )
-from vaebalance.base.reports import EpochReport
+from vaebalance.base.reports import EpochReport, StepReport
 from vaebalance.base.seeds import derive_seed, forked
 from vaebalance.training.loader import Images
 from vaebalance.training.loop import (
@@ -360,3 +360,32 @@ def test_dynamic_binarisation_draws_anew_in_training_and_the_same_in_validation(
     assert not torch.equal(first, second)
     learner = make_learner()
     assert validate(learner, images, SPEC, seed=0) == validate(learner, images, SPEC, seed=0)
+
+
+def test_within_an_epoch_its_progress_is_reported(monkeypatch):
+    monkeypatch.setattr("vaebalance.training.loop.STEP_REPORT_SECONDS", -1.0)
+    stream = list(train(make_learner(), make_images(), make_images(20), SPEC, seed=0))
+    steps = [report for report in stream if isinstance(report, StepReport)]
+    assert [(r.epoch, r.batch, r.batches) for r in steps[:5]] == [
+        *((1, batch, 4) for batch in range(1, 5)),
+        (2, 1, 4),
+    ]
+    epochs = [report for report in stream if isinstance(report, EpochReport)]
+    assert steps[3].train == epochs[0].train
+    assert all(report.images_per_second > 0 for report in steps)
+
+
+def test_reading_the_progress_changes_nothing(monkeypatch):
+    plain = [report.metrics() for report in run(make_learner())]
+    monkeypatch.setattr("vaebalance.training.loop.STEP_REPORT_SECONDS", -1.0)
+    assert [report.metrics() for report in run(make_learner())] == plain
+
+
+def test_a_training_leaves_the_generators_as_they_were():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    stream = train(make_learner(), make_images(), make_images(20), SPEC, seed=0)
+    next(report for report in stream if isinstance(report, EpochReport))
+    assert torch.equal(torch.get_rng_state(), before)
+    stream.close()
+    assert torch.equal(torch.get_rng_state(), before)

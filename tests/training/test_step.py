@@ -100,6 +100,16 @@ def test_a_step_leaves_no_gradients():
     assert all(weight.grad is None for weight in model.parameters())
 
 
+def test_gradients_from_before_do_not_count():
+    model, other = make_model(), make_model()
+    for weight in model.parameters():
+        weight.grad = torch.full_like(weight, 100.0)
+    for each in (model, other):
+        torch.manual_seed(1)
+        train_by_steps(each, Adam(each.parameters(), lr=0.01), None)
+    assert all(map(torch.equal, model.parameters(), other.parameters()))
+
+
 def test_what_needs_no_gradient_stays():
     model, before = make_model(), make_model()
     train_by_steps(model, Adam(model.parameters(), lr=0.01), None)

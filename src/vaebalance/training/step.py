@@ -96,6 +96,7 @@ class Step:
     def __init__(self, learner: Learner, images: Images, gradient_clip: float | None) -> None:
         """See `train_step`."""
         self._learner, self._images, self._clip = learner, images, gradient_clip
+        learner.optimizer.zero_grad()  # a step adds to the gradients that it finds, and leaves none
 
     def __call__(self, batch: Tensor, state: State) -> StepResult:
         """Take one optimizer step on a batch, with the balance in `state`."""
