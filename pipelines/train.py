@@ -1,4 +1,4 @@
-"""DVC stage `train`: prepared tensors + params.yaml -> artifacts/model, metrics, one MLflow run."""
+"""DVC stage `train`: prepared tensors and params.yaml to a model, its metrics and an MLflow run."""
 
 from pathlib import Path
 
@@ -24,6 +24,7 @@ def main() -> None:
             tracker.log_epoch(report)
             tracker.log_verdicts(training.verdicts_so_far, so_far=True)
         experiment.save(training, provenance, ARTIFACTS, Path("metrics/train.json"))
+        tracker.log_verdicts(training.verdicts)
     print(experiment.describe(training))
     checkpoint.unlink(missing_ok=True)  # the last thing: until then, a new start needs it
 

@@ -94,7 +94,7 @@ VIEWS = {
 NEEDLESS = {
     "prepare": {"base"},
     "train": {"vae/conditioning.py"},
-    "evaluate": {"base", "evaluation/diagnosis.py", "vae/conditioning.py"},
+    "evaluate": {"balancing", "base", "vae/conditioning.py"},
     "report": {"base", "evaluation", "pages", "porting", "vae/conditioning.py"},
     "curve": {"evaluation", "objectives", "pages", "run/training_run.py"},
 }

@@ -19,9 +19,11 @@ FILES = {
 }
 """Stage -> the file that declares it."""
 
-NO_DEPENDENCY = ("cli", "settings", "tracking", "terminal", "evaluation.diagnosis")
+NO_DEPENDENCY = ("cli", "settings", "tracking", "terminal")
 """Rooms and modules that only read arguments, check values that DVC tracks, or report what happens.
 Edits there change no number and must not make a stage stale."""
+PRINTED_ONLY = {"train": ("evaluation.diagnosis",), "curve": ("evaluation.diagnosis",)}
+"""Modules whose result a stage prints but does not write: `evaluate` writes the verdicts."""
 
 
 def imported(path: Path) -> set[str]:
@@ -45,6 +47,7 @@ def files_of(module: str) -> list[Path]:
 
 def needed_files(stage: str) -> set[Path]:
     """Return the files of the package that a stage's script imports, directly or not."""
+    ignored = (*NO_DEPENDENCY, *PRINTED_ONLY.get(stage, ()))
     found: set[Path] = set()
     waiting = [ROOT / "pipelines" / f"{stage}.py"]
     while waiting:
@@ -54,7 +57,7 @@ def needed_files(stage: str) -> set[Path]:
         found.add(path)
         for module in imported(path):
             name = module.removeprefix("vaebalance.")
-            if not any(f"{name}.".startswith(f"{other}.") for other in NO_DEPENDENCY):
+            if not any(f"{name}.".startswith(f"{other}.") for other in ignored):
                 waiting += files_of(module)
     return {path for path in found if SOURCE in path.parents}
 

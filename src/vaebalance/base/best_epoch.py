@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from vaebalance.base.reports import EpochReport
+
 
 class Candidate(NamedTuple):
     """Validation results of one epoch, in nats per image."""
@@ -21,6 +23,16 @@ class Candidate(NamedTuple):
         names = ("weighted_loss", "negative_elbo", "alpha", "beta")
         numbers = {name: metrics[f"validation/{name}"] for name in names}
         return cls(**numbers, settled=bool(metrics["settled"]))
+
+
+def best_of(history: Sequence[EpochReport]) -> EpochReport:
+    """Return the report of the epoch whose weights are kept: see `best_epoch`."""
+    return history[best_epoch([_candidate(report) for report in history])]
+
+
+def _candidate(report: EpochReport) -> Candidate:
+    v = report.validation
+    return Candidate(v.weighted_loss, v.negative_elbo, v.alpha, v.beta, report.settled)
 
 
 def best_epoch(candidates: Sequence[Candidate]) -> int:

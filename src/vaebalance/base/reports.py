@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+from vaebalance.base.errors import UserError
+from vaebalance.base.files import write_text
 from vaebalance.base.verdicts import Verdict
 
 
@@ -133,3 +138,26 @@ class StepReport:
     batches: int  # batches in an epoch
     train: SplitReport  # means so far in this epoch
     images_per_second: float
+
+
+def write_reports(path: Path, reports: Iterable[EpochReport]) -> None:
+    """Write the reports of a training, an epoch a line."""
+    lines = (json.dumps(asdict(report), ensure_ascii=False) for report in reports)
+    write_text(path, "[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def read_reports(path: Path) -> list[EpochReport]:
+    """Read what `write_reports` wrote.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return [EpochReport.from_dict(row) for row in rows]
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; run `dvc repro train` first.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); run `dvc repro --force train`."
+        ) from error

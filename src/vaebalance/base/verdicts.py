@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vaebalance.base.errors import UserError
+from vaebalance.base.files import write_json
 
 HEALTHY = "healthy"
 
@@ -40,13 +41,23 @@ def read_verdicts(path: Path) -> list[Verdict]:
     try:
         return [Verdict(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing; run `dvc repro train` first.") from error
+        raise UserError(f"{path} is missing; run `dvc repro evaluate` first.") from error
     except (ValueError, TypeError) as error:
         raise UserError(
-            f"{path} cannot be read ({error}); run `dvc repro --force train`."
+            f"{path} cannot be read ({error}); run `dvc repro --force evaluate`."
         ) from error
 
 
 def names(verdicts: Iterable[Verdict]) -> str:
     """The verdicts in a few words."""
     return "; ".join(verdict.name for verdict in verdicts) or HEALTHY
+
+
+def describe_verdicts(verdicts: Sequence[Verdict]) -> str:
+    """Return one line per verdict, for the terminal."""
+    return "\n".join([f"verdict: {verdict}" for verdict in verdicts] or [f"verdict: {HEALTHY}"])
+
+
+def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
+    """Write the verdicts that `read_verdicts` reads."""
+    write_json(path, [asdict(verdict) for verdict in verdicts])

@@ -7,15 +7,22 @@ last epoch. Its thresholds are far from what healthy trainings show: a healthy o
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
+from typing import Any
 
-from vaebalance.balancing.balances import NOT_HELD, AbstractBalance
-from vaebalance.base.reports import EpochReport
+from pydantic import TypeAdapter
+
+from vaebalance.balancing.balances import NOT_HELD, AbstractBalance, Balance
+from vaebalance.base.best_epoch import best_of
+from vaebalance.base.provenance import read_provenance
+from vaebalance.base.reports import EpochReport, read_reports
 from vaebalance.base.verdicts import Verdict
-from vaebalance.vae.likelihoods import AbstractLikelihood
+from vaebalance.vae.likelihoods import AbstractLikelihood, Likelihood
 
 COLLAPSED = "collapsed"
 KL_IGNORED = "KL ignored: this is an autoencoder"
@@ -48,6 +55,27 @@ class Patient:
     likelihood: AbstractLikelihood
     is_variational: bool
     dimensions: int  # n = C·H·W
+
+
+def diagnose_trained(artifacts: Path) -> list[Verdict]:
+    """Return the verdicts on the model that the train stage wrote below `artifacts`.
+
+    Raises:
+        UserError: an output is missing or damaged.
+    """
+    history = read_reports(artifacts / "reports.json")
+    origin = read_provenance(artifacts / "model")
+    patient = Patient(
+        balance=_read_as(Balance, origin.params["balance"]),
+        likelihood=_read_as(Likelihood, origin.params["likelihood"]),
+        is_variational=origin.params["model"]["posterior"] != "deterministic",
+        dimensions=math.prod(origin.dataset["image_shape"]),
+    )
+    return diagnose(patient, history, history.index(best_of(history)))
+
+
+def _read_as(kind: Any, values: dict[str, Any]) -> Any:
+    return TypeAdapter(kind).validate_json(json.dumps(values))
 
 
 def diagnose(patient: Patient, history: Sequence[EpochReport], kept: int = -1) -> list[Verdict]:

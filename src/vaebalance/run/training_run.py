@@ -1,10 +1,10 @@
-"""Settings -> learner -> reports: one training, resumable, as the stage and a study run it."""
+"""One training from settings to reports, resumable, as the stage and a study run it."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 
 from vaebalance.balancing.balances import RunFacts
 from vaebalance.base.adam import Adam
-from vaebalance.base.best_epoch import Candidate, best_epoch
+from vaebalance.base.best_epoch import best_of
 from vaebalance.base.devices import choose_device, start_threads
 from vaebalance.base.errors import UserError
 from vaebalance.base.files import replacing, write_json
@@ -23,9 +23,9 @@ from vaebalance.base.provenance import (
     stage_provenance,
     write_provenance,
 )
-from vaebalance.base.reports import EpochReport, StepReport
+from vaebalance.base.reports import EpochReport, StepReport, write_reports
 from vaebalance.base.seeds import derive_seed, forked
-from vaebalance.base.verdicts import HEALTHY, Verdict, names
+from vaebalance.base.verdicts import Verdict, describe_verdicts
 from vaebalance.data import Dataset
 from vaebalance.evaluation.diagnosis import Patient, diagnose, diagnose_so_far
 from vaebalance.run.checkpoints import (
@@ -46,12 +46,13 @@ from vaebalance.vae.likelihoods import Gaussian
 from vaebalance.vae.model import VAE
 from vaebalance.vae.saved_model import save_model
 
-EVALUATED = "model"  # the best epoch: see `selection`
+EVALUATED = "model"  # the best epoch: see `best_epoch`
 LAST = "last"  # the last epoch
+REPORTS = "reports.json"  # of all epochs: evidence for the diagnosis
 
 
 def start_learner(settings: TrainSettings, dataset: Dataset) -> Learner:
-    """A learner before its first step; its weights depend on the seed and the settings alone."""
+    """Build a learner, whose initial weights depend on the seed and the settings alone."""
     _refuse_misfits(settings, dataset.info.binarisation)
     device = choose_device(settings.train.device)
     start_threads()
@@ -69,7 +70,7 @@ def start_learner(settings: TrainSettings, dataset: Dataset) -> Learner:
 
 
 def _refuse_misfits(settings: TrainSettings, binarisation: str) -> None:
-    """(params.yaml is checked as a whole, but the data may have been prepared by another.)"""
+    """Check the settings against data that other settings may have prepared."""
     likelihood, latent_size = settings.likelihood, settings.model.latent_size
     binarised = binarisation != "none"
     misfit = likelihood.misfit(binarisation) or settings.balance.misfit(
@@ -80,7 +81,7 @@ def _refuse_misfits(settings: TrainSettings, binarisation: str) -> None:
 
 
 def run_facts(settings: TrainSettings, dataset: Dataset) -> RunFacts:
-    """What the balance may know of this run."""
+    """Return what the balance may know of this run."""
     batches = steps_per_epoch(len(dataset.images("train")), settings.train)
     likelihood = settings.likelihood
     return RunFacts(
@@ -133,7 +134,7 @@ class Training(ResumableTraining[EpochReport]):
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """What is wrong with the trained model; nothing: it is healthy. Needs an epoch."""
+        """What is wrong with the trained model; empty if it is healthy. Needs an epoch."""
         return diagnose(self.patient, self.history, self.history.index(self.best))
 
     @property
@@ -191,16 +192,6 @@ class Training(ResumableTraining[EpochReport]):
         return EpochReport.from_dict(values)
 
 
-def best_of(history: Sequence[EpochReport]) -> EpochReport:
-    """Return the epoch whose weights are kept: see `selection`."""
-    return history[best_epoch([_candidate(report) for report in history])]
-
-
-def _candidate(report: EpochReport) -> Candidate:
-    v = report.validation
-    return Candidate(v.weighted_loss, v.negative_elbo, v.alpha, v.beta, report.settled)
-
-
 def _images(dataset: Dataset, split: str) -> Images:
     stored = dataset.images(split)
     if len(stored) == 0:
@@ -217,14 +208,15 @@ def provenance_of(settings: TrainSettings, dataset: Dataset) -> Provenance:
 
 
 def save(training: Training, provenance: Provenance, artifacts: Path, metrics: Path) -> None:
-    """Write what a finished training leaves.
+    """Write the outputs of a finished training.
 
-    `model/` (best epoch), `last.pt` (resume state), history.csv, latent_rates.csv, verdicts.json
-    (deterministic) and timing.csv (not) below `artifacts`; the best epoch's numbers to `metrics`.
+    Below `artifacts`: `model/` (best epoch), `last.pt` (resume state), history.csv,
+    latent_rates.csv and reports.json, which are deterministic, and timing.csv, which is not. To
+    `metrics`: the numbers of the best epoch.
     """
     save_model(artifacts / EVALUATED, training.learner.model, training.best_weights)
     write_provenance(artifacts / EVALUATED, provenance)
-    save_checkpoint(artifacts / f"{LAST}.pt", timeless(training.checkpoint()))
+    save_checkpoint(artifacts / f"{LAST}.pt", _timeless_checkpoint(training))
     rows = [{"epoch": r.epoch, "step": r.step, **r.metrics()} for r in training.history]
     _write_csv(artifacts / "history.csv", rows)
     clock = ("epoch", "step", "seconds", "images_per_second", "finished_at")
@@ -232,7 +224,7 @@ def save(training: Training, provenance: Provenance, artifacts: Path, metrics: P
     _write_csv(artifacts / "timing.csv", times)
     rates = [{"epoch": r.epoch, **_rates(r)} for r in training.history]
     _write_csv(artifacts / "latent_rates.csv", rates)
-    write_json(artifacts / "verdicts.json", [asdict(verdict) for verdict in training.verdicts])
+    write_reports(artifacts / REPORTS, map(timeless, training.history))
     write_json(metrics, summary(training))
 
 
@@ -240,14 +232,18 @@ def _rates(report: EpochReport) -> dict[str, float]:
     return {f"z{index}": rate for index, rate in enumerate(report.vitals.rate_by_latent)}
 
 
-def timeless(checkpoint: Checkpoint) -> Checkpoint:
-    """Return the checkpoint without clock readings: the same training writes the same bytes."""
-    clock = {"seconds": 0.0, "images_per_second": 0.0, "finished_at": 0}
-    return replace(checkpoint, history=[report | clock for report in checkpoint.history])
+def timeless(report: EpochReport) -> EpochReport:
+    """Return a report without clock readings: the same training writes the same bytes."""
+    return replace(report, seconds=0.0, images_per_second=0.0, finished_at=0)
+
+
+def _timeless_checkpoint(training: Training) -> Checkpoint:
+    history = [asdict(timeless(report)) for report in training.history]
+    return replace(training.checkpoint(), history=history)
 
 
 def summary(training: Training) -> dict[str, Any]:
-    """The best epoch's numbers; nats per image."""
+    """Return the numbers of the best epoch, in nats per image."""
     best = training.best
     return {
         "best_epoch": best.epoch,
@@ -255,7 +251,6 @@ def summary(training: Training) -> dict[str, Any]:
         "stopped_early": training.stopped_early,
         "precision": name_of(training.learner.terms),
         "compiled": is_step_compiled(training),
-        "verdict": names(training.verdicts),
         "parameters": sum(math.prod(p.shape) for p in training.learner.model.parameters()),
         "train": best.train.metrics(),
         "validation": best.validation.metrics() | best.vitals.metrics(),
@@ -276,7 +271,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def describe(training: Training) -> str:
-    """The outcome in words; nats per image."""
+    """Describe the outcome in words; nats per image."""
     best, last = training.best, training.history[-1]
     v = best.validation
     precision = f"in {name_of(training.learner.terms)}"
@@ -290,6 +285,6 @@ def describe(training: Training) -> str:
         f"D {v.distortion:.2f}, R {v.rate:.2f}, negative ELBO {v.negative_elbo:.2f} nats per image "
         f"(trained with α = {v.alpha:g}, β = {v.beta:g}, {precision})"
     ]
-    lines += [f"verdict: {verdict}" for verdict in training.verdicts] or [f"verdict: {HEALTHY}"]
+    lines.append(describe_verdicts(training.verdicts))
     caution = training.learner.model.likelihood.caution(binarised=training.is_binarised)
     return "\n".join([*lines, *([f"note: {caution}"] if caution else [])])

@@ -51,6 +51,7 @@ MODEL = "artifacts/model"
 HISTORY = "artifacts/history.csv"
 TIMING = "artifacts/timing.csv"
 RATES = "artifacts/latent_rates.csv"
+REPORTS = "artifacts/reports.json"
 VERDICTS = "artifacts/verdicts.json"
 
 
@@ -70,12 +71,16 @@ STAGES = {
     "train": StageFiles(
         "metrics/train.json",
         "model",
-        tuple((path, "") for path in (HISTORY, TIMING, RATES, VERDICTS, f"{MODEL}/{PROVENANCE}")),
+        tuple((path, "") for path in (HISTORY, TIMING, RATES, REPORTS, f"{MODEL}/{PROVENANCE}")),
     ),
     "evaluate": StageFiles(
         "metrics/evaluation.json",
         "",
-        (("artifacts/evaluation", "evaluation"), ("artifacts/evaluation_timing.csv", "")),
+        (
+            ("artifacts/evaluation", "evaluation"),
+            ("artifacts/evaluation_timing.csv", ""),
+            (VERDICTS, ""),
+        ),
     ),
     "report": StageFiles(None, "", (("artifacts/report", "report"),)),
 }
@@ -238,7 +243,7 @@ def _mirror(tracker: Tracker, provenance: Provenance, stages: list[str], folder:
         _start_over(tracker, provenance)
     tracker.log_points(points)
     tracker.flush()
-    if (verdicts := folder / VERDICTS).exists():
+    if "evaluate" in stages and (verdicts := folder / VERDICTS).exists():
         tracker.log_verdicts(read_verdicts(verdicts))
     for stage in stages:
         files = STAGES[stage]
