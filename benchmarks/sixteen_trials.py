@@ -34,9 +34,9 @@ from results import on_device, parse_options, write_result
 from ruamel.yaml import YAML
 from study_overhead import study, with_store
 
-from vaebalance.curve.curve_command import FOLDER as CURVE
-from vaebalance.curve.curve_command import validation_rows
+from vaebalance.curve.saved_curve import FOLDER as CURVE
 from vaebalance.curve.saved_curve import read_rows
+from vaebalance.curve.trace import validation_rows
 from vaebalance.data import prepare
 from vaebalance.settings import PARAMS, parse, read_yaml
 from vaebalance.study.storage.journal import Journal

@@ -20,6 +20,7 @@ from vaebalance.settings import (
     PrepareSettings,
     ReportSettings,
     Settings,
+    SliderSettings,
     TrainSettings,
     read_yaml,
 )
@@ -89,6 +90,7 @@ VIEWS = {
     "evaluate": EvaluateSettings,
     "report": ReportSettings,
     "curve": CurveSettings,
+    "slider": SliderSettings,
 }
 
 NEEDLESS = {
@@ -96,7 +98,8 @@ NEEDLESS = {
     "train": {"vae/conditioning.py"},
     "evaluate": {"balancing", "base", "vae/conditioning.py"},
     "report": {"base", "evaluation", "pages", "porting", "vae/conditioning.py"},
-    "curve": {"evaluation", "objectives", "pages", "run/training_run.py"},
+    "curve": {"base/best_epoch.py", "curve", "evaluation", "objectives", "run/training_run.py"},
+    "slider": {"base", "curve", "evaluation", "objectives", "pages", "porting", "vae"},
 }
 """What a stage's rooms hold that it does not import. An edit there runs the stage for nothing: in
 `train`, which is dear, that may be one file alone."""

@@ -13,8 +13,8 @@ from PIL import Image
 from vaebalance.base.errors import UserError
 from vaebalance.base.provenance import read_provenance
 from vaebalance.base.reports import CurveReport
+from vaebalance.cli.curve import run
 from vaebalance.curve import curve_command as command
-from vaebalance.curve.curve_command import run
 from vaebalance.curve.curve_training import AbstractCurveTraining
 from vaebalance.curve.options import Options
 from vaebalance.curve.saved_curve import load_curve, read_rows

@@ -16,6 +16,7 @@ FILES = {
     "evaluate": "dvc.yaml",
     "report": "dvc.yaml",
     "curve": "curve/dvc.yaml",
+    "slider": "curve/dvc.yaml",
 }
 """Stage -> the file that declares it."""
 

@@ -62,6 +62,10 @@ def run(options: Options) -> None:
     from vaebalance.curve.curve_command import run as answer
 
     answer(options)
+    if options == Options():
+        from vaebalance.pages.slider.curve_page import draw_prepared
+
+        print(f"{draw_prepared()} has the curve under a slider.")
 
 
 def _choice(text: str) -> Choice:

@@ -25,9 +25,9 @@ from vaebalance.curve.curve_training import curve_training
 from vaebalance.curve.curves import AbstractCurve
 from vaebalance.curve.options import BEST, KNEE, Choice, Options
 from vaebalance.curve.promotion import promote
-from vaebalance.curve.saved_curve import COMMAND, load_curve, read_rows, save
+from vaebalance.curve.saved_curve import COMMAND, FOLDER, load_curve, read_rows, save
 from vaebalance.curve.screen import describe_choices, make_console, make_table
-from vaebalance.curve.trace import CurveRow, trace
+from vaebalance.curve.trace import TEST, VALIDATION, CurveRow, trace, validation_rows
 from vaebalance.data import Dataset, open_dataset
 from vaebalance.settings import CurveSettings, load
 from vaebalance.terminal.progress import progress
@@ -35,10 +35,8 @@ from vaebalance.tracking.points import flatten
 from vaebalance.vae.saved_model import save_model
 
 PREPARED = Path("data/prepared")
-FOLDER = Path("artifacts/curve")
 METRICS = Path("metrics/curve.json")
 CHECKPOINTS = Path("checkpoints")
-VALIDATION, TEST = "validation", "test"
 NO_EFFECT = ("train.checkpoint_every", "train.device", "train.patience", "evaluate.")
 """Knobs that change no model of a curve."""
 
@@ -67,7 +65,7 @@ def run(options: Options) -> None:
 
 
 def train(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
-    """Train the curve, trace it on validation and test images, write, tell MLflow, and print.
+    """Train the curve, measure it on validation and test images, write, log and print it.
 
     A training of the same fingerprint that was killed goes on from its last checkpoint.
     """
@@ -87,12 +85,6 @@ def train(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
             for row in trace(curve, betas, dataset, split, spec, settings.seed)
         ]
         save(FOLDER, curve, rows, provenance)
-        from vaebalance.pages.slider.curve_page import (  # altair and Pillow: for this alone
-            PAGE,
-            show,
-        )
-
-        show(FOLDER, curve, validation_rows(rows), dataset, settings.seed)
         write_json(METRICS, summary(rows))
         numbers = {
             split: [row.numbers() for row in rows if row.split == split]
@@ -106,20 +98,20 @@ def train(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
     say(console, f"chosen on validation images:\n{describe_choices(validation_rows(rows))}")
     say(
         console,
-        f"{FOLDER / PAGE} has the curve under a slider. Go on with `{COMMAND} --target-rate X`, "
-        "`--promote knee|best|BETA`, or `--distill knee|best|BETA FOLDER`.",
+        f"Go on with `{COMMAND} --target-rate X`, `--promote knee|best|BETA`, or "
+        "`--distill knee|best|BETA FOLDER`.",
     )
     checkpoint.unlink(missing_ok=True)  # the last thing: until then, a new start needs it
 
 
 def provenance_of(settings: CurveSettings, dataset: Dataset) -> Provenance:
-    """Fingerprint of a curve."""
+    """Return the fingerprint of a curve."""
     params = settings.model_dump(mode="json")
     return stage_provenance(params, dataset.info.to_json(), CURVE_ROOMS)
 
 
 def summary(rows: Sequence[CurveRow]) -> dict[str, dict[str, float]]:
-    """What the rules choose on validation images, measured on test images."""
+    """Return what the rules choose on validation images, measured on test images."""
     chosen = {KNEE: knee_of(validation_rows(rows)), BEST: best_of(validation_rows(rows))}
     test = {row.beta: row for row in rows if row.split == TEST}
     return {word: test[row.beta].numbers() for word, row in chosen.items() if row is not None}
@@ -167,7 +159,7 @@ def distill(
 
 
 def differences(settings: CurveSettings, dataset: Dataset) -> list[str]:
-    """In what the curve on disk is of other settings or data; nothing: it is of these.
+    """List how the settings and data of the curve on disk differ from these.
 
     Raises:
         UserError: there is none.
@@ -201,11 +193,6 @@ def refuse_other(settings: CurveSettings, dataset: Dataset) -> None:
 def _compared(params: dict[str, Any], dataset: dict[str, Any]) -> dict[str, Any]:
     flat = flatten(params, ".") | {"data/prepared (digest)": dataset["digest"]}
     return {key: value for key, value in flat.items() if not key.startswith(NO_EFFECT)}
-
-
-def validation_rows(rows: Sequence[CurveRow]) -> list[CurveRow]:
-    """Those by which a β is chosen."""
-    return [row for row in rows if row.split == VALIDATION]
 
 
 def _flat(chosen: dict[str, dict[str, float]]) -> dict[str, float | None]:

@@ -22,6 +22,7 @@ from vaebalance.vae.conditioning import ConditionedVAE, Conditioning
 from vaebalance.vae.likelihoods import Likelihood
 from vaebalance.vae.model import VAE, ModelSpec
 
+FOLDER = Path("artifacts/curve")
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "curve.json"
 TABLE = "curve.csv"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from vaebalance.base.errors import UserError
@@ -24,6 +24,8 @@ from vaebalance.evaluation.reconstructions import reconstruction_quality
 from vaebalance.evaluation.sections.prior_samples import OWN, measure_samples
 from vaebalance.evaluation.sections.subject import Subject
 from vaebalance.vae.model import VAE
+
+VALIDATION, TEST = "validation", "test"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,3 +126,8 @@ def measure(
         sample_precision=None if samples is None else samples.precision,
         sample_recall=None if samples is None else samples.recall,
     )
+
+
+def validation_rows(rows: Iterable[CurveRow]) -> list[CurveRow]:
+    """Return the rows by which a β is chosen."""
+    return [row for row in rows if row.split == VALIDATION]

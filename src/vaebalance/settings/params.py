@@ -192,6 +192,12 @@ class ReportSettings(Spec):
     report: ReportSpec
 
 
+class SliderSettings(Spec):
+    """What the slider stage reads."""
+
+    seed: Seed
+
+
 class CurveSettings(Spec):
     """Settings of the curve stage; without `balance`, because it covers all β at α = 1."""
 

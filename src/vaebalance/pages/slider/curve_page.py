@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from vaebalance import tracking
+from vaebalance.base.provenance import read_provenance
 from vaebalance.curve.chosen_beta import best_of, knee_of
 from vaebalance.curve.curves import AbstractCurve
-from vaebalance.curve.trace import CurveRow
-from vaebalance.data import Dataset
+from vaebalance.curve.saved_curve import FOLDER, load_curve, read_rows
+from vaebalance.curve.trace import CurveRow, validation_rows
+from vaebalance.data import Dataset, open_dataset
 from vaebalance.pages.slider.animation import write_curve_animation
 from vaebalance.pages.slider.examples import shown_images
 from vaebalance.pages.slider.facts import CurveFacts, Mark
 from vaebalance.pages.slider.saved_states import FILE, save_states
 from vaebalance.pages.slider.slider_page import write_curve_page
 from vaebalance.pages.slider.states import curve_states
+from vaebalance.settings import SliderSettings, load
 
+PREPARED = Path("data/prepared")
 PAGE = "index.html"
 ANIMATION = "curve.gif"
 STATES = 60
@@ -29,6 +34,28 @@ HOW = {
     False: "One model, trained once from low to high β; each position of the slider is its state "
     "at that β.",
 }
+
+
+def draw_prepared() -> Path:
+    """Draw the pages of the curve on disk, as params.yaml and the prepared data have it.
+
+    Raises:
+        UserError: as `draw`, or the settings or the data are wrong.
+    """
+    return draw(open_dataset(PREPARED), load(SliderSettings).seed)
+
+
+def draw(dataset: Dataset, seed: int) -> Path:
+    """Draw the pages of the curve on disk, log them to its run, and return the page.
+
+    Raises:
+        UserError: there is no curve, or its files are damaged.
+    """
+    rows = validation_rows(read_rows(FOLDER))
+    with tracking.curve(read_provenance(FOLDER)) as tracker:
+        show(FOLDER, load_curve(FOLDER), rows, dataset, seed)
+        tracker.log_artifacts(FOLDER, tracking.CURVE_FOLDER)
+    return FOLDER / PAGE
 
 
 def show(

@@ -9,10 +9,12 @@ from vaebalance.base.provenance import read_provenance
 from vaebalance.curve import curve_command as curves
 from vaebalance.curve.promotion import promote
 from vaebalance.curve.saved_curve import COMMAND as CURVE_COMMAND
-from vaebalance.curve.saved_curve import load_curve, read_rows
+from vaebalance.curve.saved_curve import FOLDER, load_curve, read_rows
 from vaebalance.curve.screen import make_console, make_table
+from vaebalance.curve.trace import validation_rows
 from vaebalance.data import Dataset
 from vaebalance.objectives.objectives import Frontier
+from vaebalance.pages.slider.curve_page import draw
 from vaebalance.settings import CurveSettings, Settings, load, view_of
 from vaebalance.study.by_curve.answer import CurveStudy, pareto_rows
 from vaebalance.study.by_curve.question import OTHERWISE, Question, question_of
@@ -35,16 +37,16 @@ def run(options: Options) -> None:
         train_if_absent(curve_settings, dataset, console)
     else:
         curves.refuse_other(curve_settings, dataset)
-    rows = curves.validation_rows(read_rows(curves.FOLDER))
+    rows = validation_rows(read_rows(FOLDER))
     if options.list:
         console.print(make_table(rows, _title(dataset)))
         return
-    study = CurveStudy(question, load_curve(curves.FOLDER), rows, dataset, curve_settings)
+    study = CurveStudy(question, load_curve(FOLDER), rows, dataset, curve_settings)
     if options.promote is None:
         say_answer(study, settings.tune.trials, console)
     else:
         chosen = study.knee() if options.promote == KNEE else study.answer()
-        curves.say(console, promote(chosen, read_provenance(curves.FOLDER), dataset))
+        curves.say(console, promote(chosen, read_provenance(FOLDER), dataset))
 
 
 def train_if_absent(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
@@ -52,13 +54,14 @@ def train_if_absent(settings: CurveSettings, dataset: Dataset, console: Console)
     try:
         changes = curves.differences(settings, dataset)
     except UserError:
-        curves.say(console, f"there is no curve in {curves.FOLDER} yet; training one")
+        curves.say(console, f"there is no curve in {FOLDER} yet; training one")
     else:
         if not changes:
             return
         listed = "".join(f"\n  {line}" for line in changes)
-        curves.say(console, f"{curves.FOLDER} has another curve; training one anew:{listed}")
+        curves.say(console, f"{FOLDER} has another curve; training one anew:{listed}")
     curves.train(settings, dataset, console)
+    draw(dataset, settings.seed)
 
 
 def say_answer(study: CurveStudy, trials: int, console: Console) -> None:
