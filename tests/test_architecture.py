@@ -28,13 +28,13 @@ from vaebalance.settings import (
 # From the ground up. A module imports from lower lines only, or from its own room.
 ROOMS = """
 base
-data vae
+data vae terminal
 balancing
 training evaluation testing
 objectives
 settings
 porting run tracking
-terminal stacking
+stacking
 curve
 pages
 study

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vaebalance.base.files import replacing, write_json, write_text
+from vaebalance.base.files import replacing, write_csv, write_json, write_text
 
 KILLED_WITHIN = """
 import os, signal, sys
@@ -111,4 +111,15 @@ def test_json_is_readable_and_refuses_nan(tmp_path: Path) -> None:
         write_json(path, float("nan"))
     write_text(path, "new")
     assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_table_has_unrounded_numbers_and_an_empty_cell_for_none(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.csv"
+    rows = [(1, 0.1 + 0.2, None), (2, 1e-25, "α, or β")]
+    write_csv(path, ["epoch", "rate", "note"], rows)
+    text = '1,0.30000000000000004,\r\n2,1e-25,"α, or β"\r\n'
+    assert path.read_bytes() == f"epoch,rate,note\r\n{text}".encode()
+    write_csv(path, {"epoch": int}, [[3]], line_end="\n")
+    assert path.read_bytes() == b"epoch\n3\n"
     assert list(path.parent.iterdir()) == [path]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,3 +87,20 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` to `path` as indented JSON, atomically; NaN raises ValueError."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(
+    path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]], line_end: str = "\r\n"
+) -> None:
+    """Write a table to `path`, atomically: see `csv_bytes`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(csv_bytes(header, rows, line_end))
+
+
+def csv_bytes(header: Iterable[str], rows: Iterable[Iterable[Any]], line_end: str) -> bytes:
+    """Return a table as UTF-8 CSV with unrounded numbers; None is an empty cell."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator=line_end)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return buffer.getvalue().encode()

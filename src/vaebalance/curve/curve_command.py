@@ -26,10 +26,11 @@ from vaebalance.curve.curves import AbstractCurve
 from vaebalance.curve.options import BEST, KNEE, Choice, Options
 from vaebalance.curve.promotion import promote
 from vaebalance.curve.saved_curve import COMMAND, FOLDER, load_curve, read_rows, save
-from vaebalance.curve.screen import describe_choices, make_console, make_table
+from vaebalance.curve.screen import describe_choices, make_table
 from vaebalance.curve.trace import TEST, VALIDATION, CurveRow, trace, validation_rows
 from vaebalance.data import Dataset, open_dataset
 from vaebalance.settings import CurveSettings, load
+from vaebalance.terminal.console import make_console, say
 from vaebalance.terminal.progress import progress
 from vaebalance.tracking.points import flatten
 from vaebalance.vae.saved_model import save_model
@@ -197,8 +198,3 @@ def _compared(params: dict[str, Any], dataset: dict[str, Any]) -> dict[str, Any]
 
 def _flat(chosen: dict[str, dict[str, float]]) -> dict[str, float | None]:
     return {f"{word}/{name}": value for word, row in chosen.items() for name, value in row.items()}
-
-
-def say(console: Console, text: str) -> None:
-    """Print it without breaking lines."""
-    console.print(text, soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import astuple, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_type_hints
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from vaebalance.base.errors import UserError
-from vaebalance.base.files import replacing, write_json
+from vaebalance.base.files import replacing, write_csv, write_json
 from vaebalance.base.provenance import Provenance, write_provenance
 from vaebalance.curve.curves import AbstractCurve, ConditionedCurve, ContinuationCurve
 from vaebalance.curve.trace import CurveRow
@@ -41,10 +41,8 @@ def save(
         save_file(weights, temporary / WEIGHTS)
         write_json(temporary / DESCRIPTION, description)
         write_provenance(temporary, provenance)
-        with (temporary / TABLE).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [field.name for field in fields(CurveRow)])
-            writer.writeheader()
-            writer.writerows(asdict(row) for row in rows)
+        header = [field.name for field in fields(CurveRow)]
+        write_csv(temporary / TABLE, header, (astuple(row) for row in rows))
 
 
 def _describe(curve: AbstractCurve) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from vaebalance.curve.chosen_beta import best_of, best_own_of, knee_of
 from vaebalance.curve.trace import CurveRow
 from vaebalance.objectives.frontier import KNEE_RULE
 
-PLAIN_WIDTH = 110
 COLUMNS = {
     "β": "beta",
     "D": "distortion",
@@ -25,14 +23,6 @@ COLUMNS = {
     "PSNR dB": "psnr",
     "Fréchet": "sample_frechet",
 }
-
-
-def make_console() -> Console:
-    """Standard output, as wide as the table when it is no terminal."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
-    return console
 
 
 def make_table(rows: Sequence[CurveRow], title: str) -> Table:

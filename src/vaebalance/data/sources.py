@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,64 +40,59 @@ class Digits(AbstractSource):
         )
 
 
-class MNIST(AbstractSource):
+class AbstractPublished(AbstractSource):
+    """A torchvision data set with a training and a test part."""
+
+    kind: str
+    class_name: ClassVar[str]
+    """Its class in torchvision.datasets."""
+
+    def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
+        """List both published parts, downloading them to `root` if they are missing."""
+        parts = [_torchvision(self.class_name, root, train=train) for train in (True, False)]
+        images = np.concatenate([_channels_first(part.data) for part in parts])
+        training = len(parts[0].data)
+        names = [f"train/{index:05d}" for index in range(training)]
+        names += [f"test/{index:05d}" for index in range(len(images) - training)]
+        _, channels, height, width = images.shape
+        return Collection(
+            name=self.kind,
+            image_shape=(channels, height, width),
+            paths=names,
+            labels=np.concatenate([np.asarray(part.targets, np.int64) for part in parts]),
+            # torchvision calls MNIST's digits "0 - zero".
+            label_names=tuple(name.partition(" - ")[0] for name in parts[0].classes),
+            published_test=np.arange(len(images)) >= training,
+            read=read_array(images),
+        )
+
+
+class MNIST(AbstractPublished):
     """Handwritten digits, 60,000 + 10,000 of 28x28 (LeCun et al. 1998)."""
 
     kind: Literal["mnist"] = "mnist"
-
-    def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
-        """List both published parts, downloading them to `root` if they are missing."""
-        return _published(self.kind, "MNIST", root)
+    class_name: ClassVar[str] = "MNIST"
 
 
-class FashionMNIST(AbstractSource):
+class FashionMNIST(AbstractPublished):
     """Clothes, 60,000 + 10,000 of 28x28 (Xiao et al. 2017)."""
 
     kind: Literal["fashion_mnist"] = "fashion_mnist"
-
-    def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
-        """List both published parts, downloading them to `root` if they are missing."""
-        return _published(self.kind, "FashionMNIST", root)
+    class_name: ClassVar[str] = "FashionMNIST"
 
 
-class KMNIST(AbstractSource):
+class KMNIST(AbstractPublished):
     """Japanese cursive characters, 60,000 + 10,000 of 28x28 (Clanuwat et al. 2018)."""
 
     kind: Literal["kmnist"] = "kmnist"
-
-    def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
-        """List both published parts, downloading them to `root` if they are missing."""
-        return _published(self.kind, "KMNIST", root)
+    class_name: ClassVar[str] = "KMNIST"
 
 
-class CIFAR10(AbstractSource):
+class CIFAR10(AbstractPublished):
     """Photographs of ten classes, 50,000 + 10,000 of 32x32 in colour (Krizhevsky 2009)."""
 
     kind: Literal["cifar10"] = "cifar10"
-
-    def collect(self, root: Path, *, max_pixels: int, workers: int | None) -> Collection:
-        """List both published parts, downloading them to `root` if they are missing."""
-        return _published(self.kind, "CIFAR10", root)
-
-
-def _published(kind: str, class_name: str, root: Path) -> Collection:
-    """Load the training and test parts of a torchvision data set, by its class name."""
-    parts = [_torchvision(class_name, root, train=train) for train in (True, False)]
-    images = np.concatenate([_channels_first(part.data) for part in parts])
-    training = len(parts[0].data)
-    names = [f"train/{index:05d}" for index in range(training)]
-    names += [f"test/{index:05d}" for index in range(len(images) - training)]
-    _, channels, height, width = images.shape
-    return Collection(
-        name=kind,
-        image_shape=(channels, height, width),
-        paths=names,
-        labels=np.concatenate([np.asarray(part.targets, np.int64) for part in parts]),
-        # torchvision calls MNIST's digits "0 - zero".
-        label_names=tuple(name.partition(" - ")[0] for name in parts[0].classes),
-        published_test=np.arange(len(images)) >= training,
-        read=read_array(images),
-    )
+    class_name: ClassVar[str] = "CIFAR10"
 
 
 def _torchvision(class_name: str, root: Path, *, train: bool) -> Any:

@@ -19,6 +19,6 @@
     results            what was measured, as plain data, and its files
     stage              `evaluate`: all of it
 
-Importing a module of this room imports no other; pandas, scikit-learn and torchvision are imported
+Importing a module of this room imports no other; scikit-learn and torchvision are imported
 where they are used.
 """

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaebalance.base.errors import UserError
-from vaebalance.base.files import replacing, write_json
+from vaebalance.base.files import replacing, write_csv, write_json
 from vaebalance.evaluation.metrics import NATS, Row, rows
 
 METRICS = "metrics.csv"
@@ -257,19 +257,16 @@ def write(evaluation: Evaluation, metrics: Path, folder: Path) -> None:
 def write_seconds(evaluation: Evaluation, path: Path) -> None:
     """Write the wall time of each part and its share as CSV; no two runs give the same."""
     total = sum(evaluation.seconds.values())
-    with replacing(path) as temporary:
-        columns = {
-            "part": list(evaluation.seconds),
-            "seconds": [round(seconds, 4) for seconds in evaluation.seconds.values()],
-            "share": [round(seconds / total, 4) for seconds in evaluation.seconds.values()],
-        }
-        _write_table(temporary, columns)
+    columns = {
+        "part": list(evaluation.seconds),
+        "seconds": [round(seconds, 4) for seconds in evaluation.seconds.values()],
+        "share": [round(seconds / total, 4) for seconds in evaluation.seconds.values()],
+    }
+    _write_table(path, columns)
 
 
 def _write_table(path: Path, columns: Mapping[str, Any]) -> None:
-    import pandas as pd
-
-    pd.DataFrame(columns).to_csv(path, index=False, lineterminator="\n")
+    write_csv(path, columns, zip(*columns.values(), strict=True), line_end="\n")
 
 
 def _metrics_table(content: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -279,7 +276,7 @@ def _metrics_table(content: Mapping[str, Any]) -> dict[str, list[Any]]:
         "metric": [row.key for row in found],
         "name": [row.measure.name for row in found],
         "feature_space": [row.space for row in found],
-        "value": [row.value for row in found],
+        "value": [None if row.value is None else float(row.value) for row in found],
         "standard_error": [row.standard_error for row in found],
         "reference": [row.reference for row in found],
         "reference_is": [row.reference_name for row in found],
@@ -289,7 +286,9 @@ def _metrics_table(content: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def _latent_table(table: LatentTable) -> dict[str, Any]:
-    return {"latent": np.arange(len(table.active)), **vars(table)}
+    latents = len(table.active)
+    rate = [None] * latents if table.rate is None else table.rate
+    return {"latent": range(latents), **vars(table), "rate": rate}
 
 
 def _factor_table(table: FactorTable) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from vaebalance.porting.conventions import Ported, Scene, find, port, translate
 from vaebalance.porting.options import Options, Shape
 from vaebalance.settings import PARAMS, Settings, load, params_file, parse
 from vaebalance.settings.params_file import Knobs
+from vaebalance.terminal.console import make_console, say
 from vaebalance.vae.likelihoods import AbstractLikelihood, Bernoulli, Gaussian, Laplace, Rmse
 
 PREPARED = Path("data/prepared")
@@ -38,7 +39,7 @@ def _show_list(options: Options) -> None:
     if options.json:
         screen.print_json(screen.describe_list())
     else:
-        screen.show_list(screen.make_console())
+        screen.show_list(make_console())
 
 
 def _show_ours(options: Options) -> None:
@@ -52,11 +53,11 @@ def _show_ours(options: Options) -> None:
         found = screen.describe_ours(sections, ported, convention, weight, scene)
         screen.print_json(found if diff is None else found | {"diff": diff})
         return
-    console = screen.make_console()
+    console = make_console()
     screen.show_ours(console, sections, convention, weight, scene)
     if diff is not None:
-        screen.say(console, diff or f"{PARAMS} already has these values.")
-        screen.say(console, "Train with it: `dvc repro`.")
+        say(console, diff or f"{PARAMS} already has these values.")
+        say(console, "Train with it: `dvc repro`.")
 
 
 def _show_theirs(options: Options) -> None:
@@ -83,7 +84,7 @@ def _show_theirs(options: Options) -> None:
         f"batches of {scene.batch_size}",
     ]
     title = f"{PARAMS}: {_describe(settings.likelihood)}, α = {alpha:g}, β = {beta:g}; "
-    screen.show_theirs(screen.make_console(), title + ", ".join(sizes), found)
+    screen.show_theirs(make_console(), title + ", ".join(sizes), found)
 
 
 def scene_of(

@@ -19,21 +19,7 @@ from vaebalance.porting.conventions import (
     Translation,
 )
 from vaebalance.settings.params_file import Knobs
-
-PLAIN_WIDTH = 120
-
-
-def make_console() -> Console:
-    """Return a console on standard output, wide enough for the tables if it is not a terminal."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
-    return console
-
-
-def say(console: Console, text: str) -> None:
-    """Print a paragraph without wrapping."""
-    console.print(text, soft_wrap=True)
+from vaebalance.terminal.console import say
 
 
 def show_ours(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Generator
 from dataclasses import asdict, replace
@@ -16,7 +15,7 @@ from vaebalance.base.adam import Adam
 from vaebalance.base.best_epoch import best_of
 from vaebalance.base.devices import choose_device, start_threads
 from vaebalance.base.errors import UserError
-from vaebalance.base.files import replacing, write_json
+from vaebalance.base.files import write_csv, write_json
 from vaebalance.base.provenance import (
     TRAINING_ROOMS,
     Provenance,
@@ -264,10 +263,7 @@ def is_step_compiled(training: Training) -> bool:
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, rows[0], ([row[name] for name in rows[0]] for row in rows))
 
 
 def describe(training: Training) -> str:

@@ -15,12 +15,13 @@ from vaebalance.study.options import Choice, Options
 from vaebalance.study.results.choice import chosen, front
 from vaebalance.study.results.promotion import promote
 from vaebalance.study.results.publication import publish
-from vaebalance.study.results.table import Screen, View, describe_goals, make_console, make_table
+from vaebalance.study.results.table import Screen, View, describe_goals, make_table
 from vaebalance.study.search.pruning import PrunedError
 from vaebalance.study.search.trial import TrackedTrainer
 from vaebalance.study.search.workers import Reporter, listen, working
 from vaebalance.study.study import COMMAND, Study, begin, open_existing
 from vaebalance.study.trials import ENDED, Trial
+from vaebalance.terminal.console import make_console, say
 from vaebalance.tracking import StudyTracker
 from vaebalance.tracking.store import project_root
 
@@ -51,14 +52,14 @@ def run_study(study: Study, console: Console) -> None:
     """Run trials until the study is complete; Ctrl-C keeps those that are finished."""
     planned = study.plan.trials
     if study.plan.start is None:
-        _say(
+        say(
             console,
             "note: params.yaml was outside of tune.space when the study began, so the sampler "
             "chose trial 0.",
         )
     is_complete = study.search.is_complete()
     if is_complete:
-        _say(
+        say(
             console,
             f"the study {study.name!r} has its {planned} trials; raise tune.trials for more.",
         )
@@ -75,13 +76,13 @@ def run_study(study: Study, console: Console) -> None:
                     _watch(study, screen)
         except KeyboardInterrupt:
             _show(study, console)
-            _say(console, f"stopped; no finished trial is lost. Go on with `{COMMAND}`.")
+            say(console, f"stopped; no finished trial is lost. Go on with `{COMMAND}`.")
             publish(study, tracker)
             raise
         publish(study, tracker)
     _show(study, console)
     choice = "knee" if study.is_frontier else "best"
-    _say(
+    say(
         console,
         f"Its tables, figures and pictures are in {_short(study.folder)}. Take over the {choice} "
         f"with `{COMMAND} --promote {choice}`.",
@@ -105,7 +106,7 @@ def _warn_of_another_store(study: Study, tracker: StudyTracker, console: Console
     if first is None:
         study.note(RUN, tracker.run_id)
     elif first != tracker.run_id:
-        _say(
+        say(
             console,
             "note: this study was begun in another MLflow store than this machine's, which will "
             "have only the trials that run here; give all machines the same MLFLOW_TRACKING_URI.",
@@ -143,8 +144,8 @@ def _promote(study: Study, choice: Choice, console: Console) -> None:
     report = promote(study, choice)
     ended = sum(trial.state in ENDED for trial in study.trials())
     if ended < study.plan.trials:
-        _say(console, f"note: only {ended} of {study.plan.trials} trials have ended.")
-    _say(console, report)
+        say(console, f"note: only {ended} of {study.plan.trials} trials have ended.")
+    say(console, report)
 
 
 def _view(study: Study) -> View:
@@ -153,9 +154,9 @@ def _view(study: Study) -> View:
 
 def _show(study: Study, console: Console) -> None:
     trials = study.trials()
-    _say(console, _title(study))
+    say(console, _title(study))
     console.print(make_table(trials, _view(study)))
-    _say(console, f"{_counts(trials)}, of {study.plan.trials} wanted{_best(study, trials)}")
+    say(console, f"{_counts(trials)}, of {study.plan.trials} wanted{_best(study, trials)}")
 
 
 def _counts(trials: list[Trial]) -> str:
@@ -183,10 +184,6 @@ def _best(study: Study, trials: list[Trial]) -> str:
 
 def _title(study: Study) -> str:
     return f"study {study.name}: {describe_goals(study.objective)}"
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=True)
 
 
 def _short(path: Path) -> Path:

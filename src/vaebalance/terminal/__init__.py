@@ -1,5 +1,6 @@
 """What a person sees in the terminal while a command runs.
 
+    console   standard output for tables and paragraphs
     progress  the live line of a training
 
 No DVC stage depends on this room.

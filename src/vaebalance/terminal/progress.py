@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from typing import NoReturn
+from collections.abc import Iterator, Sized
+from typing import NoReturn, Protocol, TypeVar
 
 from tqdm import tqdm
 
 from vaebalance.base.reports import CurveReport, EpochReport, StepReport
-from vaebalance.run.resumable import Report, ResumableTraining
+from vaebalance.base.verdicts import Verdict
+
+Report = TypeVar("Report", bound=EpochReport | CurveReport, covariant=True)
 
 
-def progress(training: ResumableTraining[Report], name: str = "train") -> Iterator[Report]:
+class ReportingTraining(Protocol[Report]):
+    """What the live line reads of a training: see `run.resumable.ResumableTraining`."""
+
+    planned_epochs: int
+
+    @property
+    def history(self) -> Sized: ...
+    @property
+    def is_over(self) -> bool: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def verdicts_so_far(self) -> list[Verdict]: ...
+    def __iter__(self) -> Iterator[StepReport | Report]: ...
+
+
+def progress(training: ReportingTraining[Report], name: str = "train") -> Iterator[Report]:
     """Show a training's progress on stderr, and pass on the reports of its epochs."""
     layout = "{desc} |{bar:12}| {n:.1f}/{total} epochs [{elapsed}<{remaining}{postfix}]"
     seconds = 0.2 if sys.stderr.isatty() else 10.0  # in a log each showing is a line
@@ -40,7 +58,7 @@ def progress(training: ResumableTraining[Report], name: str = "train") -> Iterat
                 yield report
 
 
-def _show_status(bar: tqdm[NoReturn], training: ResumableTraining[Report], shown: set[str]) -> None:
+def _show_status(bar: tqdm[NoReturn], training: ReportingTraining[Report], shown: set[str]) -> None:
     """Show how the steps run, unless there are none to come."""
     line = "" if training.is_over else training.status
     if line:

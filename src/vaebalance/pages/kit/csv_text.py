@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Sequence
+
+from vaebalance.base.files import csv_bytes
 
 Cell = str | float | int | bool | None
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
     """Write the table as UTF-8 CSV; None and NaN become empty cells."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([[_cell(value) for value in row] for row in rows])
-    return buffer.getvalue().encode()
+    return csv_bytes(header, ([_cell(value) for value in row] for row in rows), "\n")
 
 
 def _cell(value: Cell) -> Cell:

@@ -10,7 +10,7 @@ from vaebalance.curve import curve_command as curves
 from vaebalance.curve.promotion import promote
 from vaebalance.curve.saved_curve import COMMAND as CURVE_COMMAND
 from vaebalance.curve.saved_curve import FOLDER, load_curve, read_rows
-from vaebalance.curve.screen import make_console, make_table
+from vaebalance.curve.screen import make_table
 from vaebalance.curve.trace import validation_rows
 from vaebalance.data import Dataset
 from vaebalance.objectives.objectives import Frontier
@@ -21,6 +21,7 @@ from vaebalance.study.by_curve.question import OTHERWISE, Question, question_of
 from vaebalance.study.options import BEST, KNEE, Choice, Options
 from vaebalance.study.search.identity import open_prepared
 from vaebalance.study.study import COMMAND
+from vaebalance.terminal.console import make_console, say
 
 
 def run(options: Options) -> None:
@@ -46,7 +47,7 @@ def run(options: Options) -> None:
         say_answer(study, settings.tune.trials, console)
     else:
         chosen = study.knee() if options.promote == KNEE else study.answer()
-        curves.say(console, promote(chosen, read_provenance(FOLDER), dataset))
+        say(console, promote(chosen, read_provenance(FOLDER), dataset))
 
 
 def train_if_absent(settings: CurveSettings, dataset: Dataset, console: Console) -> None:
@@ -54,12 +55,12 @@ def train_if_absent(settings: CurveSettings, dataset: Dataset, console: Console)
     try:
         changes = curves.differences(settings, dataset)
     except UserError:
-        curves.say(console, f"there is no curve in {FOLDER} yet; training one")
+        say(console, f"there is no curve in {FOLDER} yet; training one")
     else:
         if not changes:
             return
         listed = "".join(f"\n  {line}" for line in changes)
-        curves.say(console, f"{FOLDER} has another curve; training one anew:{listed}")
+        say(console, f"{FOLDER} has another curve; training one anew:{listed}")
     curves.train(settings, dataset, console)
     draw(dataset, settings.seed)
 
@@ -70,13 +71,13 @@ def say_answer(study: CurveStudy, trials: int, console: Console) -> None:
     if isinstance(objective, Frontier):
         rows, title = pareto_rows(study.asked_rows), f"Pareto set, {_title(study.dataset)}"
         console.print(make_table(rows, title))
-        curves.say(console, study.describe_volume(objective.largest_rate))
-    curves.say(
+        say(console, study.describe_volume(objective.largest_rate))
+    say(
         console,
         f"answered from the curve, one training instead of {trials} trials: {study.answer().why}.",
     )
     choice = KNEE if isinstance(objective, Frontier) else BEST
-    curves.say(console, f"Take it over with `{COMMAND} --promote {choice}`.")
+    say(console, f"Take it over with `{COMMAND} --promote {choice}`.")
 
 
 def _title(dataset: Dataset) -> str:

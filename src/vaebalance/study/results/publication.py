@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaebalance.base.files import replacing
+from vaebalance.base.files import replacing, write_csv
 from vaebalance.objectives.frontier import hypervolume
 from vaebalance.study.results.choice import chosen, finished, front, terms
 from vaebalance.study.results.study_charts import charts, together
@@ -88,10 +87,7 @@ def write_table(path: Path, trials: Sequence[Trial], space: Space) -> None:
         }
         for trial in trials
     ]
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, header)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, header, ([row.get(name) for name in header] for row in rows))
 
 
 def _draw(folder: Path, drawn: Mapping[str, alt.TopLevelMixin]) -> None:

@@ -19,17 +19,9 @@ from vaebalance.objectives.objectives import AbstractObjective, Frontier
 from vaebalance.study.results.choice import chosen, front
 from vaebalance.study.space import Space, shown
 from vaebalance.study.trials import ENDED, Trial
+from vaebalance.terminal.console import say
 
-PLAIN_WIDTH = 100
 ROOM = 8  # terminal lines for the table's frame and the lines below it
-
-
-def make_console() -> Console:
-    """Open standard output, as wide as the table where it is no terminal."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
-    return console
 
 
 @dataclass(frozen=True)
@@ -149,7 +141,7 @@ class Screen:
         if not self._console.is_terminal:
             trial = next(trial for trial in trials if trial.number == number)
             line = f"{self._name(trial)}: {self._outcome(trial)}; {self._progress()}"
-            self._console.print(line, soft_wrap=True)
+            say(self._console, line)
 
     def waiting(self, trials: Sequence[Trial]) -> None:
         """See `search.Listener`."""
@@ -163,7 +155,7 @@ class Screen:
         """See `search.Listener`."""
         if text not in self._notes:  # several workers may report it
             self._notes.add(text)
-            self._console.print(text, soft_wrap=True)
+            say(self._console, text)
 
     def lost(self, number: int) -> None:
         """Drop a trial whose worker is gone."""
