@@ -157,6 +157,7 @@ class StackTraining:
         self._stack = Stack([member.learner for member in self._members])
         self._step = self._make_step()
         self._means: list[RunningMeans] = []
+        self._trained: list[SplitReport | NonFiniteBatch] = []
 
     @property
     def is_recorded(self) -> bool:
@@ -198,16 +199,14 @@ class StackTraining:
             means.add_row(sums, x.shape[1], weights)
 
     def means(self) -> None:
-        """Wait for the device."""
-        for means in self._means:
-            _read(means)
+        """Read the means of all, after waiting for the device."""
+        self._trained = [_read(means) for means in self._means]
 
     def report(self, epoch: int, seconds: float) -> dict[int, Outcome]:
         """Return what has become of each member; the seconds are shared out among them."""
         share, last = seconds / len(self._members), epoch * self.steps_per_epoch
-        trained = [_read(means) for means in self._means]
         outcomes = dict[int, Outcome]()
-        members = zip(self._order, self._learners, trained, self._measure(), strict=True)
+        members = zip(self._order, self._learners, self._trained, self._measure(), strict=True)
         for index, learner, report, rest in members:
             if isinstance(report, NonFiniteBatch):
                 step = last - self.steps_per_epoch + report.batch
