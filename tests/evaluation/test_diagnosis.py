@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vaebalance.balancing.balances import NOT_HELD, OUT_OF_REACH, UNFINISHED, ControlVae, Fixed
+from vaebalance.balancing import NOT_HELD, OUT_OF_REACH, UNFINISHED, ControlVae, Fixed
 from vaebalance.base.errors import UserError
 from vaebalance.base.reports import EpochReport, GradientNorms, SplitReport, Vitals
 from vaebalance.base.verdicts import HEALTHY, Verdict, names, read_verdicts

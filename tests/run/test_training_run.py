@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 import torch
 
-from vaebalance.balancing.balances import Balance, RunFacts
+from vaebalance.balancing import Balance, RunFacts
 from vaebalance.base.errors import UserError
 from vaebalance.base.provenance import PACKAGE, Provenance, read_provenance
 from vaebalance.base.reports import EpochReport

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from vaebalance.balancing.balances import (
+from vaebalance.balancing import (
     ControlVae,
     Fixed,
     FreeBits,

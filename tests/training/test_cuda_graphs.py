@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.helpers.both_steps import RUN
-from vaebalance.balancing.balances import (
+from vaebalance.balancing import (
     Capacity,
     ControlVae,
     Fixed,

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaebalance.balancing.balances import AbstractBalance, State
+from vaebalance.balancing import AbstractBalance, State
 from vaebalance.base.adam import Adam
 from vaebalance.base.devices import choose_device, flushed, start_threads, threads
 from vaebalance.base.errors import UserError

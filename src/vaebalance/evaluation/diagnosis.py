@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from vaebalance.balancing.balances import NOT_HELD, AbstractBalance
+from vaebalance.balancing import NOT_HELD, AbstractBalance
 from vaebalance.base.reports import EpochReport
 from vaebalance.base.verdicts import Verdict
 from vaebalance.vae.likelihoods import AbstractLikelihood

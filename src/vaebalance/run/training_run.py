@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vaebalance.balancing.balances import RunFacts
+from vaebalance.balancing import RunFacts
 from vaebalance.base.adam import Adam
 from vaebalance.base.best_epoch import Candidate, best_epoch
 from vaebalance.base.devices import choose_device, start_threads

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaebalance.balancing.balances import State
+from vaebalance.balancing import State
 from vaebalance.base.devices import flushed, threads
 from vaebalance.base.reports import EpochReport, GradientNorms, SplitReport, Vitals
 from vaebalance.base.seeds import derive_seed

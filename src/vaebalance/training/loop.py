@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vaebalance.balancing.balances import AbstractBalance, State
+from vaebalance.balancing import AbstractBalance, State
 from vaebalance.balancing.penalties import AbstractPenalty, Codes, Components, NoPenalty
 from vaebalance.base.devices import on_threads
 from vaebalance.base.errors import UserError
