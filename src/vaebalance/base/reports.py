@@ -33,8 +33,8 @@ class SplitReport:
 
 
 @dataclass(frozen=True)
-class Vitals:
-    """What a diagnosis looks at besides the terms, of the validation split."""
+class PosteriorStats:
+    """What a diagnosis reads of the validation split besides the terms."""
 
     rmse: float  # root mean squared error of a pixel, in pixel values
     predicted_sigma: float | None  # root of the mean variance of p(x|z); None: it is no density
@@ -68,7 +68,7 @@ class EpochReport:
     step: int  # optimizer updates so far
     train: SplitReport
     validation: SplitReport
-    vitals: Vitals
+    posterior_stats: PosteriorStats
     gradient_norms: GradientNorms
     learning_rate: float
     seconds: float  # of the epoch's training steps
@@ -81,7 +81,7 @@ class EpochReport:
         """The deterministic numbers under their names in MLflow and in history.csv."""
         groups = {
             "train": self.train.metrics(),
-            "validation": self.validation.metrics() | self.vitals.metrics(),
+            "validation": self.validation.metrics() | self.posterior_stats.metrics(),
             "gradient_norm": self.gradient_norms.metrics(),
         }
         return {
@@ -97,12 +97,12 @@ class EpochReport:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EpochReport:
         """The inverse of `dataclasses.asdict`."""
-        vitals, obstacle = values["vitals"], values["obstacle"]
-        by_latent = {name: tuple(vitals[name]) for name in ("rate_by_latent", "sigma_by_latent")}
+        stats, obstacle = values["posterior_stats"], values["obstacle"]
+        by_latent = {name: tuple(stats[name]) for name in ("rate_by_latent", "sigma_by_latent")}
         parts = {
             "train": SplitReport(**values["train"]),
             "validation": SplitReport(**values["validation"]),
-            "vitals": Vitals(**{**vitals, **by_latent}),
+            "posterior_stats": PosteriorStats(**{**stats, **by_latent}),
             "gradient_norms": GradientNorms(**values["gradient_norms"]),
             "obstacle": None if obstacle is None else Verdict(**obstacle),
         }

@@ -28,7 +28,7 @@ from vaebalance.base.reports import EpochReport, Pulse
 from vaebalance.base.seeds import derive_seed, forked
 from vaebalance.base.verdicts import HEALTHY, Verdict, names
 from vaebalance.data import Dataset
-from vaebalance.evaluation.diagnosis import Patient, diagnose, diagnose_so_far
+from vaebalance.evaluation.diagnosis import DiagnosisContext, diagnose, diagnose_so_far
 from vaebalance.run.checkpoints import (
     Checkpoint,
     Pace,
@@ -118,7 +118,7 @@ class Training:
         self.learner.update = make_update(self.learner, self.images, settings.train, steps)
         self.best_weights = copied(self.learner.model.state_dict())
         self.history: list[EpochReport] = []
-        self.patient = Patient(
+        self.context = DiagnosisContext(
             balance=settings.balance,
             likelihood=settings.likelihood,
             is_variational=self.learner.model.is_variational,
@@ -162,12 +162,12 @@ class Training:
     @property
     def verdicts(self) -> list[Verdict]:
         """What is wrong with the trained model; nothing: it is healthy. Needs an epoch."""
-        return diagnose(self.patient, self.history, self.history.index(self.best))
+        return diagnose(self.context, self.history, self.history.index(self.best))
 
     @property
     def verdicts_so_far(self) -> list[Verdict]:
         """What has been wrong for some epochs of a training that goes on."""
-        return diagnose_so_far(self.patient, self.history, self.spec.epochs)
+        return diagnose_so_far(self.context, self.history, self.spec.epochs)
 
     @property
     def stopped_early(self) -> bool:
@@ -260,7 +260,7 @@ def save(training: Training, provenance: Provenance, artifacts: Path, metrics: P
 
 
 def _rates(report: EpochReport) -> dict[str, float]:
-    return {f"z{index}": rate for index, rate in enumerate(report.vitals.rate_by_latent)}
+    return {f"z{index}": rate for index, rate in enumerate(report.posterior_stats.rate_by_latent)}
 
 
 def timeless(checkpoint: Checkpoint) -> Checkpoint:
@@ -286,7 +286,7 @@ def summary(training: Training) -> dict[str, Any]:
         "verdict": names(training.verdicts),
         "parameters": sum(math.prod(p.shape) for p in training.learner.model.parameters()),
         "train": best.train.metrics(),
-        "validation": best.validation.metrics() | best.vitals.metrics(),
+        "validation": best.validation.metrics() | best.posterior_stats.metrics(),
     }
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vaebalance.balancing import State
 from vaebalance.base.devices import flushed, threads
-from vaebalance.base.reports import EpochReport, GradientNorms, SplitReport, Vitals
+from vaebalance.base.reports import EpochReport, GradientNorms, PosteriorStats, SplitReport
 from vaebalance.base.seeds import derive_seed
 from vaebalance.stacking.stack import Stack, StackedTerms, gradient_norms, misfit
 from vaebalance.stacking.stacked_step import StackedStep, row_sums, weigh
@@ -36,7 +36,7 @@ from vaebalance.training.loop import (
 from vaebalance.training.loop import gradient_norms as lone_gradient_norms
 from vaebalance.training.loop import validate as lone_validate
 from vaebalance.training.precision import choose_threads, work_of
-from vaebalance.training.running_means import NonFiniteBatch, Tally, vital_sums, vitals
+from vaebalance.training.running_means import NonFiniteBatch, Tally, posterior_stats, posterior_sums
 
 MEASURED_IMAGES = 4000
 """Images times models of one measuring pass, which bounds its memory."""
@@ -211,8 +211,8 @@ class _Epoch:
             elif isinstance(rest, NonFiniteBatch):
                 found.append(non_finite(rest, self._epoch, step))
             else:
-                validated, signs, norms = rest
-                content = Measured(report, validated, signs, norms)
+                validated, stats, norms = rest
+                content = Measured(report, validated, stats, norms)
                 images = len(self._images)
                 found.append(make_report(learner, content, self._epoch, step, seconds, images))
         return found
@@ -264,15 +264,15 @@ class _Epoch:
             try:
                 refuse_non_finite(norm)
                 is_density = self._learners[0].model.likelihood.is_density
-                signs = vitals(own, len(self._validation), is_density=is_density)
-                found.append((tally.read(), signs, norm))
+                stats = posterior_stats(own, len(self._validation), is_density=is_density)
+                found.append((tally.read(), stats, norm))
             except NonFiniteBatch as bad:
                 found.append(bad)
         return found
 
     @torch.no_grad()
     def _validate(self, slots: slice) -> tuple[list[Tally], Tensor]:
-        """The tallies of some slots, and the sums of their vitals [K, 2 + 2Z]."""
+        """The tallies of some slots, and the sums of their posterior_stats [K, 2 + 2Z]."""
         learners, source = self._learners[slots], _Source(self._members[slots], "validation")
         tallies = [Tally(learner.model, learner.penalty) for learner in learners]
         sums = torch.zeros(())
@@ -284,7 +284,7 @@ class _Epoch:
             rows = row_sums(found.terms, weights.terms(found.terms))
             for tally, row, own in zip(tallies, rows, weights.own, strict=True):
                 tally.add_row(row, found.terms.distortion.shape[1], own)
-            sums = sums + _vital_sums(learners, found)
+            sums = sums + _posterior_sums(learners, found)
         return tallies, sums
 
     def _gradient_norms(self, slots: slice) -> list[GradientNorms]:
@@ -299,7 +299,7 @@ class _Epoch:
         return [GradientNorms(*row) for row in zip(*columns, strict=True)]
 
 
-_Validated = tuple[SplitReport, Vitals, GradientNorms]
+_Validated = tuple[SplitReport, PosteriorStats, GradientNorms]
 
 
 def _states(learners: Sequence[Learner]) -> list[State]:
@@ -307,13 +307,13 @@ def _states(learners: Sequence[Learner]) -> list[State]:
     return [learner.balance_state for learner in learners]
 
 
-def _vital_sums(learners: Sequence[Learner], found: StackedTerms) -> Tensor:
-    """`tally.vital_sums` of each, [K, 2 + 2Z]."""
+def _posterior_sums(learners: Sequence[Learner], found: StackedTerms) -> Tensor:
+    """`tally.posterior_sums` of each, [K, 2 + 2Z]."""
     is_density = learners[0].model.likelihood.is_density
     if found.terms.likelihood is not None:
-        return vital_sums(found.terms, is_density=is_density)
+        return posterior_sums(found.terms, is_density=is_density)
     own = (found.of(slot, learner) for slot, learner in enumerate(learners))
-    return torch.stack([vital_sums(terms, is_density=is_density) for terms in own])
+    return torch.stack([posterior_sums(terms, is_density=is_density) for terms in own])
 
 
 def _norms(part: Tensor, weights: Sequence[Tensor]) -> list[float]:

@@ -24,13 +24,19 @@ from vaebalance.balancing import AbstractBalance, State
 from vaebalance.balancing.penalties import AbstractPenalty, Codes, Components, NoPenalty
 from vaebalance.base.devices import on_threads
 from vaebalance.base.errors import UserError
-from vaebalance.base.reports import EpochReport, GradientNorms, Pulse, SplitReport, Vitals
+from vaebalance.base.reports import EpochReport, GradientNorms, PosteriorStats, Pulse, SplitReport
 from vaebalance.base.seeds import derive_seed, forked
 from vaebalance.base.specs import Spec
 from vaebalance.data import to_pixels
 from vaebalance.training.loader import Images
 from vaebalance.training.precision import Compile, Precision, Terms, is_compiled
-from vaebalance.training.running_means import NonFiniteBatch, Tally, batch_sums, vital_sums, vitals
+from vaebalance.training.running_means import (
+    NonFiniteBatch,
+    Tally,
+    batch_sums,
+    posterior_stats,
+    posterior_sums,
+)
 from vaebalance.training.step import CompiledUpdate, Objective, RecordedUpdate, Update
 from vaebalance.vae.elbo import (
     ElboTerms,
@@ -208,10 +214,10 @@ def _train(
         try:
             norms = gradient_norms(learner, validation, spec, seed)
             refuse_non_finite(norms)
-            validated, signs = validate(learner, validation, spec, seed)
+            validated, stats = validate(learner, validation, spec, seed)
         except NonFiniteBatch as bad:
             raise non_finite(bad, epoch, epoch * batches) from bad
-        measured = Measured(trained, validated, signs, norms)
+        measured = Measured(trained, validated, stats, norms)
         yield make_report(learner, measured, epoch, epoch * batches, seconds, len(images))
 
 
@@ -220,7 +226,7 @@ class Measured(NamedTuple):
 
     train: SplitReport
     validation: SplitReport
-    vitals: Vitals
+    posterior_stats: PosteriorStats
     gradient_norms: GradientNorms
 
 
@@ -285,7 +291,7 @@ def _train_epoch(
 @torch.no_grad()
 def validate(
     learner: Learner, images: Images, spec: TrainSpec, seed: int
-) -> tuple[SplitReport, Vitals]:
+) -> tuple[SplitReport, PosteriorStats]:
     """The split's means with the weights of the next step; the same noise at every epoch."""
     tally = Tally(learner.model, learner.penalty)
     is_density = learner.model.likelihood.is_density
@@ -298,8 +304,8 @@ def validate(
             terms = elbo_terms(learner.model, x)
             weights = learner.balance.weights(learner.balance_state, terms)
             tally.add(terms, weights, penalty_components(learner, terms, len(images)))
-            sums += vital_sums(terms, is_density=is_density)
-    return tally.read(), vitals(sums, len(images), is_density=is_density)
+            sums += posterior_sums(terms, is_density=is_density)
+    return tally.read(), posterior_stats(sums, len(images), is_density=is_density)
 
 
 def gradient_norms(learner: Learner, images: Images, spec: TrainSpec, seed: int) -> GradientNorms:
