@@ -33,7 +33,7 @@ DIMENSIONS = CHANNELS * SIDE * SIDE
 
 
 class Example(NamedTuple):
-    """A member, and the values over which it sums or integrates to one; None: over none."""
+    """A member, and the values over which it sums or integrates to one; None: it does not."""
 
     likelihood: AbstractLikelihood
     domain: Literal["black and white", "levels", "unit", "real"] | None
@@ -58,7 +58,7 @@ every_member = pytest.mark.parametrize("likelihood", MEMBERS, ids=repr)
 
 
 def read(likelihood: AbstractLikelihood, raw: Tensor, training: bool = False) -> Distribution:
-    """p(x|z) by a likelihood before its first step."""
+    """Return p(x|z) by a likelihood before its first step."""
     return likelihood.distribution(raw, likelihood.make_parameters().train(training))
 
 
@@ -86,7 +86,7 @@ def test_there_is_an_example_of_every_member():
 @every_member
 @pytest.mark.parametrize("training", [True, False])
 def test_every_member_scores_images_whole(likelihood, training, x):
-    """One number an image, its mean in the pixels' range, gradients everywhere."""
+    """Expect one number per image, a mean in the pixels' range, and gradients everywhere."""
     raw = make_raw(likelihood).requires_grad_()
     distribution = read(likelihood, raw, training)
     assert distribution.batch_shape == (IMAGES,)
@@ -102,7 +102,7 @@ def test_every_member_scores_images_whole(likelihood, training, x):
 
 @every_member
 def test_every_member_reads_any_leading_dimensions(likelihood, x):
-    """[K, B, …] raw output scores as K batches would."""
+    """Check that [K, B, …] raw output scores like K batches."""
     raw = make_raw(likelihood)
     stacked = read(likelihood, torch.stack([raw, raw + 1])).log_prob(x)
     torch.testing.assert_close(stacked[0], read(likelihood, raw).log_prob(x))
@@ -111,7 +111,7 @@ def test_every_member_reads_any_leading_dimensions(likelihood, x):
 
 @every_member
 def test_every_member_survives_its_dump(likelihood):
-    """What is saved in model.json builds the same object."""
+    """Build the same object from the content of model.json."""
     adapter = TypeAdapter(Likelihood)
     assert adapter.validate_json(adapter.dump_json(likelihood)) == likelihood
 
@@ -121,7 +121,7 @@ def test_every_member_survives_its_dump(likelihood):
 @pytest.mark.parametrize("extreme", [-1e3, -30.0, 0.0, 30.0, 1e3])
 @pytest.mark.parametrize("pixel", [0.0, 0.5, 1.0])
 def test_every_member_is_finite_at_extremes(likelihood, training, extreme, pixel):
-    """Values, means and gradients, also of the likelihood's own parameters."""
+    """Check values, means and gradients, also of the likelihood's own parameters."""
     shape = (2, likelihood.raw_channels(1), 2, 2)
     raw = torch.full(shape, extreme, requires_grad=True)
     parameters = likelihood.make_parameters().train(training)
@@ -139,7 +139,7 @@ def test_every_member_is_finite_at_extremes(likelihood, training, extreme, pixel
 
 @every_member
 def test_every_member_says_something_true_of_its_pixels(likelihood):
-    """A mass or a misfit on some pixels is no surprise of the pipeline's end."""
+    """Check that a mass or a misfit on some pixels is known before the pipeline's end."""
     assert likelihood.misfit("none") is None
     for binarisation in ("threshold", "static", "dynamic"):
         misfit = likelihood.misfit(binarisation)
@@ -154,7 +154,7 @@ def test_every_member_says_something_true_of_its_pixels(likelihood):
 
 
 def raw_of_pixels(likelihood: AbstractLikelihood, spread: float, pixels: int = 40) -> Tensor:
-    """float64 raw output of `pixels` images of one pixel, from mild to extreme."""
+    """Make float64 raw output of `pixels` images of one pixel, from mild to extreme."""
     generator = torch.Generator().manual_seed(5)
     shape = (pixels, likelihood.raw_channels(1), 1, 1)
     return torch.randn(shape, generator=generator, dtype=torch.float64) * spread
@@ -163,7 +163,7 @@ def raw_of_pixels(likelihood: AbstractLikelihood, spread: float, pixels: int = 4
 @pytest.mark.parametrize("spread", [0.3, 3.0, 30.0, 1000.0])
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: repr(example.likelihood))
 def test_it_is_one_in_all(example, spread):
-    """The sum of a mass, Simpson's rule for a density; those that are neither say so."""
+    """Sum masses and integrate densities by Simpson's rule; others must say what they are."""
     likelihood, domain = example
     assert likelihood.is_density == (domain is not None)
     assert likelihood.is_mass(binarised=True) == (domain == "black and white")
@@ -196,7 +196,7 @@ def test_a_step_with_it_can_be_compiled(example, step_compiled):
 
 
 def simpson(low: Tensor, high: Tensor, points: int = 10_001) -> tuple[Tensor, Tensor]:
-    """Grids [points, B] from low to high, each [B], and their weights."""
+    """Make grids [points, B] from low to high, each [B], and their weights."""
     t = torch.linspace(0, 1, points, dtype=torch.float64)[:, None]
     rule = torch.full((points, 1), 2.0, dtype=torch.float64)
     rule[1::2], rule[0], rule[-1] = 4.0, 1.0, 1.0
@@ -205,7 +205,7 @@ def simpson(low: Tensor, high: Tensor, points: int = 10_001) -> tuple[Tensor, Te
 
 
 def around(likelihood: AbstractLikelihood, raw: Tensor) -> tuple[Tensor, Tensor]:
-    """A grid over all of a density's mass about its mean."""
+    """Make a grid over all of a density's mass around its mean."""
     pixels = read(likelihood, raw)
     mean, scale = (v.reshape(-1).double() for v in (pixels.mean, pixels.variance.sqrt()))
     return simpson(mean - 25 * scale, mean + 25 * scale)
@@ -214,7 +214,7 @@ def around(likelihood: AbstractLikelihood, raw: Tensor) -> tuple[Tensor, Tensor]
 @pytest.mark.parametrize("spread", [0.3, 3.0, 30.0])
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: repr(example.likelihood))
 def test_the_variance_is_that_of_its_own_density(example, spread):
-    """Σ or ∫ (x − mean)² p(x)."""
+    """Compare with Σ or ∫ (x − mean)² p(x)."""
     likelihood, domain = example
     if domain is None:
         return
@@ -266,7 +266,7 @@ def test_the_sigma_that_likelihood_and_weights_imply(likelihood, weights, sigma)
 
 @pytest.mark.parametrize("likelihood", [Rmse(), Sse()])
 def test_the_calibrated_weight_implies_the_residual(likelihood):
-    """The advice, followed, gives σ = RMSE."""
+    """Follow the advice, and expect σ = RMSE."""
     alpha = float(re.search(r"about ([\d.e+]+)", likelihood.to_calibrate(0.1, 64, 2.0))[1])
     assert likelihood.implied_sigma(None, 0.1, 64, 2.0 / alpha) == pytest.approx(0.1, rel=1e-2)
 
@@ -283,7 +283,7 @@ def test_bernoulli_is_bce_summed_over_the_image(x):
 
 
 def test_bernoulli_mass_sums_to_one():
-    """Over all 2⁴ images of 1×2×2 pixels."""
+    """Sum over all 2⁴ images of 1×2×2 pixels."""
     raw = torch.tensor([[[0.3, -1.0], [2.0, 0.1]]])
     images = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4).reshape(16, 1, 2, 2)
     total = read(Bernoulli(), raw.expand(16, 1, 2, 2)).log_prob(images).exp().sum()
@@ -291,7 +291,7 @@ def test_bernoulli_mass_sums_to_one():
 
 
 def test_gaussian_is_the_stated_formula(x):
-    """D = ‖x − x̂‖²/(2σ²) + (n/2)·log(2πσ²), and torch's normal."""
+    """Compare with D = ‖x − x̂‖²/(2σ²) + (n/2)·log(2πσ²), and with torch's normal."""
     sigma, raw = 0.3, make_raw(Gaussian())
     mean = torch.sigmoid(raw)
     squared_error = (x - mean).square().sum(dim=(1, 2, 3))
@@ -332,7 +332,7 @@ def test_the_soft_clip_is_a_floor_and_a_ceiling():
     ids=lambda value: getattr(value, "kind", str(value)),
 )
 def test_a_learned_scale_comes_to_rest_at_the_residual(likelihood, initial, target):
-    """The root mean squared error for the Gaussian, the mean absolute error for the Laplace."""
+    """Expect the root mean squared error for the Gaussian, the mean absolute one for Laplace."""
     generator = torch.Generator().manual_seed(3)
     raw = torch.zeros(64, 1, 16, 16)
     x = 0.5 + 0.1 * torch.randn(raw.shape, generator=generator)
@@ -352,7 +352,7 @@ def test_a_learned_scale_comes_to_rest_at_the_residual(likelihood, initial, targ
 
 class TestContinuousBernoulli:
     def log_normaliser(self, logit: float, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
-        """Of l, by the density at x = 0, log p(0) = ln C(l) − softplus(l); and its gradient."""
+        """Compute log C(l) from log p(0) = ln C(l) − softplus(l), and its gradient."""
         raw = torch.full((1, 1, 1, 1), logit, dtype=dtype, requires_grad=True)
         log_prob = read(ContinuousBernoulli(), raw).log_prob(torch.zeros_like(raw))
         value = log_prob + torch.nn.functional.softplus(raw)
@@ -360,14 +360,14 @@ class TestContinuousBernoulli:
         return value.item(), gradient.item()
 
     def test_the_published_numbers(self):
-        """At l = 17, where torch's distribution has 2.769 and no gradient."""
+        """Check l = 17, where torch's distribution has 2.769 and no gradient."""
         value, gradient = self.log_normaliser(17.0, torch.float64)
         assert value == pytest.approx(2.833, abs=5e-4)
         assert gradient == pytest.approx(0.059, abs=5e-4)
 
     @pytest.mark.parametrize("logit", [-40, -3.0, -0.6, -0.499, -1e-3, 0, 0.01, 0.499, 0.501, 9])
     def test_the_normaliser_and_its_slope(self, logit):
-        """By math, C = l / tanh(l/2), on either side of the series; C(0) = 2."""
+        """Compute C = l / tanh(l/2) on both sides of the series; C(0) = 2."""
         value, gradient = self.log_normaliser(logit)
         if logit == 0:
             assert (value, gradient) == pytest.approx((math.log(2), 0), abs=1e-6)
@@ -378,7 +378,7 @@ class TestContinuousBernoulli:
 
     @pytest.mark.parametrize("logit", [-0.3, 0.3])
     def test_the_series_has_all_its_terms(self, logit):
-        """The first that is left out, 127·l⁸/4838400, is 2e-9 there."""
+        """Compare where the first omitted term, 127·l⁸/4838400, is 2e-9."""
         value, _ = self.log_normaliser(logit, torch.float64)
         exact = math.log(logit / math.tanh(logit / 2))
         assert value == pytest.approx(exact, abs=3e-9)
@@ -404,7 +404,7 @@ class TestDiscretisedLogistic:
     LEVELS = (torch.arange(256) / 255).double().reshape(256, 1, 1, 1, 1)
 
     def brute_force(self, likelihood: DiscretisedLogistic, raw: Tensor) -> Tensor:
-        """Probabilities [256, B] as differences of the mixture's distribution function."""
+        """Compute probabilities [256, B] as differences of the mixture's distribution function."""
         k = likelihood.components
         parts = raw.double().reshape(len(raw), -1, k)  # [B, 2 or 3, K]
         location = parts[:, 0] + (torch.arange(k).double() + 0.5) / k
@@ -423,7 +423,7 @@ class TestDiscretisedLogistic:
         torch.testing.assert_close(actual, self.brute_force(likelihood, raw), rtol=1e-6, atol=1e-12)
 
     def test_the_edges_take_all_that_is_beyond(self):
-        """Location 0.5 ∓ 3 with a small scale: black, and white, for sure."""
+        """Put the location at 0.5 ∓ 3 with a small scale, and expect certain black or white."""
         raw = torch.tensor([[-3.0, -6.0], [3.0, -6.0]]).reshape(2, 2, 1, 1)
         x = torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1)
         torch.testing.assert_close(
@@ -459,7 +459,7 @@ class TestGaussianOptimal:
         return make_raw(GaussianOptimal())
 
     def test_in_training_d_is_half_n_ln_mse(self, raw, x):
-        """Its value, and its gradient, though σ² bears none."""
+        """Check value and gradient, although σ² carries no gradient."""
         raw.requires_grad_()
         distortion = -read(GaussianOptimal(), raw, training=True).log_prob(x).mean()
         error = (x - torch.sigmoid(raw)).square().mean()
@@ -479,7 +479,7 @@ class TestGaussianOptimal:
         assert optimal.item() == pytest.approx(min(grid), abs=0.01)
 
     def test_in_evaluation_the_batch_does_not_matter(self, raw, x):
-        """An image scores alike alone, in its batch and beside any other."""
+        """Check that an image scores the same alone, in its batch and with any others."""
         likelihood = GaussianOptimal()
         parameters = likelihood.make_parameters()
         likelihood.distribution(raw.requires_grad_(), parameters.train()).log_prob(x)
@@ -542,7 +542,7 @@ def test_rmse_has_a_gradient_at_a_perfect_reconstruction():
 
 
 def test_sse_is_the_gaussians_numerator(x):
-    """Its gradient at α = 1 is that of the Gaussian of σ² = ½, its equivalent."""
+    """Compare its gradient at α = 1 with that of the equivalent Gaussian, σ² = ½."""
     raw = make_raw(Sse()).requires_grad_()
     sse = -read(Sse(), raw).log_prob(x)
     torch.testing.assert_close(sse, (x - torch.sigmoid(raw)).square().sum(dim=(1, 2, 3)))
@@ -556,7 +556,7 @@ def test_sse_is_the_gaussians_numerator(x):
 
 @pytest.mark.parametrize("kind", ["rmse", "sse"])
 def test_no_density_in_nats_is_the_best_gaussians_distortion(kind):
-    """No σ of a grid beats the calibrated one, which equals (n/2)·log(2πe·MSE)."""
+    """Check that no σ of a grid beats the calibrated one, (n/2)·log(2πe·MSE)."""
     rmse = torch.tensor([0.1, 0.2, 0.4])
     sums = DIMENSIONS * rmse.square()
     likelihood, distortions = {"rmse": (Rmse(), rmse), "sse": (Sse(), sums)}[kind]
@@ -574,7 +574,7 @@ def test_a_densitys_distortion_is_in_nats_already():
 
 @pytest.mark.parametrize("likelihood", [Gaussian(sigma=0.3), GaussianOptimal(), Rmse(), Sse()])
 def test_the_equivalent_variance_is_that_of_the_gradient(likelihood, x):
-    """D's gradient is the squared error's over 2σ²; one image, so that RMSE is the batch's."""
+    """Compare D's gradient with the squared error's over 2σ², for one image."""
     raw, x = make_raw(likelihood)[:1].requires_grad_(), x[:1]
     error = (x - torch.sigmoid(raw)).square()
     variance = likelihood.equivalent_variance(error.mean().sqrt().item(), DIMENSIONS)
@@ -585,7 +585,7 @@ def test_the_equivalent_variance_is_that_of_the_gradient(likelihood, x):
 
 
 def test_cautions():
-    """BCE on grey pixels and RMSE say what their numbers are not."""
+    """Check that BCE on grey pixels and RMSE say what their numbers are not."""
     assert "continuous_bernoulli" in (Bernoulli().caution(binarised=False) or "")
     assert Bernoulli().caution(binarised=True) is None
     assert "not a log-likelihood" in (Rmse().caution(binarised=True) or "")
@@ -606,7 +606,7 @@ def test_who_needs_grey_pixels():
 
 
 def test_only_functions_of_the_squared_error_have_an_equivalent_variance():
-    """A σ that fits itself is at the residual; for the others no Gaussian's gradient is theirs."""
+    """Check that a fitted σ is at the residual; for others no Gaussian has the same gradient."""
     found = {m.kind: m.equivalent_variance(rmse=0.1, dimensions=100) for m in MEMBERS}
     assert {kind: value for kind, value in found.items() if value is not None} == pytest.approx(
         {
