@@ -264,7 +264,7 @@ class Constrained(AbstractObjective):
 
     @property
     def is_of_own_likelihood(self) -> bool:
-        """Whether a distortion is involved; rate, RMSE and PSNR are independent of the likelihood."""
+        """Whether a distortion is involved; rate, RMSE and PSNR do not depend on the likelihood."""
         return self.minimise == "distortion" or self.distortion is not None
 
 

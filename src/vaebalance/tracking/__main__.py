@@ -15,7 +15,7 @@ HOST = "127.0.0.1"  # there is no password: never beyond this machine
 
 
 def server_command(uri: str, port: int) -> list[str]:
-    """MLflow's server with one worker on the loopback address."""
+    """Return the command of MLflow's server, with one worker on the loopback address."""
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     if root := artifact_root(uri):
         command += ["--default-artifact-root", root.as_uri()]
@@ -23,7 +23,11 @@ def server_command(uri: str, port: int) -> list[str]:
 
 
 def check_port(port: int) -> None:
-    """Raises UserError unless `port` is free."""
+    """Check that `port` is free.
+
+    Raises:
+        UserError: it is not.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
