@@ -83,7 +83,7 @@ class TotalCorrelation(AbstractPenalty):
 
     kind: Literal["total_correlation"] = "total_correlation"
     weight: float = Field(gt=0)
-    """Weight of the total correlation, in addition to the β that it bears as a part of the rate."""
+    """Weight of the total correlation, in addition to its β as a part of the rate."""
     estimator: Literal["stratified", "minibatch_weighted"] = "stratified"
     """stratified: q̂(z) is unbiased for any B. minibatch_weighted: the published estimate, too low
     by a factor between B, if posteriors do not overlap, and N, if all are alike."""

@@ -329,8 +329,8 @@ class Metric(AbstractObjective):
     @property
     def is_of_own_likelihood(self) -> bool:
         """Whether it is in nats or bits of section `test`, except for the calibrated nll."""
-        own = ("distortion", "negative_elbo", "importance_weighted_nll", "bits_per_dim")
-        return self.name.partition("/")[2].startswith(own)
+        names = ("distortion", "negative_elbo", "importance_weighted_nll", "bits_per_dim")
+        return self.name.partition("/")[2].startswith(names)
 
     @property
     def reads_evaluate(self) -> bool:

@@ -198,10 +198,10 @@ def _copy_model(store: Store, run_id: str, target: Path) -> None:
         )
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-        found = download_artifacts(
+        downloaded = download_artifacts(
             artifact_uri=f"{models[0].artifact_location}/artifacts/{NAME}",
             dst_path=temporary,
             tracking_uri=store.uri,
         )
-        for file in Path(found).iterdir():
+        for file in Path(downloaded).iterdir():
             file.replace(target / file.name)

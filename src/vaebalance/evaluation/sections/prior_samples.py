@@ -66,10 +66,10 @@ def _spaces(
     index = index[spread(len(index), LARGEST_TRAINING)]
     labels = context.dataset.labels("train")
     with context.clock.part("feature network"):
-        own = own_features(
+        learned = own_features(
             training.at(index), None if labels is None else labels[index], context.seed
         )
-    yield OWN, own
+    yield OWN, learned
     if context.spec.inception_weights is not None:
         device = context.model.prior.mean.device
         yield INCEPTION, inception_features(Path(context.spec.inception_weights), device)
