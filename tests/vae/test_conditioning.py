@@ -227,7 +227,7 @@ def test_what_cannot_be_conditioned_is_refused():
     ("encoder", "words"),
     [
         (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(81), nn.Linear(81, 6)), "BatchNorm1d"),
-        (nn.Linear(81, 6), "has a Linear, and only"),
+        (nn.Linear(81, 6), "has a Linear, but only"),
         (nn.Sequential(nn.Flatten(), nn.Linear(81, 6, bias=False)), "no bias, or groups"),
     ],
 )
