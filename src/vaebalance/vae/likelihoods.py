@@ -130,7 +130,7 @@ class Bernoulli(AbstractLikelihood):
         if binarised:
             return None
         return (
-            "BCE on grey or colour pixels is not a normalised likelihood: its nats compare only "
+            "BCE on grey pixels (or colours) is not a normalised likelihood: its nats compare only "
             "with other BCE models. Set data.binarisation (threshold, static or dynamic), or "
             "a likelihood for grey values (gaussian, discretised_logistic; "
             "continuous_bernoulli is the normalised BCE)."
