@@ -16,7 +16,7 @@ from typing import Any
 import trainings
 from results import Table, parse_options, write_result
 
-from vaebalance.balancing.balances import OUT_OF_REACH, UNFINISHED
+from vaebalance.balancing import OUT_OF_REACH, UNFINISHED
 from vaebalance.base.verdicts import HEALTHY
 from vaebalance.data import Dataset
 from vaebalance.evaluation.diagnosis import COLLAPSED, KL_IGNORED, MISSPECIFIED

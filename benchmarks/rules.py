@@ -16,7 +16,7 @@ from typing import Any, get_args
 import trainings
 from results import SCRATCH, parse_options, write_result
 
-from vaebalance.balancing.balances import Balance
+from vaebalance.balancing import Balance
 from vaebalance.balancing.penalties import Penalty
 from vaebalance.vae.likelihoods import Likelihood
 

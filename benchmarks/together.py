@@ -19,7 +19,7 @@ from naive import NaiveVAE, naive_epoch
 from results import on_device, parse_options, write_result
 from training_step import seconds
 
-from vaebalance.balancing.balances import Fixed
+from vaebalance.balancing import Fixed
 from vaebalance.base.adam import Adam
 from vaebalance.stacking.together import Member, Together
 from vaebalance.training.loader import Images

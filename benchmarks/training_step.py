@@ -37,7 +37,7 @@ from naive import NaiveVAE, naive_epoch
 from results import Table, on_device, parse_options, processor, write_result
 from torch import Tensor, nn
 
-from vaebalance.balancing.balances import Fixed
+from vaebalance.balancing import Fixed
 from vaebalance.base.adam import Adam
 from vaebalance.base.devices import start_threads
 from vaebalance.base.process import keep_freed

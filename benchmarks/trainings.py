@@ -88,7 +88,7 @@ def row_of(
     is_density = model.likelihood.is_density
     nll = importance_weighted_nll(model, test, samples=samples, **cost).mean if is_density else None
     moments = posterior_moments(model, test, batch_size=4096)
-    sigma = implied_sigma(training.patient, training.best)
+    sigma = implied_sigma(training.context, training.best)
     return {
         "D": parts.distortion,
         "R": parts.rate,
@@ -96,7 +96,7 @@ def row_of(
         "nll": nll,
         "active": int(active_units(moments, 0.01).sum()),
         "implied sigma": sigma,
-        "RMSE": training.best.vitals.rmse,
+        "RMSE": training.best.posterior_stats.rmse,
         "verdict": names(training.verdicts),
         "seconds": seconds,
     }

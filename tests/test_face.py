@@ -91,6 +91,6 @@ def test_a_notebook_trains_and_diagnoses(digits):
     assert [type(report).__name__ for report in training][-1] == "EpochReport"
     assert len(training.history) == 2
     kept = training.history.index(training.best)
-    assert training.verdicts == vb.diagnose(training.patient, training.history, kept)
-    last = vb.diagnose(training.patient, training.history, 1)
-    assert vb.diagnose(training.patient, training.history) == last
+    assert training.verdicts == vb.diagnose(training.context, training.history, kept)
+    last = vb.diagnose(training.context, training.history, 1)
+    assert vb.diagnose(training.context, training.history) == last

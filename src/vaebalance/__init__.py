@@ -14,7 +14,7 @@ The loss
     VAE, ModelSpec  a model with such methods, and what it is built from
 
 Who sets α and β: `initial_state`, then at each step `weights` and `next_state`
-    balances        all of them, and `AbstractBalance` for one of your own
+    balancing       all balances, and `AbstractBalance` for one of your own
     Fixed, WarmUp, Geco, ControlVae
     RunFacts        what a balance may know of the run
     penalties       terms that the loss has beside the KL
@@ -60,14 +60,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vaebalance import balancing as balancing
     from vaebalance import testing as testing
-    from vaebalance.balancing import balances as balances
+    from vaebalance.balancing import ControlVae as ControlVae
+    from vaebalance.balancing import Fixed as Fixed
+    from vaebalance.balancing import Geco as Geco
+    from vaebalance.balancing import RunFacts as RunFacts
+    from vaebalance.balancing import WarmUp as WarmUp
     from vaebalance.balancing import penalties as penalties
-    from vaebalance.balancing.balances import ControlVae as ControlVae
-    from vaebalance.balancing.balances import Fixed as Fixed
-    from vaebalance.balancing.balances import Geco as Geco
-    from vaebalance.balancing.balances import RunFacts as RunFacts
-    from vaebalance.balancing.balances import WarmUp as WarmUp
     from vaebalance.data import open_dataset as open_dataset
     from vaebalance.evaluation.diagnosis import diagnose as diagnose
     from vaebalance.pages.report.build import report as report
@@ -99,18 +99,18 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOMES = {
     "Bernoulli": "vae.likelihoods",
-    "ControlVae": "balancing.balances",
+    "ControlVae": "balancing",
     "ElboTerms": "vae.elbo",
-    "Fixed": "balancing.balances",
+    "Fixed": "balancing",
     "Gaussian": "vae.likelihoods",
-    "Geco": "balancing.balances",
+    "Geco": "balancing",
     "ModelSpec": "vae.model",
-    "RunFacts": "balancing.balances",
+    "RunFacts": "balancing",
     "Training": "run.training_run",
     "VAE": "vae.model",
-    "WarmUp": "balancing.balances",
+    "WarmUp": "balancing",
     "Weights": "vae.elbo",
-    "balances": "balancing.balances",
+    "balancing": "balancing",
     "diagnose": "evaluation.diagnosis",
     "elbo_terms": "vae.elbo",
     "likelihoods": "vae.likelihoods",

@@ -1,4 +1,4 @@
-"""Every penalty: the conformance suite, then each one's own mathematics."""
+"""Every penalty: the conformance suite, then each penalty's own mathematics."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 from tests.helpers.members import examples
-from vaebalance.balancing.balances import Fixed
+from vaebalance.balancing import Fixed
 from vaebalance.balancing.penalties import Codes, DipVae, Mmd, NoPenalty, Penalty, TotalCorrelation
 from vaebalance.testing import check_penalty
 from vaebalance.training.loader import Images
@@ -89,7 +89,7 @@ class TestTotalCorrelation:
         torch.testing.assert_close(weights.diagonal(), torch.full((batch,), 1 / images))
 
     def test_stratified_is_unbiased_over_all_batches(self):
-        """The mean of q̂(z) over the batches that hold image 0 is q(z), for z of image 0."""
+        """Compare the mean of q̂(z) over all batches with image 0 with q(z), for z of image 0."""
         posterior = make_posterior(5)
         z = posterior.sample()[0]
         densities = posterior.log_prob(z).exp()  # q(z|x_m) of all 5 images
@@ -101,7 +101,7 @@ class TestTotalCorrelation:
         torch.testing.assert_close(torch.stack(estimates).mean(), densities.mean())
 
     def test_minibatch_weighted_is_the_published_formula(self):
-        """Log q̂(z_i) = logsumexp_m log q(z_i|x_m) − ln(BN), here by loops."""
+        """Compute log q̂(z_i) = logsumexp_m log q(z_i|x_m) − ln(BN) by loops."""
         posterior = make_posterior(4)
         z = posterior.sample()
         by_latent = torch.stack(
@@ -122,7 +122,10 @@ class TestTotalCorrelation:
         torch.testing.assert_close(mean, expected)
 
     def test_of_a_gaussian_aggregate_posterior_it_is_known(self):
-        """M ~ N(0, C − s²I), q(z|x) = N(m, s²I): q(z) = N(0, C); TC = −½ ln det of correlations."""
+        """Take means from N(0, C − s²I) and q(z|x) = N(m, s²I), so that q(z) = N(0, C).
+
+        The total correlation is −½ ln det of the correlations.
+        """
         covariance = torch.tensor([[1.5, 0.9], [0.9, 1.0]])
         noise = 0.25 * torch.eye(2)
         torch.manual_seed(0)
@@ -142,7 +145,7 @@ class TestTotalCorrelation:
             assert float(parts[name]) == pytest.approx(value, abs=0.05), name
 
     def test_the_loss_has_the_gradient_of_beta_tcvaes(self):
-        """D + I + β·TC + Σ_j KL_j (its equation 4), written out; `weight` is β − 1."""
+        """Write out D + I + β·TC + Σ_j KL_j (the paper's equation 4); `weight` is β − 1."""
         spec = ModelSpec(architecture=Mlp(hidden=(8,)), latent_size=3, posterior="gaussian")
         model = VAE(spec, Bernoulli(), (1, 4, 4))
         terms = elbo_terms(model, torch.rand(6, 1, 4, 4))

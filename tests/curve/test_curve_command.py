@@ -21,7 +21,7 @@ from vaebalance.curve.saved_curve import load_curve, read_rows
 from vaebalance.data import open_dataset, prepare
 from vaebalance.run import training_run as experiment
 from vaebalance.settings import PARAMS, Settings, TrainSettings, load
-from vaebalance.tracking.promotions import CurveOrigin, read_promotion
+from vaebalance.tracking.registry import CurveOrigin, read_promotion
 from vaebalance.tracking.store import open_store
 from vaebalance.vae.saved_model import load_model
 

@@ -25,7 +25,7 @@ LATENTS = 2
 
 
 class LinearGaussian:
-    """x = W z + b + σ·noise with orthogonal columns in W, so that log p(x) and q are closed forms.
+    """x = W z + b + σ·noise with orthogonal columns in W, so log p(x) and q have closed forms.
 
     `widen` and `shift` make the posterior wrong: its scale times `widen`, its mean plus `shift`.
     """
@@ -51,7 +51,7 @@ class LinearGaussian:
         return Independent(Normal(torch.zeros(LATENTS), torch.ones(LATENTS)), 1)
 
     def exact_moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Of p(z|x): mean [B, Z], scale [Z]."""
+        """Compute mean [B, Z] and scale [Z] of p(z|x)."""
         precision = 1 + self.weights.square().sum(0) / self.sigma**2
         centred = x.double().flatten(1) - self.offset
         return centred @ self.weights / self.sigma**2 / precision, precision.rsqrt()
@@ -67,41 +67,41 @@ class LinearGaussian:
         return Independent(Normal(mean.unflatten(-1, SHAPE), self.sigma), 3)
 
     def draw(self, count: int, seed: int = 0) -> Tensor:
-        """Images x ~ p(x), [count, *SHAPE] float64."""
+        """Draw images x ~ p(x), [count, *SHAPE] float64."""
         generator = torch.Generator().manual_seed(seed)
         z = torch.randn(count, LATENTS, generator=generator, dtype=torch.float64)
         noise = torch.randn(count, PIXELS, generator=generator, dtype=torch.float64)
         return (z @ self.weights.T + self.offset + self.sigma * noise).unflatten(1, SHAPE)
 
     def moments(self, count: int, seed: int = 0) -> PosteriorMoments:
-        """Of q(z|x) for images x ~ p(x)."""
+        """Compute the moments of q(z|x) for images x ~ p(x)."""
         posterior = self.encode(self.draw(count, seed))
         return PosteriorMoments(posterior.mean, posterior.variance.sqrt())
 
     def aggregate(self) -> Independent:
-        """q(z) for images x ~ p(x): the posterior means spread by 1 − s², q(z|x) about them."""
+        """Return q(z) for images x ~ p(x): means of variance 1 − s², with q(z|x) around them."""
         _, scale = self.exact_moments(torch.zeros(1, *SHAPE))
         variance = 1 + (self.widen**2 - 1) * scale.square()
         return Independent(Normal(torch.full_like(scale, self.shift), variance.sqrt()), 1)
 
     def mutual_information(self) -> float:
-        """I_q(x; z) in nats: entropy of q(z) less that of q(z|x)."""
+        """Compute I_q(x; z) in nats: the entropy of q(z) minus that of q(z|x)."""
         _, scale = self.exact_moments(torch.zeros(1, *SHAPE))
         return float((self.aggregate().base_dist.scale / (scale * self.widen)).log().sum())
 
     def marginal_kl(self) -> float:
-        """KL(q(z) ‖ p(z)) in nats."""
+        """Compute KL(q(z) ‖ p(z)) in nats."""
         prior = Independent(Normal(torch.zeros(LATENTS).double(), 1.0), 1)
         return float(torch.distributions.kl_divergence(self.aggregate(), prior))
 
     def nll(self, x: Tensor) -> Tensor:
-        """−log p(x), [B] nats, exactly."""
+        """Compute −log p(x) exactly, [B] nats."""
         noise = self.sigma**2 * torch.eye(PIXELS, dtype=torch.float64)
         marginal = MultivariateNormal(self.offset, self.weights @ self.weights.T + noise)
         return -marginal.log_prob(x.double().flatten(1))
 
     def gap(self) -> float:
-        """KL(q(z|x) ‖ p(z|x)) in nats, the same for every x."""
+        """Compute KL(q(z|x) ‖ p(z|x)) in nats, which is the same for every x."""
         _, scale = self.exact_moments(torch.zeros(1, *SHAPE))
         wrong = Independent(Normal(torch.full_like(scale, self.shift), scale * self.widen), 1)
         right = Independent(Normal(torch.zeros_like(scale), scale), 1)
@@ -110,7 +110,7 @@ class LinearGaussian:
 
 @pytest.fixture
 def linear_gaussian():
-    """The class; its parameters make the posterior wrong."""
+    """Return the class; its parameters make the posterior wrong."""
     return LinearGaussian
 
 
@@ -121,7 +121,7 @@ def random_images(count: int, shape: tuple[int, int, int] = SHAPE, seed: int = 0
 
 @pytest.fixture
 def make_images():
-    """(count, shape, seed, binarisation) -> MeasuredImages of noise."""
+    """Return a function (count, shape, seed, binarisation) -> MeasuredImages of noise."""
 
     def make(count=150, shape=SHAPE, seed=0, binarisation="none"):
         return MeasuredImages(random_images(count, shape, seed), binarisation, seed=11)
@@ -131,7 +131,7 @@ def make_images():
 
 @pytest.fixture
 def make_spec():
-    """Changes -> an `EvaluateSpec` that measures little."""
+    """Return a function from changes to an `EvaluateSpec` that measures little."""
 
     def make(**changes):
         values = {
@@ -150,7 +150,7 @@ def make_spec():
 def vae(
     likelihood=None, posterior: str = "gaussian", shape: tuple[int, int, int] = (1, 8, 8)
 ) -> VAE:
-    """An untrained VAE with 3 latents."""
+    """Make an untrained VAE with 3 latents."""
     torch.manual_seed(3)
     spec = ModelSpec(architecture=Mlp(hidden=(16,)), latent_size=3, posterior=posterior)
     return VAE(spec, likelihood or Bernoulli(), shape).eval()
@@ -158,13 +158,13 @@ def vae(
 
 @pytest.fixture
 def make_vae():
-    """(likelihood, posterior, shape) -> VAE."""
+    """Return a function (likelihood, posterior, shape) -> VAE."""
     return vae
 
 
 @dataclass
 class StandIn:
-    """What evaluation asks of a `Dataset`."""
+    """The parts of a `Dataset` that evaluation uses."""
 
     splits: dict[str, Tensor]
     binarisation: str = "none"
@@ -197,7 +197,7 @@ class StandIn:
 
 @pytest.fixture
 def make_dataset():
-    """(test, validation, binarisation, label) -> a data set of 8×8 images."""
+    """Return a function (test, validation, binarisation, label) -> a data set of 8×8 images."""
 
     def make(test=None, validation=None, binarisation="none", label=None):
         splits = {

@@ -1,4 +1,4 @@
-"""Bounds against a linear-Gaussian model, whose log p(x) is a closed form."""
+"""Bounds against a linear-Gaussian model, whose log p(x) has a closed form."""
 
 import itertools
 import math
@@ -50,7 +50,7 @@ def test_with_a_wrong_posterior_the_bound_falls_towards_the_truth(linear_gaussia
 
 
 def test_the_bounds_first_order_bias_is_the_weights_variance_over_2k(linear_gaussian, make_images):
-    """E[bound] − truth ≈ Var(w/E[w]) / 2K (Domke & Sheldon 2018), and ESS ≈ K / (1 + Var)."""
+    """Expect E[bound] − truth ≈ Var(w/E[w]) / 2K (Domke & Sheldon 2018), ESS ≈ K / (1 + Var)."""
     model, images = linear_gaussian(widen=1.3), make_images(2000)
     exact = model.nll(images.pixels(slice(None), CPU))
     # For a latent of the right mean and widened scale, E_q[(p/q)²] = widen² / √(2·widen² − 1).
@@ -124,7 +124,7 @@ def test_several_scores_share_one_decoding(linear_gaussian, make_images):
 
 
 def test_five_thousand_samples_are_held_as_numbers_only(linear_gaussian, make_images, monkeypatch):
-    """K = 5,000 of Burda et al. 2016: codes are drawn 256 an image at most, and decoded 512."""
+    """Use K = 5,000 (Burda et al. 2016): at most 256 codes per image are drawn, 512 decoded."""
     model, images = linear_gaussian(widen=1.6, shift=0.3), make_images(3)
     drawn = []
     draw = torch.distributions.Normal.rsample
@@ -184,7 +184,7 @@ def test_the_seed_decides_and_the_callers_random_state_is_untouched(make_vae, ma
 
 
 def test_every_image_has_its_own_noise(linear_gaussian, make_images):
-    """Shared noise would correlate the images and belie the standard error."""
+    """Check that images do not share noise, which would make the standard error too small."""
     model, images = linear_gaussian(widen=1.5), make_images(200)
     images.stored[:] = 100
     estimate = importance_weighted_nll(model, images, samples=3, batch_size=64, seed=0)

@@ -1,4 +1,4 @@
-"""The Gaussian about the decoder's mean by which models of any likelihood compare."""
+"""The calibrated Gaussian, which makes models of any likelihood comparable."""
 
 import math
 from typing import get_args
@@ -53,7 +53,7 @@ def test_the_score_is_the_normal_density_about_the_mean(make_vae, make_images, l
 
 
 def test_a_linear_gaussian_model_finds_its_own_sigma_and_nll(linear_gaussian, make_images):
-    """Of a model whose decoder is right, σ is that of the data and the nll the exact one."""
+    """Expect the data's σ and the exact nll from a model with the right decoder."""
     model = linear_gaussian(sigma=0.05, scales=(0.2, 0.1))  # pixels in [0, 1]
     images = make_images(1500)
     images.stored[:] = (model.draw(1500) * 255).round().clamp(0, 255).to(torch.uint8)
@@ -74,7 +74,7 @@ def test_a_linear_gaussian_model_finds_its_own_sigma_and_nll(linear_gaussian, ma
 
 
 def test_models_that_differ_in_the_likelihood_alone_have_one_calibrated_nll(make_vae, make_images):
-    """The same weights read as BCE, as a Gaussian of any σ, or as RMSE."""
+    """Read the same weights as BCE, as a Gaussian of any σ, and as RMSE."""
     images = make_images(60, (1, 8, 8))
     found = []
     for likelihood in (Bernoulli(), Gaussian(sigma=0.01), Gaussian(sigma=3.0), Rmse()):

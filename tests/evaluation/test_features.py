@@ -1,4 +1,4 @@
-"""The feature network: learns, repeats itself, takes every size and colour."""
+"""The feature network: it learns, is reproducible, and accepts every size and colour."""
 
 import pytest
 import torch
@@ -11,14 +11,14 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def _nothing_learnt():
-    """A test's own settings, not those of the one before."""
-    features._learnt.cache_clear()
+def _nothing_learned():
+    """Forget the cached space, so that each test has its own settings."""
+    features._learned.cache_clear()
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Training that is over at once, for what does not depend on it."""
+    """Shorten the training for tests that do not depend on it."""
     monkeypatch.setattr(features, "STEPS", 3)
 
 
@@ -30,7 +30,7 @@ def noise(count, shape, seed=0, binarisation="none"):
 
 @pytest.fixture(scope="module")
 def digits_space(digits):
-    """Learnt from the digits' training split."""
+    """Learn the space from the digits' training split."""
     images = measured_images(digits, "train", 0)
     return own_features(images, digits.labels("train"), 0)
 
@@ -58,7 +58,7 @@ def test_features_have_mean_nought_and_variance_one_on_the_training_images(digit
 
 
 def test_without_labels_the_code_of_an_autoencoder_keeps_the_image(digits):
-    """A linear map of it predicts the pixels of new digits well."""
+    """Check that a linear map of the code predicts the pixels of new digits well."""
     space = own_features(measured_images(digits, "train", 0), None, 0)
     assert space.name == "own autoencoder, 64 features"
     pixels, points = {}, {}

@@ -1,4 +1,4 @@
-"""Inception features: the published network, loaded from a file; here with random weights."""
+"""Inception features: the published network loaded from a file, here with random weights."""
 
 import hashlib
 
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """As torchvision saves it, auxiliary head and all; and the network itself."""
+    """Save a network as torchvision does, with its auxiliary head; return path and network."""
     torch.manual_seed(0)
     network = inception_v3(weights=None, init_weights=False, transform_input=True).eval()
     path = tmp_path_factory.mktemp("weights") / "inception_v3_google-random.pth"
@@ -25,7 +25,7 @@ def published(tmp_path_factory):
 
 
 def test_features_are_what_the_published_classifier_reads(published):
-    """Torchvision's own preprocessing of colour images of 299×299, up to its last layer."""
+    """Compare with torchvision's own preprocessing of colour images of 299×299."""
     path, network = published
     space = inception_features(path, CPU)
     x = torch.rand(2, 3, 299, 299, generator=torch.Generator().manual_seed(1))

@@ -1,4 +1,4 @@
-"""The same pixels at every reading."""
+"""Every reading of a split gives the same pixels."""
 
 import pytest
 import torch
@@ -98,12 +98,12 @@ def test_blocks_are_gathered_as_they_are():
 
 @pytest.mark.parametrize("count", [9, 11, 12])
 def test_rows_other_than_announced_are_refused(count):
-    with pytest.raises(ValueError, match=f"where {count} rows"):
+    with pytest.raises(ValueError, match=f"expected {count}$"):
         gathered(((part,) for part in torch.randn(10).split(3)), count)
 
 
 def measures(vae, images):
-    """Everything that asks the encoder."""
+    """Take all measures that use the encoder."""
     how = {"batch_size": 64, "seed": 0}
     parts = elbo_parts(vae, images, samples=3, **how)
     moments = posterior_moments(vae, images, batch_size=32)

@@ -1,4 +1,4 @@
-"""Memory of a measure that reads a whole split, in a process with a heap of its own."""
+"""Memory of a measure that reads a whole split, in a process with its own heap."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ for count in (640, 16_000):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_many_times_the_images_take_no_more_memory():
-    """With a list of each block's numbers, 16,000 images took 100 MB more, or 400."""
+    """Compare two sizes; with lists of numbers per block, 16,000 images took 100 to 400 MB more."""
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     few, many = map(int, done.stdout.split())
     assert many - few < 50

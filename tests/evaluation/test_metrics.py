@@ -1,4 +1,4 @@
-"""Every number of evaluation.json has a name, and rows keep what belongs together."""
+"""Every number of evaluation.json has a name, and rows keep related numbers together."""
 
 import json
 from dataclasses import fields
@@ -101,7 +101,7 @@ def test_rows_are_grouped_by_section_and_space_and_say_what_the_reference_is():
 
 
 def test_files_of_other_versions_are_read_as_far_as_they_go():
-    """Before there were samples, a null of coverage, or settings; and with a number of later."""
+    """Read files without samples, a null of coverage or settings, and with an unknown number."""
     older = {"test": {"distortion": 1.0, "rate": None, "of_later": 2.0}, "latents": {}}
     found = [(row.key, row.value) for row in rows(older)]
     assert found == [("test/distortion", 1.0), ("test/rate", None)]

@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage against their definitions, and published values."""
+"""Precision, recall, density and coverage against their definitions and published values."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def points(count, dimensions, seed, shift=0.0):
 
 
 def by_definition(reference, candidates, k):
-    """One pair after the other, with scikit-learn's neighbours."""
+    """Compute the numbers pair by pair with scikit-learn's neighbours."""
 
     def balls(x):
         distances, _ = NearestNeighbors(n_neighbors=k + 1).fit(x).kneighbors(x)
@@ -50,7 +50,7 @@ def test_they_are_as_defined_however_they_are_blocked(monkeypatch, elements, shi
 
 
 def test_equal_distributions_give_the_values_that_theory_expects():
-    """E[coverage] = 1 − Π_{i≤k} (N−i)/(2N−i) → 1 − 2⁻ᵏ, and E[density] = 1 (Naeem et al. 2020)."""
+    """Expect coverage 1 − Π_{i≤k} (N−i)/(2N−i) → 1 − 2⁻ᵏ and density 1 (Naeem et al. 2020)."""
     found = overlap(points(1500, 8, 0), points(1500, 8, 1))
     assert found.coverage == pytest.approx(1 - 2**-5, abs=0.015)
     assert found.density == pytest.approx(1, abs=0.05)

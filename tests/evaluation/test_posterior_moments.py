@@ -27,7 +27,7 @@ def test_the_autoencoders_moments_are_its_code(make_vae, make_images):
 
 
 def test_active_units_of_known_codes():
-    """Var over [−1, 1, −1, 1, …]·a is a²."""
+    """Use codes [−1, 1, −1, 1, …]·a, whose variance is a²."""
     signs = torch.tensor([-1.0, 1.0]).repeat(50)[:, None]
     means = 3.0 + signs * torch.tensor([1.0, 0.2, 0.09, 0.0])
     moments = PosteriorMoments(means, torch.ones_like(means))

@@ -1,4 +1,4 @@
-"""The aggregate posterior against the prior: known distributions, brute force, scipy."""
+"""The aggregate posterior against the prior: known distributions, brute force and scipy."""
 
 import math
 
@@ -44,7 +44,7 @@ def test_moments_of_a_known_aggregate(linear_gaussian):
 
 
 def test_moments_are_those_of_the_mixture():
-    """Against codes drawn from it, correlations and all."""
+    """Compare with codes drawn from the mixture, which has correlations."""
     mean = normal(300, 3).cumsum(1).float()
     moments = PosteriorMoments(mean, 0.2 + normal(300, 3, 1).abs().float())
     codes = torch.cat([moments.sample(seed) for seed in range(300)])
@@ -80,7 +80,7 @@ def test_mean_distances_are_those_of_all_pairs(monkeypatch, elements, mirrored):
 
 
 def test_the_energy_distance_is_scipys_but_for_its_bias():
-    """Scipy's is the root of the V-statistic over two, of points on a line."""
+    """Compare points on a line with scipy, whose distance is the root of half the V-statistic."""
     a, b = normal(300, 1), 0.8 * normal(300, 1, 1) + 0.5
     biased = scipy.stats.energy_distance(a[:, 0], b[:, 0]) ** 2
     bias = sum(mean_distance_to_others(points) for points in (a, b)) / 300
@@ -102,7 +102,7 @@ def test_energies_are_near_their_null_for_the_prior_and_far_from_it_elsewhere():
 
 
 def test_the_energy_of_a_point_mass_and_its_mirror_image():
-    """All at (c, 0): 2·2c − 0 − 0."""
+    """Put all points at (c, 0), and expect 2·2c − 0 − 0."""
     found, _ = energies(torch.tensor([[1.5, 0.0]]).expand(20, 2), 0)
     assert found.energy_symmetry == pytest.approx(4 * 1.5, abs=1e-6)
 

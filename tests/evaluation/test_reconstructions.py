@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 def plain_ssim(a: np.ndarray, b: np.ndarray, window: int, sigma: float) -> float:
-    """Wang et al. 2004, equation 13, for images [C, H, W], one position at a time."""
+    """Compute equation 13 of Wang et al. 2004 for images [C, H, W], position by position."""
     radius = window // 2
     offsets = np.arange(-radius, radius + 1)
     gaussian = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * sigma**2))
@@ -93,7 +93,7 @@ def test_quality_is_of_the_mean_of_the_likelihood_at_the_posterior_mean(
 
 
 def test_rmse_is_averaged_over_images_and_psnr_over_squares(make_images):
-    """Errors of 0.1 and 0.3: RMSE 0.2, MSE 0.05; the root of the mean would be 0.2236."""
+    """Use errors of 0.1 and 0.3: RMSE 0.2, MSE 0.05; the root of the mean would be 0.2236."""
 
     class Off:
         prior = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)

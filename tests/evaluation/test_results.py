@@ -1,4 +1,4 @@
-"""Files of an evaluation: for dvc metrics, the report and people."""
+"""Files of an evaluation, for dvc metrics, the report and people."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ SPEC = EvaluateSpec(
 
 @pytest.fixture(params=["gaussian", "deterministic"])
 def evaluation(request, make_vae, make_dataset):
-    """Of a VAE and of an autoencoder."""
+    """Evaluate a VAE, and an autoencoder."""
     model = make_vae(posterior=request.param)
     return evaluate(model, make_dataset(label=torch.arange(90) % 10), SPEC, 0)
 
@@ -155,7 +155,7 @@ def test_seconds_are_apart_from_what_must_not_change(evaluation, tmp_path):
 
 
 def test_importing_the_evaluation_is_light():
-    """Every stage's start imports `EvaluateSpec`."""
+    """Check the import of `EvaluateSpec`, which every stage needs to start."""
     code = (
         "import sys, vaebalance.evaluation; "
         "print({'torchvision', 'pandas', 'sklearn', 'scipy'} & set(sys.modules))"

@@ -1,4 +1,4 @@
-"""Samples against images: the Fréchet distance by its formula, and what samples are."""
+"""Samples against images: the Fréchet distance by its formula, and how samples are made."""
 
 import math
 from typing import get_args
@@ -27,7 +27,7 @@ def normal(count, dimensions, seed=0):
 
 
 def test_the_frechet_distance_is_its_formula():
-    """With scipy's root of the matrix product, as the literature computes it."""
+    """Compare with scipy's root of the matrix product, as the literature computes it."""
     a = normal(300, 5) @ normal(5, 5, 1)
     b = normal(200, 5, 2) @ normal(5, 5, 3) + 1.5
     means = [np.asarray(points.mean(0)) for points in (a, b)]
@@ -39,7 +39,7 @@ def test_the_frechet_distance_is_its_formula():
 
 
 def test_the_frechet_distance_of_gaussians_that_differ_in_scale_and_place():
-    """(σ − 1)² a dimension for the scale, the squared shift for the place."""
+    """Expect (σ − 1)² per dimension for the scale, and the squared shift for the mean."""
     distance = frechet_distance(normal(100_000, 3), 2 * normal(100_000, 3, 1) + 1)
     assert distance == pytest.approx(3 * (2 - 1) ** 2 + 3, rel=0.03)
 
@@ -90,7 +90,7 @@ def test_samples_are_pixels_and_follow_the_seed_alone(make_vae, likelihood, draw
 
 
 def test_means_are_those_of_decoded_standard_normal_codes(make_vae):
-    """E[x̂] over the prior, by more codes of torch's own."""
+    """Compare E[x̂] over the prior with more codes of torch's own."""
     model = make_vae()
     with torch.no_grad():
         expected = model.decode(torch.randn(50_000, 3)).mean.mean(0)
@@ -132,7 +132,7 @@ def test_an_evaluation_with_samples(quick, make_vae, make_dataset, make_spec):
 def test_the_feature_network_knows_neither_side(
     quick, monkeypatch, make_vae, make_dataset, make_spec
 ):
-    """Of 120 training images 60 at most are the floor, and the network learns from the others."""
+    """Check that at most 60 of 120 training images are the floor, and the others train it."""
     seen = []
     learn = features.own_features
 

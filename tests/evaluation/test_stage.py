@@ -1,4 +1,4 @@
-"""The whole evaluation: what applies to which model, and that it changes nothing."""
+"""The whole evaluation: which measures apply to which model, and that it changes nothing."""
 
 import csv
 import math
@@ -15,7 +15,7 @@ from vaebalance.evaluation.evaluate_spec import EvaluateSpec
 from vaebalance.evaluation.posterior_moments import PosteriorMoments
 from vaebalance.evaluation.results import write
 from vaebalance.evaluation.sections import known_factors
-from vaebalance.evaluation.sections.subject import Subject
+from vaebalance.evaluation.sections.context import EvaluationContext
 from vaebalance.evaluation.stage import evaluate
 from vaebalance.vae.likelihoods import (
     Bernoulli,
@@ -77,7 +77,7 @@ def test_the_same_seed_gives_the_same_numbers_and_disturbs_nothing(make_vae, mak
 
 
 def test_all_measures_are_of_the_same_draw_of_the_pixels(make_vae, make_dataset):
-    """Whatever the batch, dynamic binarisation gives one and the same RMSE."""
+    """Check that dynamic binarisation gives the same RMSE for any batch size."""
     model, dataset = make_vae(), make_dataset(binarisation="dynamic")
     sizes = (SPEC.replace(nll_samples=1, batch_size=size) for size in (64, 90))
     one, two = (evaluate(model, dataset, spec, 0) for spec in sizes)
@@ -147,7 +147,7 @@ def test_rmse_is_scored_with_a_gaussian_calibrated_on_validation(make_vae, make_
 
 @pytest.mark.parametrize("likelihood", [Rmse(), Sse()])
 def test_no_density_and_the_gaussian_of_its_sigma_agree(make_vae, make_dataset, likelihood):
-    """The same weights read as that Gaussian have the same D, R, negative ELBO and nll."""
+    """Read the same weights as that Gaussian: D, R, negative ELBO and nll are the same."""
     found = evaluate(make_vae(likelihood), make_dataset(), SPEC, 0)
     gaussian = Gaussian(sigma=found.test.calibrated_sigma)
     other = evaluate(make_vae(gaussian), make_dataset(), SPEC, 0)
@@ -173,14 +173,14 @@ def test_every_likelihood_is_measured(make_vae, make_dataset, likelihood):
 
 
 def test_bits_per_dim_of_grey_levels(make_vae, make_dataset):
-    """An untrained decoder is near a uniform guess at 256 levels: 8 bits, or somewhat more."""
+    """Expect 8 bits or slightly more: an untrained decoder is close to a uniform guess."""
     test = evaluate(make_vae(DiscretisedLogistic()), make_dataset(), SPEC, 0).test
     assert test.bits_per_dim == pytest.approx(test.importance_weighted_nll / (64 * math.log(2)))
     assert 7.5 < test.bits_per_dim < 12
 
 
 def test_a_frozen_sigma_does_not_depend_on_the_test_images(make_vae, make_dataset):
-    """It scores as the fixed σ of that value does, and stays what training left."""
+    """Check that it scores like a fixed σ of that value, and keeps what training left."""
     model = make_vae(GaussianOptimal())
     model.likelihood_parameters.get_buffer("variance").fill_(0.04)
     dataset = make_dataset()
@@ -275,7 +275,7 @@ def test_every_part_is_timed(make_vae, make_dataset):
 
 @pytest.fixture(scope="module")
 def sprites(tmp_path_factory, data_spec):
-    """All 3·2·2·3·3 combinations of small sprites, prepared as the stage does."""
+    """Prepare all 3·2·2·3·3 combinations of small sprites, as the stage does."""
     source = {"kind": "sprites", "size": 8, "scales": 2, "orientations": 2, "positions": 3}
     folder = tmp_path_factory.mktemp("sprites") / "prepared"
     prepare(data_spec(source), 0, folder)
@@ -298,18 +298,18 @@ def test_known_factors_are_measured_over_all_splits(make_vae, sprites):
 
 
 def test_a_code_made_of_the_factors_scores_high(make_vae, sprites, monkeypatch):
-    """Whatever the encoder is: here its means are the factors of the images themselves."""
+    """Replace the encoder's means by the factors of the images."""
 
-    def moments(subject, images):
+    def moments(context, images):
         positions = range(len(images)) if images.positions is None else images.positions
         split = next(s for s in SPLITS if len(sprites.images(s)) == len(images))
         mean = sprites.factors(split)[list(positions)].float()
         return PosteriorMoments(mean, torch.ones_like(mean))
 
-    monkeypatch.setattr(Subject, "moments", moments)
+    monkeypatch.setattr(EvaluationContext, "moments", moments)
     monkeypatch.setattr(known_factors, "LARGEST_IMAGES", 10**6)
-    subject = Subject(make_vae(), sprites, SPEC, 0)
-    scores, _, _ = known_factors.measure_disentanglement(subject)
+    context = EvaluationContext(make_vae(), sprites, SPEC, 0)
+    scores, _, _ = known_factors.measure_disentanglement(context)
     assert scores.mig > 0.8
     assert scores.factor_vae == scores.beta_vae == 1
     assert scores.dci_disentanglement > 0.9

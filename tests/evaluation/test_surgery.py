@@ -1,4 +1,4 @@
-"""Mutual information and marginal KL of a linear-Gaussian model, where both are closed forms."""
+"""Mutual information and marginal KL of a linear-Gaussian model, which has closed forms of both."""
 
 import math
 
@@ -25,7 +25,7 @@ def some_moments(count=60, latents=3, seed=0):
 
 
 def test_the_model_of_these_tests_is_consistent(linear_gaussian):
-    """Its R is MI + marginal KL; with the exact posterior the aggregate posterior is the prior."""
+    """Check that R is MI + marginal KL; with the exact posterior q(z) is the prior."""
     exact = linear_gaussian()
     assert exact.marginal_kl() == pytest.approx(0, abs=1e-12)
     for wrong in WRONG:
@@ -56,7 +56,7 @@ def test_they_sum_to_the_mean_rate():
 
 
 def test_narrow_posteriors_saturate_at_the_logarithm_of_the_images(linear_gaussian):
-    """The true MI is 15.3 nats, and of 500 images no more than ln 500 = 6.2 can be seen."""
+    """Use a true MI of 15.3 nats; 500 images show at most ln 500 = 6.2."""
     model = linear_gaussian(sigma=1e-4)
     assert model.mutual_information() > 15
     found = surgery(model.moments(500), 0)
@@ -112,7 +112,7 @@ def test_the_held_out_bound_is_tight_where_the_aggregate_is_gaussian(linear_gaus
 
 
 def test_the_held_out_bound_sees_clusters_and_stays_below_the_truth():
-    """Two clusters at ±3 of scale 0.5: KL = −H(q) − E ln p, by numerical integration."""
+    """Integrate KL = −H(q) − E ln p numerically for two clusters at ±3 of scale 0.5."""
     grid = torch.linspace(-8, 8, 20_001, dtype=torch.float64)
     halves = [Normal(at, 0.5).log_prob(grid) for at in (-3.0, 3.0)]
     log_q = torch.stack(halves).logsumexp(0) - math.log(2)
@@ -126,7 +126,7 @@ def test_the_held_out_bound_sees_clusters_and_stays_below_the_truth():
 
 
 def test_a_density_of_few_codes_in_many_latents_does_not_overfit():
-    """Codes of the prior: whatever is fitted to 40 of them in 30 dimensions is worse than it."""
+    """Check that the prior is chosen for 40 of its codes in 30 dimensions: all fits are worse."""
     z = torch.randn(80, 30, generator=torch.Generator().manual_seed(0))
     found = held_out_marginal_kl(z[:40], z[40:], 0)
     assert (found.value, found.density) == (0.0, "the prior")

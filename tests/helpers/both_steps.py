@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vaebalance.balancing.balances import Fixed, RunFacts
+from vaebalance.balancing import Fixed, RunFacts
 from vaebalance.balancing.penalties import NoPenalty
 from vaebalance.training.graph_steps import CompiledStep
 from vaebalance.training.loader import Images

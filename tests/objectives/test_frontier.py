@@ -75,7 +75,7 @@ def test_no_bend_no_knee(points):
 
 
 def test_a_decoder_without_a_code(digits):
-    """Beside the closed forms: the mean image's cross-entropy, and its squared error."""
+    """Compare with closed forms: the mean image's cross-entropy, and its squared error."""
     train, validation = (
         digits.images(split).double().flatten(1).numpy() / 255 for split in ("train", "validation")
     )
@@ -95,7 +95,7 @@ def test_a_decoder_without_a_code(digits):
 
 
 def test_a_scale_of_its_own_is_fitted_too(digits):
-    """σ² is the mean squared error to the mean image."""
+    """Expect σ² to be the mean squared error to the mean image."""
     train = digits.images("train").double().flatten(1).numpy() / 255
     validation = digits.images("validation").double().flatten(1).numpy() / 255
     variance = ((train - train.mean(0)) ** 2).mean()

@@ -1,4 +1,4 @@
-"""What a study asks of a model, beside the evaluation's own functions and trainings that differ."""
+"""Objectives of a study against the evaluation's functions, and on different trainings."""
 
 import copy
 import dataclasses
@@ -83,7 +83,7 @@ def test_a_frontier_has_both_terms_unweighted(trained):
 
 
 def test_the_nll_is_of_a_gaussian_about_the_means_of_validation_images(trained):
-    """Whose K samples are averaged here by hand, one image at a time."""
+    """Average the K samples by hand, image by image."""
     found = Nll(samples=200).measure(trained)
     model, images = trained.model, measured_images(trained.dataset, "validation", 0)
     x = images.pixels(slice(None), torch.device("cpu"))
@@ -116,7 +116,7 @@ def test_measuring_again_gives_the_same_bits_and_draws_no_number(trained, object
 def test_the_nll_of_a_scale_the_weighted_loss_takes_for_granted_is_of_what_was_learnt(
     settings, dataset
 ):
-    """α·SSE is a Gaussian's D up to a constant: the nll sees the same model, D + R does not."""
+    """Check that the nll sees the same model, but D + R does not: α·SSE is D up to a constant."""
     sigma, alpha = 0.5, 1 / (2 * 0.5**2)
     gaussian = train(settings, dataset, likelihood={"kind": "gaussian", "sigma": sigma})
     squares = train(settings, dataset, likelihood={"kind": "sse"}, balance=fixed(1.0, alpha=alpha))
@@ -126,7 +126,7 @@ def test_the_nll_of_a_scale_the_weighted_loss_takes_for_granted_is_of_what_was_l
 
 
 def test_no_end_of_twelve_decades_wins(settings, dataset):
-    """The weighted loss, asked the same, has the smallest α win."""
+    """Check that only the weighted loss favours the smallest α."""
     weights = (1e-6, 1.0, 10.0, 1e6)
     models = {a: train(settings, dataset, balance=fixed(1.0, alpha=a)) for a in weights}
     for objective in (Nll(), NegativeElbo()):
@@ -174,7 +174,7 @@ def test_a_target_that_does_not_go_with_what_is_minimised_is_refused(spec):
 
 @pytest.fixture(scope="module")
 def evaluation(trained):
-    """Of the whole stage, with the validation images in the place of the test images."""
+    """Evaluate the whole stage, with validation images in place of the test images."""
     from vaebalance.objectives.objectives import ValidationForTest
 
     view = ValidationForTest(trained.dataset.folder, trained.dataset.info)
@@ -199,7 +199,7 @@ def test_a_metric_is_the_evaluations_of_validation_images(trained, evaluation, n
 
 
 def test_no_test_image_is_read(trained, tmp_path, monkeypatch):
-    """They are not there."""
+    """Measure without any test images."""
     for file in trained.dataset.folder.iterdir():
         if not file.name.startswith("test."):
             (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -228,7 +228,7 @@ def test_what_is_no_metric_or_has_no_better_end_is_refused(name, words):
 
 @pytest.mark.parametrize("name", ["disentanglement/mig", "samples/inception/frechet"])
 def test_a_metric_that_does_not_apply_says_so(trained, name):
-    """No factors are known of digits; no Inception weights are given."""
+    """Use digits without known factors, and no Inception weights."""
     with pytest.raises(UserError, match=rf"{name}'?: it does not apply"):
         Metric(name=name).measure(trained)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vaebalance.balancing.balances import AbstractBalance, Fixed
+from vaebalance.balancing import AbstractBalance, Fixed
 from vaebalance.base.errors import UserError
 from vaebalance.cli import parse
 from vaebalance.data import prepare

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vaebalance.balancing.balances import RunFacts, WarmUp
+from vaebalance.balancing import RunFacts, WarmUp
 from vaebalance.base.errors import UserError
 from vaebalance.run.checkpoints import (
     Checkpoint,

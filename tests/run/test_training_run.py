@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.helpers.members import examples
-from vaebalance.balancing.balances import (
+from vaebalance.balancing import (
     Balance,
     Capacity,
     ControlVae,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vaebalance.balancing.balances import Fixed
+from vaebalance.balancing import Fixed
 from vaebalance.base.errors import UserError
 from vaebalance.settings import PARAMS, Settings, TrainSettings, load, parse, read_yaml
 from vaebalance.vae.likelihoods import Gaussian
@@ -226,7 +226,7 @@ def test_a_file_of_another_shape_is_refused(tmp_path, text):
             {"kind": "free_bits", "group_size": 3},
             "does not divide model.latent_size = 8",
         ),
-        ("balance", {"kind": "geco", "bits_per_dim": 3.0}, "bits/dim is defined where"),
+        ("balance", {"kind": "geco", "bits_per_dim": 3.0}, "bits/dim is defined only if"),
         ("penalty", {"kind": "total_correlation", "weight": 5.0}, "use penalty {kind: mmd"),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from vaebalance.balancing.balances import Fixed
+from vaebalance.balancing import Fixed
 from vaebalance.base.errors import UserError
 from vaebalance.settings.params_file import edit_knob, edit_section, rewrite
 from vaebalance.vae.likelihoods import Gaussian, Laplace

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 from jsonschema import Draft202012Validator
 
-from vaebalance.balancing.balances import Balance
+from vaebalance.balancing import Balance
 from vaebalance.base.errors import UserError
 from vaebalance.settings import PARAMS, parse, read_yaml
 from vaebalance.settings.schema import SCHEMA, build_schema, schema_text

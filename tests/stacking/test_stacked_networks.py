@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vaebalance.balancing.balances import Fixed, RunFacts
+from vaebalance.balancing import Fixed, RunFacts
 from vaebalance.base.reports import EpochReport
 from vaebalance.stacking.stack import Stack, incompatibility
 from vaebalance.stacking.together import Member, Together

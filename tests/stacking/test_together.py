@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from vaebalance.balancing.balances import (
+from vaebalance.balancing import (
     ControlVae,
     Fixed,
     FreeBits,
@@ -105,8 +105,8 @@ def check_same(reports, expected):
     assert [(r.epoch, r.step) for r in reports] == [(r.epoch, r.step) for r in expected]
     for report, lone in zip(reports, expected, strict=True):
         assert report.metrics() == pytest.approx(lone.metrics(), rel=2e-3, abs=1e-3)
-        assert report.vitals.rate_by_latent == pytest.approx(
-            lone.vitals.rate_by_latent, rel=5e-3, abs=1e-3
+        assert report.posterior_stats.rate_by_latent == pytest.approx(
+            lone.posterior_stats.rate_by_latent, rel=5e-3, abs=1e-3
         )
         assert report.settled == lone.settled
 

@@ -27,7 +27,7 @@ from vaebalance.study.results.choice import front
 from vaebalance.study.search.trial import Evaluator
 from vaebalance.study.storage.file_storage import FILE
 from vaebalance.study.storage.journal import Journal
-from vaebalance.tracking.promotions import read_promotion
+from vaebalance.tracking.registry import read_promotion
 
 ROOT = Path(__file__).parents[2]
 BETA = "balance.beta"

@@ -5,7 +5,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from vaebalance.balancing.balances import Capacity, ControlVae, Fixed, OptimalSigma, RunFacts
+from vaebalance.balancing import Capacity, ControlVae, Fixed, OptimalSigma, RunFacts
 from vaebalance.testing import check_balance
 from vaebalance.vae.elbo import Weights
 

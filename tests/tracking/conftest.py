@@ -27,7 +27,7 @@ STARTED = 1_700_000_000_000
 
 @dataclass(frozen=True)
 class Record:
-    """An epoch's report, as the train stage passes it."""
+    """An epoch's report in the form that the train stage passes."""
 
     epoch: int
     scale: float = 1.0
@@ -55,7 +55,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Project:
-    """What the stages leave on disk, made without them."""
+    """The files that the stages leave on disk, made without the stages."""
 
     root: Path
     trained: Path
@@ -117,7 +117,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def small_vae(posterior: str = "gaussian") -> VAE:
-    """8x8 grey, 3 latents; the weights are as initialised by seed 0."""
+    """Make a VAE for 8x8 grey images with 3 latents, initialised by seed 0."""
     spec = ModelSpec.model_validate(
         {
             "architecture": {"kind": "mlp", "hidden": (32,)},
@@ -142,7 +142,7 @@ def autoencoder() -> VAE:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder."""
+    """Save a model folder."""
     folder = tmp_path_factory.mktemp("trained") / "model"
     model = small_vae()
     save_model(folder, model, model.state_dict())
@@ -171,7 +171,7 @@ def make_project(
 def project(
     tmp_path: Path, trained: Path, fresh_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Project:
-    """An empty project with an empty store; the working directory is its root."""
+    """Make an empty project with an empty store; the working directory is its root."""
     return make_project(tmp_path, trained, fresh_database, monkeypatch)
 
 
@@ -179,7 +179,7 @@ def project(
 def shared_project(
     tmp_path_factory: pytest.TempPathFactory, trained: Path, fresh_database: Path
 ) -> Any:
-    """The same for a whole module."""
+    """Make such a project for a whole module."""
     with pytest.MonkeyPatch.context() as patch:
         root = tmp_path_factory.mktemp("project")
         yield make_project(root, trained, fresh_database, patch)

@@ -1,4 +1,4 @@
-"""A curve's run: found again, its steps places along the curve, no run of the pipeline."""
+"""A curve's run: found again, its steps are places along the curve, not a run of the pipeline."""
 
 import pytest
 
@@ -90,7 +90,7 @@ def test_a_file_that_the_store_does_not_give_is_named(project, tmp_path, monkeyp
     def fails(*_):
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr("vaebalance.tracking.retrieval._copy", fails)
+    monkeypatch.setattr("vaebalance.tracking.queries._copy", fails)
     with pytest.raises(UserError, match=r"slider\.npz of .*the disk is gone.*dvc repro"):
         tracking.fetch_curve(run_id, "slider.npz", tmp_path)
 

@@ -1,4 +1,4 @@
-"""The logged model: loaded without pickles, in Python and behind HTTP."""
+"""The logged model, loaded without pickles, in Python and behind HTTP."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ print(json.dumps([vaebalance.__file__, sorted(imported - sys.stdlib_module_names
 
 @pytest.fixture(scope="module")
 def logged(shared_project):
-    """(the run's id, the folder of its model)."""
+    """Log a model; return the run's id and the model folder."""
     with tracking.run(shared_project.provenance(), "train") as tracker:
         shared_project.write_training(shared_project.provenance())
     store = open_store()
@@ -98,7 +98,7 @@ def test_it_brings_its_code_and_names_what_else_it_needs(logged):
 
 @pytest.fixture(scope="module")
 def served(logged, tmp_path_factory):
-    """The address of `mlflow models serve` on the logged model."""
+    """Run `mlflow models serve` on the logged model; return its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -132,7 +132,7 @@ def wait_for(address, server, log):
 
 
 def post(address, content):
-    """(HTTP status, JSON answer)."""
+    """Send a request; return the HTTP status and the JSON answer."""
     request = urllib.request.Request(
         address, json.dumps(content).encode(), {"Content-Type": "application/json"}
     )

@@ -1,4 +1,4 @@
-"""From files to points and names."""
+"""Reading files as points, and their names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The promoted model in the registry: once, with the alias, and only what was promoted."""
+"""The promoted model in the registry: once, with the alias, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from vaebalance import tracking
 from vaebalance.base.errors import UserError
-from vaebalance.tracking.promotions import (
+from vaebalance.tracking.registry import (
     FILE,
     CurveOrigin,
     Promotion,
@@ -60,7 +60,7 @@ def versions():
 
 
 def promoted():
-    """The number of the version that the alias is on."""
+    """Return the number of the version that has the alias."""
     return int(open_store().client.get_model_version_by_alias("vaebalance", "promoted").version)
 
 
@@ -99,7 +99,7 @@ def test_nothing_is_registered_without_a_promotion_or_on_other_data(project):
 
 
 def test_what_was_trained_before_is_registered_at_once(project):
-    """DVC takes it from its cache, so that no stage runs again."""
+    """Register a model that DVC takes from its cache, so that no stage runs again."""
     provenance, run_id = train(project, 1.0)
     assert tracking.register_trained(project.provenance(2.0), promotion_of(provenance)) is None
     for _ in range(2):
@@ -163,7 +163,7 @@ def test_another_training_of_the_same_settings_becomes_another_version(project):
 
 
 def test_a_place_on_a_curve_takes_the_place_of_a_trial_and_back(project):
-    """Of the same model: it says of one of them only that it comes from there."""
+    """Promote the same model from both; it names only the latest origin."""
     provenance, run_id = train(project, 4.0)
     tracking.register_trained(provenance, promotion_of(provenance))
     run = open_store().client.get_run(run_id)

@@ -39,7 +39,7 @@ with tracking.run(read_provenance(Path("artifacts/model")), "train") as tracker:
 
 
 def go_through(project, provenance, epochs=3):
-    """The three stages, one after the other; the last one's tracker."""
+    """Run the three stages in order; return the last one's tracker."""
     with tracking.run(provenance, "train") as tracker:
         for record in project.records(epochs):
             tracker.log_epoch(record)
@@ -63,7 +63,7 @@ def all_runs(view=ViewType.ACTIVE_ONLY):
 
 
 def state(run_id):
-    """Everything that one sees of a run, but for when it ended."""
+    """Collect everything visible of a run except when it ended."""
     client = open_store().client
     run = client.get_run(run_id)
     curves = {
@@ -88,7 +88,7 @@ def models(run_id):
 
 @pytest.fixture(scope="module")
 def finished(shared_project):
-    """A run through which all stages went, each inside its own block."""
+    """Make a run that went through all stages, each inside its own block."""
     return go_through(shared_project, shared_project.provenance())
 
 
@@ -225,7 +225,7 @@ with tracking.run(Provenance(**json.loads(sys.argv[1])), sys.argv[2]):
 
 
 def at_work(provenance, stage):
-    """Another process that is at a stage of `provenance` until it is killed, or reads an end."""
+    """Start another process in a stage of `provenance`, until it is killed or its input ends."""
     process = subprocess.Popen(
         [sys.executable, "-c", AT_WORK, json.dumps(asdict(provenance)), stage],
         stdin=subprocess.PIPE,
@@ -238,7 +238,7 @@ def at_work(provenance, stage):
 
 @pytest.mark.parametrize("stage", ["train", "evaluate", "report"])
 def test_a_state_at_which_another_process_works_is_refused(project, monkeypatch, stage):
-    """From another folder, too; the run is not touched. A lock of the dead counts for nothing."""
+    """Try from another folder, too; the run stays untouched. A dead process holds no lock."""
     provenance = project.provenance()
     with at_work(provenance, "train") as other:
         copy = project.root / ".dvc/tmp/exps/copy"

@@ -1,4 +1,4 @@
-"""Where the store is, and that processes which all come first all survive."""
+"""The location of the store, and several processes that open it first at the same time."""
 
 from __future__ import annotations
 

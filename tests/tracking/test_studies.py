@@ -1,4 +1,4 @@
-"""A study's trials are nested runs, each made once however often the study is continued."""
+"""A study's trials are nested runs, each made once, however often the study is continued."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vaebalance.tracking.store import open_store
 
 
 class PrunedError(Exception):
-    """As a study library raises it."""
+    """The error that a study library raises."""
 
 
 def runs(view=ViewType.ACTIVE_ONLY):
@@ -73,7 +73,7 @@ def test_trials_of_a_former_study_of_the_same_name_give_way(project):
 
 
 def test_finished_trials_are_read_as_plain_data(project):
-    """Of the studies on that dataset; of a study begun anew under an old name, the new ones."""
+    """Read only studies on that dataset; of one begun again under an old name, the new trials."""
     assert tracking.trials("d" * 64) == []
     for name, digest, fingerprint, numbers in (
         ("s", "d" * 16, "old", (0, 1, 2)),

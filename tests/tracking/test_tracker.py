@@ -1,4 +1,4 @@
-"""Points arrive whole and once; a slow store slows nothing, a broken one is heard."""
+"""Points arrive completely and once; a slow store delays nothing, a broken one raises."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ tracker.log_metrics({"test/rate": 20.0})
 
 
 def test_what_another_process_has_logged_meanwhile_is_not_logged_again(project, monkeypatch):
-    """Two that hold no common lock: on two machines, say, which share a server."""
+    """Use two processes without a common lock, such as on two machines that share a server."""
     monkeypatch.setattr("vaebalance.tracking.tracker.FLUSH_SECONDS", 0.0)
     records = project.records(4)
     with tracking.run(project.provenance(), "train") as tracker:

@@ -39,7 +39,7 @@ def start(port):
 
 @pytest.fixture(scope="module")
 def run(shared_project):
-    """A run with curves, an evaluation and a report."""
+    """Make a run with curves, an evaluation and a report."""
     provenance = shared_project.provenance()
     with tracking.run(provenance, "train"):
         shared_project.write_training(provenance, epochs=12)
@@ -85,7 +85,7 @@ def answers(address):
 
 @pytest.fixture(scope="module")
 def page(browser):
-    """A page; what it asks for beyond this machine is refused and noted in `page.strangers`."""
+    """Open a page; requests beyond this machine are refused and listed in `page.strangers`."""
     page = browser.new_page(viewport={"width": 1500, "height": 1000})
     page.set_default_timeout(TIMEOUT)
     page.strangers = []
@@ -103,7 +103,7 @@ def page(browser):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Where screenshots go."""
+    """Return the folder of the screenshots."""
     wanted = os.environ.get("VAEBALANCE_SCREENSHOTS")
     folder = Path(wanted) if wanted else tmp_path_factory.mktemp("screenshots")
     folder.mkdir(parents=True, exist_ok=True)

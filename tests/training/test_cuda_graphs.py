@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.helpers.both_steps import RUN
-from vaebalance.balancing.balances import (
+from vaebalance.balancing import (
     Capacity,
     ControlVae,
     Fixed,
@@ -74,7 +74,7 @@ def trained(spec, images=None, **parts):
     learner = make_learner(**parts)
     images = images or make_images()
     reports = [r for r in train(learner, images, images, spec, seed=3) if hasattr(r, "validation")]
-    return learner, [(r.train, r.validation, r.vitals, r.gradient_norms) for r in reports]
+    return learner, [(r.train, r.validation, r.posterior_stats, r.gradient_norms) for r in reports]
 
 
 def assert_same(one, other):
@@ -197,7 +197,10 @@ def stacked(compile, groups):
     together = Together(members, images, images)
     streams = [together.reports(index) for index in range(len(members))]
     reports = [list(epoch) for epoch in zip(*streams, strict=True)]
-    told = [[(r.train, r.validation, r.vitals, r.gradient_norms) for r in row] for row in reports]
+    told = [
+        [(r.train, r.validation, r.posterior_stats, r.gradient_norms) for r in row]
+        for row in reports
+    ]
     return together, [member.learner for member in members], told
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from vaebalance.balancing.balances import WarmUp
+from vaebalance.balancing import WarmUp
 from vaebalance.training.graph_steps import CompiledStep
 from vaebalance.training.loader import Images
 from vaebalance.training.step import Learner, Step
@@ -180,7 +180,7 @@ def test_a_weight_that_the_loss_does_not_depend_on_stays_also_after_a_resume():
 
 WITHOUT_COMPILER = """
 import torch
-from vaebalance.balancing.balances import Fixed
+from vaebalance.balancing import Fixed
 from vaebalance.training.graph_steps import CompiledStep
 from vaebalance.training.loader import Images
 from vaebalance.vae.likelihoods import Bernoulli

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from vaebalance.balancing.balances import (
+from vaebalance.balancing import (
     Capacity,
     ControlVae,
     Fixed,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vaebalance.balancing.balances import Fixed
+from vaebalance.balancing import Fixed
 from vaebalance.training.loader import Images
 from vaebalance.training.precision import (
     BF16_WORK,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vaebalance.balancing.balances import Fixed
+from vaebalance.balancing import Fixed
 from vaebalance.base.adam import Adam
 from vaebalance.training.loader import Images
 from vaebalance.training.step import Learner, Step

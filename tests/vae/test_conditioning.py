@@ -1,4 +1,4 @@
-"""A VAE that is told β: what it does at one β, an ordinary VAE does, too."""
+"""A conditioned VAE: what it does at one β, an ordinary VAE does as well."""
 
 from typing import get_args
 
@@ -29,7 +29,7 @@ ARCHITECTURES = [Mlp(hidden=(16, 8)), Conv(channels=(4, 8), hidden=(16,))]
 
 
 def make(conditioning=None, architecture=None, likelihood=None, posterior="gaussian"):
-    """Conditioned, with modulators that are past their beginning."""
+    """Make a conditioned VAE whose modulators have left their initial values."""
     torch.manual_seed(0)
     spec = ModelSpec(
         architecture=architecture or Mlp(hidden=(16,)), latent_size=3, posterior=posterior
@@ -44,7 +44,7 @@ def make(conditioning=None, architecture=None, likelihood=None, posterior="gauss
 
 
 def outputs(model, x, z):
-    """What encoder and decoder say, as numbers."""
+    """Return the outputs of encoder and decoder as numbers."""
     posterior = model.encode(x)
     return posterior.mean, posterior.variance.log(), model.decode(z).base_dist.logits
 
@@ -165,7 +165,7 @@ def test_the_gates_are_those_of_the_paper():
 
 
 def test_concatenation_is_an_input_more():
-    """Of a linear layer; of a convolution a channel that is constant beyond the borders as well."""
+    """Compare with a further input of a linear layer, or a channel constant beyond the borders."""
     for architecture in ARCHITECTURES:
         model = make(Concatenation(), architecture)
         layer = next(m for m in model.vae.encoder if isinstance(m, nn.Linear | nn.Conv2d))
@@ -227,7 +227,7 @@ def test_what_cannot_be_conditioned_is_refused():
     ("encoder", "words"),
     [
         (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(81), nn.Linear(81, 6)), "BatchNorm1d"),
-        (nn.Linear(81, 6), "has a Linear, and only"),
+        (nn.Linear(81, 6), "has a Linear, but only"),
         (nn.Sequential(nn.Flatten(), nn.Linear(81, 6, bias=False)), "no bias, or groups"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The loss's contract: sums over dimensions, means over images, α·D + β·R and nothing else."""
+"""The loss: sums over dimensions, means over images, α·D + β·R."""
 
 import pytest
 import torch
@@ -53,7 +53,7 @@ def test_beta_may_differ_by_latent():
 
 
 def test_the_rate_is_the_closed_form_with_its_minus_sign():
-    """R = −½ Σ(1 + log σ² − μ² − σ²), and it is ≥ 0."""
+    """Compare with R = −½ Σ(1 + log σ² − μ² − σ²), which is ≥ 0."""
     mean, scale = torch.randn(7, 3), torch.rand(7, 3) + 0.1
     posterior = Independent(Normal(mean, scale), 1)
     prior = Independent(Normal(torch.zeros(3), torch.ones(3)), 1)
@@ -75,7 +75,7 @@ def test_the_rate_agrees_with_sampling():
 
 
 def test_terms_are_sums_over_the_image_not_means():
-    """Twice the pixels of the same kind: twice the distortion."""
+    """Double the pixels of the same kind, and expect twice the distortion."""
     model = make(Gaussian(sigma=1.0))
     x = torch.rand(5, 1, 4, 4)
     torch.manual_seed(1)
@@ -106,7 +106,7 @@ def test_the_gradient_of_the_loss_is_the_weighted_sum_of_the_terms_gradients():
 
 
 class Unaskable(Normal):
-    """Pixels whose mean nobody may ask for."""
+    """A distribution of pixels whose mean must not be computed."""
 
     @property
     def mean(self):

@@ -42,7 +42,7 @@ every_member = pytest.mark.parametrize("likelihood", MEMBERS, ids=repr)
 
 
 def read(likelihood: AbstractLikelihood, raw: Tensor, training: bool = False) -> Distribution:
-    """p(x|z) by a likelihood before its first step."""
+    """Return p(x|z) by a likelihood before its first step."""
     return likelihood.distribution(raw, likelihood.make_parameters().train(training))
 
 
@@ -96,14 +96,14 @@ def test_what_each_is(likelihood, is_density, is_mass):
 
 
 def raw_of_pixels(likelihood: AbstractLikelihood, spread: float, pixels: int = 40) -> Tensor:
-    """float64 raw output of `pixels` images of one pixel, from mild to extreme."""
+    """Make float64 raw output of `pixels` images of one pixel, from mild to extreme."""
     generator = torch.Generator().manual_seed(5)
     shape = (pixels, likelihood.raw_channels(1), 1, 1)
     return torch.randn(shape, generator=generator, dtype=torch.float64) * spread
 
 
 def simpson(low: Tensor, high: Tensor, points: int = 10_001) -> tuple[Tensor, Tensor]:
-    """Grids [points, B] from low to high, each [B], and their weights."""
+    """Make grids [points, B] from low to high, each [B], and their weights."""
     t = torch.linspace(0, 1, points, dtype=torch.float64)[:, None]
     rule = torch.full((points, 1), 2.0, dtype=torch.float64)
     rule[1::2], rule[0], rule[-1] = 4.0, 1.0, 1.0
@@ -129,7 +129,7 @@ def test_the_sigma_that_likelihood_and_weights_imply(likelihood, weights, sigma)
 
 @pytest.mark.parametrize("likelihood", [Rmse(), Sse()])
 def test_the_calibrated_weight_implies_the_residual(likelihood):
-    """The advice, followed, gives σ = RMSE."""
+    """Follow the advice, and expect σ = RMSE."""
     alpha = float(re.search(r"about ([\d.e+]+)", likelihood.to_calibrate(0.1, 64, 2.0))[1])
     assert likelihood.implied_sigma(None, 0.1, 64, 2.0 / alpha) == pytest.approx(0.1, rel=1e-2)
 
@@ -143,7 +143,7 @@ def test_bernoulli_is_bce_summed_over_the_image(x):
 
 
 def test_bernoulli_mass_sums_to_one():
-    """Over all 2⁴ images of 1×2×2 pixels."""
+    """Sum over all 2⁴ images of 1×2×2 pixels."""
     raw = torch.tensor([[[0.3, -1.0], [2.0, 0.1]]])
     images = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4).reshape(16, 1, 2, 2)
     total = read(Bernoulli(), raw.expand(16, 1, 2, 2)).log_prob(images).exp().sum()
@@ -151,7 +151,7 @@ def test_bernoulli_mass_sums_to_one():
 
 
 def test_gaussian_is_the_stated_formula(x):
-    """D = ‖x − x̂‖²/(2σ²) + (n/2)·log(2πσ²), and torch's normal."""
+    """Compare with D = ‖x − x̂‖²/(2σ²) + (n/2)·log(2πσ²), and with torch's normal."""
     sigma, raw = 0.3, make_raw(Gaussian())
     mean = torch.sigmoid(raw)
     squared_error = (x - mean).square().sum(dim=(1, 2, 3))
@@ -192,7 +192,7 @@ def test_the_soft_clip_is_a_floor_and_a_ceiling():
     ids=lambda value: getattr(value, "kind", str(value)),
 )
 def test_a_learned_scale_comes_to_rest_at_the_residual(likelihood, initial, target):
-    """The root mean squared error for the Gaussian, the mean absolute error for the Laplace."""
+    """Expect the root mean squared error for the Gaussian, the mean absolute one for Laplace."""
     generator = torch.Generator().manual_seed(3)
     raw = torch.zeros(64, 1, 16, 16)
     x = 0.5 + 0.1 * torch.randn(raw.shape, generator=generator)
@@ -212,7 +212,7 @@ def test_a_learned_scale_comes_to_rest_at_the_residual(likelihood, initial, targ
 
 class TestContinuousBernoulli:
     def log_normaliser(self, logit: float, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
-        """Of l, by the density at x = 0, log p(0) = ln C(l) − softplus(l); and its gradient."""
+        """Compute log C(l) from log p(0) = ln C(l) − softplus(l), and its gradient."""
         raw = torch.full((1, 1, 1, 1), logit, dtype=dtype, requires_grad=True)
         log_prob = read(ContinuousBernoulli(), raw).log_prob(torch.zeros_like(raw))
         value = log_prob + torch.nn.functional.softplus(raw)
@@ -220,14 +220,14 @@ class TestContinuousBernoulli:
         return value.item(), gradient.item()
 
     def test_the_published_numbers(self):
-        """At l = 17, where torch's distribution has 2.769 and no gradient."""
+        """Check l = 17, where torch's distribution has 2.769 and no gradient."""
         value, gradient = self.log_normaliser(17.0, torch.float64)
         assert value == pytest.approx(2.833, abs=5e-4)
         assert gradient == pytest.approx(0.059, abs=5e-4)
 
     @pytest.mark.parametrize("logit", [-40, -3.0, -0.6, -0.499, -1e-3, 0, 0.01, 0.499, 0.501, 9])
     def test_the_normaliser_and_its_slope(self, logit):
-        """By math, C = l / tanh(l/2), on either side of the series; C(0) = 2."""
+        """Compute C = l / tanh(l/2) on both sides of the series; C(0) = 2."""
         value, gradient = self.log_normaliser(logit)
         if logit == 0:
             assert (value, gradient) == pytest.approx((math.log(2), 0), abs=1e-6)
@@ -238,7 +238,7 @@ class TestContinuousBernoulli:
 
     @pytest.mark.parametrize("logit", [-0.3, 0.3])
     def test_the_series_has_all_its_terms(self, logit):
-        """The first that is left out, 127·l⁸/4838400, is 2e-9 there."""
+        """Compare where the first omitted term, 127·l⁸/4838400, is 2e-9."""
         value, _ = self.log_normaliser(logit, torch.float64)
         exact = math.log(logit / math.tanh(logit / 2))
         assert value == pytest.approx(exact, abs=3e-9)
@@ -264,7 +264,7 @@ class TestDiscretisedLogistic:
     LEVELS = (torch.arange(256) / 255).double().reshape(256, 1, 1, 1, 1)
 
     def brute_force(self, likelihood: DiscretisedLogistic, raw: Tensor) -> Tensor:
-        """Probabilities [256, B] as differences of the mixture's distribution function."""
+        """Compute probabilities [256, B] as differences of the mixture's distribution function."""
         k = likelihood.components
         parts = raw.double().reshape(len(raw), -1, k)  # [B, 2 or 3, K]
         location = parts[:, 0] + (torch.arange(k).double() + 0.5) / k
@@ -283,7 +283,7 @@ class TestDiscretisedLogistic:
         torch.testing.assert_close(actual, self.brute_force(likelihood, raw), rtol=1e-6, atol=1e-12)
 
     def test_the_edges_take_all_that_is_beyond(self):
-        """Location 0.5 ∓ 3 with a small scale: black, and white, for sure."""
+        """Put the location at 0.5 ∓ 3 with a small scale, and expect certain black or white."""
         raw = torch.tensor([[-3.0, -6.0], [3.0, -6.0]]).reshape(2, 2, 1, 1)
         x = torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1)
         torch.testing.assert_close(
@@ -319,7 +319,7 @@ class TestGaussianOptimal:
         return make_raw(GaussianOptimal())
 
     def test_in_training_d_is_half_n_ln_mse(self, raw, x):
-        """Its value, and its gradient, though σ² bears none."""
+        """Check value and gradient, although σ² carries no gradient."""
         raw.requires_grad_()
         distortion = -read(GaussianOptimal(), raw, training=True).log_prob(x).mean()
         error = (x - torch.sigmoid(raw)).square().mean()
@@ -339,7 +339,7 @@ class TestGaussianOptimal:
         assert optimal.item() == pytest.approx(min(grid), abs=0.01)
 
     def test_in_evaluation_the_batch_does_not_matter(self, raw, x):
-        """An image scores alike alone, in its batch and beside any other."""
+        """Check that an image scores the same alone, in its batch and with any others."""
         likelihood = GaussianOptimal()
         parameters = likelihood.make_parameters()
         likelihood.distribution(raw.requires_grad_(), parameters.train()).log_prob(x)
@@ -402,7 +402,7 @@ def test_rmse_has_a_gradient_at_a_perfect_reconstruction():
 
 
 def test_sse_is_the_gaussians_numerator(x):
-    """Its gradient at α = 1 is that of the Gaussian of σ² = ½, its equivalent."""
+    """Compare its gradient at α = 1 with that of the equivalent Gaussian, σ² = ½."""
     raw = make_raw(Sse()).requires_grad_()
     sse = -read(Sse(), raw).log_prob(x)
     torch.testing.assert_close(sse, (x - torch.sigmoid(raw)).square().sum(dim=(1, 2, 3)))
@@ -416,7 +416,7 @@ def test_sse_is_the_gaussians_numerator(x):
 
 @pytest.mark.parametrize("kind", ["rmse", "sse"])
 def test_no_density_in_nats_is_the_best_gaussians_distortion(kind):
-    """No σ of a grid beats the calibrated one, which equals (n/2)·log(2πe·MSE)."""
+    """Check that no σ of a grid beats the calibrated one, (n/2)·log(2πe·MSE)."""
     rmse = torch.tensor([0.1, 0.2, 0.4])
     sums = DIMENSIONS * rmse.square()
     likelihood, distortions = {"rmse": (Rmse(), rmse), "sse": (Sse(), sums)}[kind]
@@ -434,7 +434,7 @@ def test_a_densitys_distortion_is_in_nats_already():
 
 @pytest.mark.parametrize("likelihood", [Gaussian(sigma=0.3), GaussianOptimal(), Rmse(), Sse()])
 def test_the_equivalent_variance_is_that_of_the_gradient(likelihood, x):
-    """D's gradient is the squared error's over 2σ²; one image, so that RMSE is the batch's."""
+    """Compare D's gradient with the squared error's over 2σ², for one image."""
     raw, x = make_raw(likelihood)[:1].requires_grad_(), x[:1]
     error = (x - torch.sigmoid(raw)).square()
     variance = likelihood.equivalent_variance(error.mean().sqrt().item(), DIMENSIONS)
@@ -445,7 +445,7 @@ def test_the_equivalent_variance_is_that_of_the_gradient(likelihood, x):
 
 
 def test_cautions():
-    """BCE on grey pixels and RMSE say what their numbers are not."""
+    """Check that BCE on grey pixels and RMSE say what their numbers are not."""
     assert "continuous_bernoulli" in (Bernoulli().caution(binarised=False) or "")
     assert Bernoulli().caution(binarised=True) is None
     assert "not a log-likelihood" in (Rmse().caution(binarised=True) or "")
@@ -466,7 +466,7 @@ def test_who_needs_grey_pixels():
 
 
 def test_only_functions_of_the_squared_error_have_an_equivalent_variance():
-    """A σ that fits itself is at the residual; for the others no Gaussian's gradient is theirs."""
+    """Check that a fitted σ is at the residual; for others no Gaussian has the same gradient."""
     found = {m.kind: m.equivalent_variance(rmse=0.1, dimensions=100) for m in MEMBERS}
     assert {kind: value for kind, value in found.items() if value is not None} == pytest.approx(
         {

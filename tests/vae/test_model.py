@@ -1,4 +1,4 @@
-"""The VAE's contract: distributions in and out."""
+"""The VAE maps tensors to distributions."""
 
 from typing import get_args
 
@@ -49,7 +49,7 @@ def test_sampling_has_the_posteriors_moments():
 
 
 def test_the_rate_stays_finite_for_absurd_features():
-    """The exponential of an unbounded log-variance would leave float32."""
+    """Use log-variances whose exponential would overflow float32 without bounds."""
     model = make()
     with torch.no_grad():
         model.encoder[-1].bias[3:] = 1e4
@@ -88,7 +88,7 @@ WITH_NUMBERS_OF_THEIR_OWN = {
 
 @pytest.mark.parametrize("likelihood", EVERY_LIKELIHOOD, ids=lambda member: member.kind)
 def test_only_what_a_likelihood_learns_is_in_the_weights(likelihood):
-    """Its settings are not; and initial weights do not depend on it."""
+    """Check that settings are not in the weights and do not change the initial weights."""
     spec = make().spec
     torch.manual_seed(0)
     model = VAE(spec, likelihood, SHAPE)

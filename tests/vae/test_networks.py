@@ -47,7 +47,7 @@ def test_mlp_takes_any_shape(shape, hidden):
 
 
 def test_the_tutorials_network_is_one_setting():
-    """784-256-128-2 and back."""
+    """Check 784-256-128-2 and back."""
     architecture = Mlp(hidden=(256, 128))
     encoder = architecture.encoder((1, 28, 28), 2)
     decoder = architecture.decoder(2, (1, 28, 28))
@@ -58,7 +58,7 @@ def test_the_tutorials_network_is_one_setting():
 
 
 def test_no_activation_follows_the_last_layer():
-    """Raw output must reach below zero."""
+    """Check that raw output can be negative."""
     for architecture in (Mlp(), Conv()):
         assert isinstance(architecture.encoder((1, 8, 8), 4)[-1], nn.Linear)
         last = list(architecture.decoder(2, (1, 8, 8)).modules())[-1]
@@ -67,7 +67,7 @@ def test_no_activation_follows_the_last_layer():
 
 @pytest.mark.parametrize("shape", [(1, 7, 7), (1, 16, 8)])
 def test_conv_refuses_images_that_it_cannot_halve(shape):
-    with pytest.raises(UserError, match=r"model\.architecture: conv takes square images from 8×8"):
+    with pytest.raises(UserError, match=r"model\.architecture: conv needs square images from 8×8"):
         Conv().encoder(shape, 4)
 
 

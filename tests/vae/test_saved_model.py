@@ -1,4 +1,4 @@
-"""Models on disk: safe to load, and clear about what is wrong."""
+"""Models on disk: safe to load, with clear errors."""
 
 from typing import get_args
 
@@ -26,7 +26,7 @@ EVERY_LIKELIHOOD = [member() for member in get_args(get_args(Likelihood)[0])]
 @pytest.mark.parametrize("architecture", [Mlp(hidden=(8, 4)), Conv(channels=(4,), hidden=(8,))])
 @pytest.mark.parametrize("posterior", ["gaussian", "deterministic"])
 def test_a_model_comes_back_whole(tmp_path, likelihood, architecture, posterior):
-    """Images score alike, also by what the likelihood itself has learned."""
+    """Check that images score the same, also by numbers that the likelihood has learned."""
     model = make(likelihood, architecture, posterior).eval()
     with torch.no_grad():
         for value in model.likelihood_parameters.state_dict().values():
@@ -71,7 +71,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
 
 
 def test_a_model_without_its_likelihoods_numbers_is_refused(tmp_path):
-    """Weights of a fixed σ under a likelihood that has its own."""
+    """Load weights of a fixed σ under a likelihood that learns its own."""
     save_model(tmp_path, make(GaussianOptimal()), make().state_dict())
     with pytest.raises(UserError, match="likelihood_parameters"):
         load_model(tmp_path)

@@ -38,8 +38,8 @@ class SplitReport:
 
 
 @dataclass(frozen=True)
-class Vitals:
-    """What a diagnosis looks at besides the terms, of the validation split."""
+class PosteriorStats:
+    """What a diagnosis reads of the validation split besides the terms."""
 
     rmse: float  # root mean squared error of a pixel, in pixel values
     predicted_sigma: float | None  # root of the mean variance of p(x|z); None: it is no density
@@ -73,7 +73,7 @@ class EpochReport:
     step: int  # optimizer updates so far
     train: SplitReport
     validation: SplitReport
-    vitals: Vitals
+    posterior_stats: PosteriorStats
     gradient_norms: GradientNorms
     learning_rate: float
     seconds: float  # of the epoch's training steps
@@ -86,7 +86,7 @@ class EpochReport:
         """The deterministic numbers under their names in MLflow and in history.csv."""
         groups = {
             "train": self.train.metrics(),
-            "validation": self.validation.metrics() | self.vitals.metrics(),
+            "validation": self.validation.metrics() | self.posterior_stats.metrics(),
             "gradient_norm": self.gradient_norms.metrics(),
         }
         return {
@@ -102,12 +102,12 @@ class EpochReport:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EpochReport:
         """Invert `dataclasses.asdict`."""
-        vitals, finding = values["vitals"], values["finding"]
-        by_latent = {name: tuple(vitals[name]) for name in ("rate_by_latent", "sigma_by_latent")}
+        stats, finding = values["posterior_stats"], values["finding"]
+        by_latent = {name: tuple(stats[name]) for name in ("rate_by_latent", "sigma_by_latent")}
         parts = {
             "train": SplitReport(**values["train"]),
             "validation": SplitReport(**values["validation"]),
-            "vitals": Vitals(**{**vitals, **by_latent}),
+            "posterior_stats": PosteriorStats(**{**stats, **by_latent}),
             "gradient_norms": GradientNorms(**values["gradient_norms"]),
             "finding": None if finding is None else Verdict(**finding),
         }

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaebalance.balancing.balances import AbstractBalance, State
+from vaebalance.balancing import AbstractBalance, State
 from vaebalance.balancing.penalties import NoPenalty
 from vaebalance.base.adam import Adam
 from vaebalance.base.devices import choose_device, start_threads

@@ -21,8 +21,8 @@ from vaebalance.evaluation.evaluate_spec import EvaluateSpec
 from vaebalance.evaluation.measured_images import encoded
 from vaebalance.evaluation.posterior_moments import active_units
 from vaebalance.evaluation.reconstructions import reconstruction_quality
+from vaebalance.evaluation.sections.context import EvaluationContext
 from vaebalance.evaluation.sections.prior_samples import OWN, measure_samples
-from vaebalance.evaluation.sections.subject import Subject
 from vaebalance.vae.model import VAE
 
 VALIDATION, TEST = "validation", "test"
@@ -92,20 +92,20 @@ def measure(
     model: VAE, beta: float, dataset: Dataset, split: str, evaluate: EvaluateSpec, seed: int
 ) -> CurveRow:
     """The row of a plain VAE that belongs to `beta`, whether of a curve or trained alone."""
-    subject = Subject(model, dataset, evaluate, seed)
+    context = EvaluationContext(model, dataset, evaluate, seed)
     batch = evaluate.batch_size
-    images = encoded(model, subject.images(split), batch)
+    images = encoded(model, context.images(split), batch)
     draws = distortion_draws(len(images))
     parts = elbo_parts(model, images, samples=draws, batch_size=batch, seed=seed, score=own_score)
-    validation = images if split == "validation" else subject.images("validation")
+    validation = images if split == "validation" else context.images("validation")
     gaussian = calibrate(model, validation, batch_size=batch, seed=seed)
     scores: list[Score] = [own_score, gaussian] if model.likelihood.is_density else [gaussian]
     nlls = importance_weighted_nlls(
         model, images, scores, samples=evaluate.nll_samples, batch_size=batch, seed=seed
     )
     quality = reconstruction_quality(model, images, batch_size=batch, with_ssim=False)
-    active = active_units(subject.moments(images), evaluate.active_threshold)
-    spaces, _ = measure_samples(subject, images)
+    active = active_units(context.moments(images), evaluate.active_threshold)
+    spaces, _ = measure_samples(context, images)
     samples = None if spaces is None else spaces[OWN]
     own = nlls[0] if model.likelihood.is_density else None
     return CurveRow(

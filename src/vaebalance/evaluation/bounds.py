@@ -1,9 +1,9 @@
-"""Bounds on log p(x): the ELBO's parts, and the importance-weighted nll. Nats per image.
+"""Bounds on log p(x): the parts of the ELBO, and the importance-weighted nll. Nats per image.
 
-What the numbers depend on: the seed, the samples asked for, the images and their order, and the
-kind of device, whose generator draws the noise. Noise is drawn for blocks of a fixed size, so
-`batch_size` only cuts the work up: from `IMAGES_A_BLOCK` upwards it changes rounding at most;
-below, it is the block's size and another draw of the same estimate.
+The numbers depend on the seed, the number of samples, the images and their order, and the kind of
+device, whose generator draws the noise. Noise is drawn for blocks of a fixed size, so `batch_size`
+only divides the work: from `IMAGES_A_BLOCK` upwards it changes rounding at most. A smaller one
+becomes the block size and gives another draw of the same estimate.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ Score = Callable[[Distribution, Tensor], Tensor]
 
 
 def own_score(likelihood: Distribution, x: Tensor) -> Tensor:
-    """As the model itself reads its decoder."""
+    """Score images by the model's own likelihood."""
     log_p: Tensor = likelihood.log_prob(x)
     return log_p
 
 
 @dataclass(frozen=True)
 class ElboParts:
-    """Means over a split; nats per image."""
+    """The parts of the ELBO, averaged over a split; nats per image."""
 
     distortion: float
     rate_by_latent: Tensor  # [Z] float64
@@ -62,14 +62,14 @@ class ImportanceWeighted:
 
     @property
     def mean(self) -> float:
-        """Nats per image."""
+        """The mean bound, in nats per image."""
         return float(self.nll.mean())
 
     @property
     def standard_error(self) -> float | None:
-        """Of the mean, as an estimate for all images that the split stands for.
+        """Standard error of the mean, as an estimate for the population of images.
 
-        The bound's own bias, which falls with K, is not in it. None for a single image.
+        It leaves out the bound's own bias, which falls with K. None for a single image.
         """
         if len(self.nll) < 2:
             return None
@@ -77,11 +77,11 @@ class ImportanceWeighted:
 
 
 def distortion_draws(images: int) -> int:
-    """Draws of q(z|x) for the D of each of so many images: 16, but fewer from 512, 4 from 2,048 on.
+    """Return how many draws of q(z|x) estimate each image's D: 16, down to 4 from 2,048 images.
 
-    Their noise stays small beside the images' own spread, which no draw makes less: on 10,000
-    images of MNIST (β = 1) 4 draws have 0.03 nats, where the standard error of the mean is 0.4, and
-    of fewer images it is no larger a share.
+    The noise of the draws stays small beside the spread of the images, which draws cannot reduce:
+    on 10,000 images of MNIST (β = 1) 4 draws have a noise of 0.03 nats, while the standard error of
+    the mean is 0.4. For fewer images the ratio is no larger.
     """
     return min(16, max(4, -(-8192 // images)))
 
@@ -96,7 +96,7 @@ def elbo_parts(
     seed: int,
     score: Score = own_score,
 ) -> ElboParts:
-    """D by `samples` draws of q(z|x) for each image, R in closed form."""
+    """Estimate D from `samples` draws of q(z|x) for each image, and compute R in closed form."""
     purpose = "distortion and rate"
 
     def blocks() -> Iterator[tuple[Tensor, Tensor]]:
@@ -115,22 +115,23 @@ def elbo_parts(
 def importance_weighted_nll(
     model: VAE, images: MeasuredImages, *, samples: int, batch_size: int, seed: int
 ) -> ImportanceWeighted:
-    """−log 1/K Σ_k p(x|z_k)·p(z_k)/q(z_k|x), z_k ~ q(z|x), of each image (Burda et al. 2016).
+    """Estimate the importance-weighted nll of each image (Burda et al. 2016).
 
-    An upper bound on −log p(x) in expectation, tighter the larger K. Memory is bounded whatever K
-    and the number of images: at most `batch_size` images are decoded at once.
+    It is −log 1/K Σ_k p(x|z_k)·p(z_k)/q(z_k|x) with z_k ~ q(z|x): in expectation an upper bound on
+    −log p(x), tighter for larger K. Memory is bounded for any K and number of images: at most
+    `batch_size` images are decoded at once.
 
     Args:
         model: must be variational.
         images: the split.
         samples: K.
         batch_size: images decoded at once.
-        seed: of the posterior samples.
+        seed: seed of the posterior samples.
     """
-    (found,) = importance_weighted_nlls(
+    (estimate,) = importance_weighted_nlls(
         model, images, [own_score], samples=samples, batch_size=batch_size, seed=seed
     )
-    return found
+    return estimate
 
 
 @torch.inference_mode()
@@ -143,9 +144,9 @@ def importance_weighted_nlls(
     batch_size: int,
     seed: int,
 ) -> list[ImportanceWeighted]:
-    """`importance_weighted_nll` under each of several scores of the same decoded codes.
+    """Estimate `importance_weighted_nll` under each of several scores of the same decoded codes.
 
-    Decoding K codes of every image is what costs; a further score is cheap.
+    Most of the time goes into decoding K codes of every image; another score costs little.
     """
     purpose = "importance-weighted nll"
 
@@ -161,7 +162,11 @@ def importance_weighted_nlls(
 
 
 def summarise(log_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Log weights log p(x, z_k)/q(z_k|x) [K, B] -> nll [B], effective sample size (Σw)²/Σw² [B]."""
+    """Reduce log weights log p(x, z_k)/q(z_k|x) [K, B] to the nll and the effective sample size.
+
+    Returns:
+        The nll [B], and the effective sample size (Σw)²/Σw² [B].
+    """
     log_sum = log_weights.logsumexp(0)
     effective_sample_size = (2 * log_sum - (2 * log_weights).logsumexp(0)).exp()
     return math.log(len(log_weights)) - log_sum, effective_sample_size
@@ -170,7 +175,7 @@ def summarise(log_weights: Tensor) -> tuple[Tensor, Tensor]:
 def log_likelihoods(
     model: VAE, x: Tensor, z: Tensor, batch_size: int, scores: Sequence[Score]
 ) -> Tensor:
-    """Images x [B, C, H, W] under each of the codes z [S, B, Z], decoded once: [scores, S, B]."""
+    """Score images x [B, C, H, W] under each code of z [S, B, Z], decoded once: [scores, S, B]."""
     scored = []
     for chunk in z.split(max(1, batch_size // len(x))):
         likelihood = model.decode(chunk)
@@ -181,7 +186,7 @@ def log_likelihoods(
 def bits_per_dim(
     nll: float, likelihood: AbstractLikelihood, *, binarised: bool, dimensions: int
 ) -> float | None:
-    """The nll over n·ln 2 where p(x|z) is a probability mass; None where it is none."""
+    """Divide the nll by n·ln 2 if p(x|z) is a probability mass; None otherwise."""
     if not likelihood.is_mass(binarised=binarised):
         return None
     return nll / (dimensions * math.log(2))
@@ -195,9 +200,9 @@ def _log_weights(
     samples: int,
     batch_size: int,
 ) -> Tensor:
-    """The weights log p(x|z_k) + log p(z_k) − log q(z_k|x): [scores, K, B] float64, on the CPU.
+    """Compute log p(x|z_k) + log p(z_k) − log q(z_k|x): [scores, K, B] float64, on the CPU.
 
-    (MPS has no float64. Even at K = 100,000 these are 51 MB a score.)
+    (MPS has no float64. Even at K = 100,000 these are 51 MB per score.)
     """
     prior = model.prior
     log_weights = []
@@ -212,7 +217,7 @@ def _log_weights(
 def blocks_with_seeds(
     model: VAE, images: MeasuredImages, batch_size: int, seed: int, purpose: str
 ) -> Iterator[tuple[Tensor, Independent[Distribution], int]]:
-    """Pixels [B, C, H, W] of a block of images, q(z|x), and the seed of the noise for `purpose`."""
+    """Iterate over blocks of images: pixels [B, C, H, W], q(z|x) and a noise seed for `purpose`."""
     size = min(IMAGES_A_BLOCK, batch_size)
     blocks = images.encoded_blocks(model, size, purpose)
     for number, (x, posterior) in enumerate(blocks):

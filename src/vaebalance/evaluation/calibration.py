@@ -1,8 +1,8 @@
-"""The Gaussian that makes models of any likelihood, α and β comparable.
+"""A Gaussian that makes models of any likelihood, α and β comparable.
 
-Its mean is the decoder's, the mean of p(x|z), and its σ is fitted to validation images after
-training: what is left is what encoder and decoder have learnt, whatever loss has taught it to them.
-A likelihood that is no density has no other nats than these.
+Its mean is that of p(x|z), and its σ is fitted to validation images after training. So it compares
+what encoder and decoder learned, whatever the loss that trained them. Likelihoods that are not
+densities are measured in nats only by this Gaussian.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from vaebalance.vae.model import VAE
 
 @dataclass(frozen=True)
 class CalibratedGaussian:
-    """Scores images as N(mean of p(x|z), σ²I): a `Score`."""
+    """A `Score` that evaluates images under N(mean of p(x|z), σ²I)."""
 
     sigma: float
-    """In pixel values."""
+    """Standard deviation in pixel values."""
 
     def __call__(self, likelihood: Distribution, x: Tensor) -> Tensor:
-        """−‖x − E[x|z]‖²/(2σ²) − (n/2)·log(2πσ²), [S, B] nats."""
+        """Compute −‖x − E[x|z]‖²/(2σ²) − (n/2)·log(2πσ²), [S, B] nats."""
         squared_error = (likelihood.mean - x).square_().flatten(-3).sum(-1)
         constant = 0.5 * x[0].numel() * math.log(2 * math.pi * self.sigma**2)
         return squared_error.mul_(-0.5 / self.sigma**2).sub_(constant)
@@ -39,28 +39,28 @@ class CalibratedGaussian:
 def calibrate(
     model: VAE, validation: MeasuredImages, *, batch_size: int, seed: int
 ) -> CalibratedGaussian:
-    """The Gaussian whose distortion on the validation split is least.
+    """Fit the Gaussian that minimises the distortion on the validation split.
 
-    Its σ² is the mean squared error of a pixel over reconstructions from z ~ q(z|x). Fitted on
-    test images it would flatter the model.
+    Its σ² is the mean squared error of a pixel over reconstructions from z ~ q(z|x). Fitting it to
+    test images would favour the model.
 
     Raises:
-        UserError: the reconstructions are exact, or no numbers, so no σ fits.
+        UserError: the reconstructions are exact or not finite, so no σ fits.
     """
     error = mean_squared_error(model, validation, batch_size=batch_size, seed=seed)
     if not (math.isfinite(error) and error > 0):
         raise UserError(
             f"likelihood {model.likelihood!r}: models are compared by a Gaussian fitted to the "
             f"validation reconstructions, whose mean squared error is {error}; it must be finite "
-            "and above 0. Train again with a lower train.learning_rate, or, where all images are "
-            "the same, with others."
+            "and above 0. Train again with a lower train.learning_rate or, if all images are "
+            "equal, with other images."
         )
     return CalibratedGaussian(math.sqrt(error))
 
 
 @torch.inference_mode()
 def mean_squared_error(model: VAE, images: MeasuredImages, *, batch_size: int, seed: int) -> float:
-    """Of a pixel, between images and the mean of p(x|z), one z ~ q(z|x) for each image."""
+    """Average a pixel's squared error against the mean of p(x|z), one z ~ q(z|x) per image."""
 
     def blocks() -> Iterator[tuple[Tensor]]:
         blocks = blocks_with_seeds(model, images, batch_size, seed, "calibration")

@@ -1,9 +1,9 @@
-"""A space in which images are compared, learnt here: no download, and the same for every model.
+"""A feature space for comparing images, learned here: no download, and the same for every model.
 
-Where images have labels it is the last hidden layer of a small classifier of them, else the code of
-a small autoencoder. Either depends on the training images that it is given and the seed alone, so
-that models of any α, β and likelihood on the same data are compared in the same space; its
-distances compare with those of no other space.
+If the images have labels, it is the last hidden layer of a small classifier of them, otherwise the
+code of a small autoencoder. It depends only on the training images and the seed, so models of any
+α, β and likelihood on the same data are compared in the same space. Its distances are not
+comparable with those of any other space.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from vaebalance.vae.networks import Conv
 CPU = torch.device("cpu")
 FEATURES = 64
 STEPS = 300
-"""Of training: seconds, and enough for digits to be told apart."""
+"""Training steps: they take seconds, and are enough to distinguish digits."""
 BATCH = 128
 LEARNING_RATE = 3e-3
-"""The highest of the one cycle."""
+"""Peak of the one-cycle schedule."""
 SMALLEST_SIDE, LARGEST_SIDE = 8, 32
-"""Smaller images are scaled up; larger ones are averaged down, or training would take minutes."""
+"""Smaller images are scaled up. Larger ones are averaged down, else training takes minutes."""
 CHANNELS = (16, 32)
-"""After each halving."""
+"""Channels after each halving of the image."""
 LARGEST_TRAINING = 10_000
-"""Images, at most, that the network learns from: 120 MB in colour."""
+"""Largest number of images that the network learns from: 120 MB in colour."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,19 @@ class FeatureSpace:
     """A map from images to points."""
 
     name: str
-    """What it is, in words, for whoever reads the numbers."""
+    """A description for readers of the numbers."""
     network: nn.Module
     """Pixels [B, C, H, W] in [0, 1] -> features [B, F]."""
     device: torch.device
 
     @torch.inference_mode()
     def points(self, blocks: Iterable[Tensor]) -> Tensor:
-        """Features of all images in `blocks` of pixels, [N, F] float64 on the CPU."""
+        """Compute the features of all images in `blocks` of pixels, [N, F] float64 on the CPU."""
         return torch.cat([self.network(x.to(self.device)).cpu().double() for x in blocks])
 
 
 class Standardised(nn.Module):
-    """A torso between pixels of zero mean and unit variance and features of the same."""
+    """A network whose input pixels and output features have mean 0 and variance 1."""
 
     def __init__(self, image_shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -67,34 +67,34 @@ class Standardised(nn.Module):
         self.feature_mean, self.feature_std = torch.zeros(FEATURES), torch.ones(FEATURES)
 
     def scaled(self, x: Tensor) -> Tensor:
-        """Pixels [B, C, H, W] in [0, 1] -> [B, C, side, side] in [0, 1]."""
+        """Resize pixels [B, C, H, W] in [0, 1] to [B, C, side, side] in [0, 1]."""
         side = (self.side, self.side)
         return x if x.shape[-2:] == side else interpolate(x, side, mode="area")
 
     def of_scaled(self, x: Tensor) -> Tensor:
-        """[B, C, side, side] in [0, 1] -> [B, FEATURES]."""
+        """Map [B, C, side, side] in [0, 1] to [B, FEATURES]."""
         features: Tensor = self.torso((x - self.pixel_mean) / self.pixel_std)
         return (features - self.feature_mean) / self.feature_std
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] in [0, 1] -> [B, FEATURES]."""
+        """Map [B, C, H, W] in [0, 1] to [B, FEATURES]."""
         return self.of_scaled(self.scaled(x))
 
 
 def own_features(images: MeasuredImages, labels: Tensor | None, seed: int) -> FeatureSpace:
-    """Train the network on `images`, with their labels [N] (−1: none) where two differ.
+    """Train the network on `images`, with their labels [N] (−1: none) if at least two differ.
 
-    On the CPU, whatever the model's device: there the same seed gives the same space. Asked for the
-    same again, as by each trial of a study, it is not trained again.
+    It runs on the CPU, where the same seed gives the same space whatever the model's device. A
+    repeated call with the same inputs, as from each trial of a study, does not train again.
     """
     kept = spread(len(images), LARGEST_TRAINING)
     images, labels = images.at(kept), None if labels is None else labels[kept]
-    return _learnt(Lesson(_digest(images, labels, seed), images, labels, seed))
+    return _learned(Lesson(_digest(images, labels, seed), images, labels, seed))
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a network learns from; told apart by its content."""
+    """What a network learns from; equal if the content is equal."""
 
     digest: str
     images: MeasuredImages = field(compare=False)
@@ -103,20 +103,20 @@ class Lesson:
 
 
 def _digest(images: MeasuredImages, labels: Tensor | None, seed: int) -> str:
-    """Of all that the network depends on."""
-    found = hashlib.sha256(
+    """Hash everything that the network depends on."""
+    digest = hashlib.sha256(
         repr(
             (seed, images.seed, images.binarisation, images.positions, images.stored.shape)
         ).encode()
     )
     for content in (images.stored, labels):
         if content is not None:
-            found.update(content.contiguous().numpy().data)
-    return found.hexdigest()
+            digest.update(content.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 @lru_cache(maxsize=1)
-def _learnt(lesson: Lesson) -> FeatureSpace:
+def _learned(lesson: Lesson) -> FeatureSpace:
     images, labels, seed = lesson.images, lesson.labels, lesson.seed
     with forked(derive_seed(seed, "features")):
         network = Standardised(tuple(images.stored.shape[1:]))
@@ -137,7 +137,7 @@ def _learnt(lesson: Lesson) -> FeatureSpace:
 
 
 def _classify(network: Standardised, x: Tensor, labels: Tensor) -> None:
-    """Learn to tell the labels [N] of images [N, C, side, side] apart."""
+    """Train the network to classify images [N, C, side, side] by their labels [N]."""
     classes, targets = labels.unique(return_inverse=True)
     head = nn.Sequential(nn.ReLU(), nn.Linear(FEATURES, len(classes)))
 
@@ -148,18 +148,18 @@ def _classify(network: Standardised, x: Tensor, labels: Tensor) -> None:
 
 
 def _reconstruct(network: Standardised, x: Tensor) -> None:
-    """Learn a code of images [N, C, side, side]."""
+    """Train the network to encode images [N, C, side, side]."""
     decoder = network.architecture.decoder(FEATURES, network.input_shape)
-    wanted = (x - network.pixel_mean) / network.pixel_std
+    targets = (x - network.pixel_mean) / network.pixel_std
 
     def loss(index: Tensor) -> Tensor:
-        return mse_loss(decoder(network.of_scaled(x[index])), wanted[index])
+        return mse_loss(decoder(network.of_scaled(x[index])), targets[index])
 
     _train([network, decoder], len(x), loss)
 
 
 def _train(networks: list[nn.Module], count: int, loss: Callable[[Tensor], Tensor]) -> None:
-    """Adam over `STEPS` random batches of `count` images; the learning rate rises and falls."""
+    """Run Adam over `STEPS` random batches of `count` images; the learning rate rises and falls."""
     optimizer = Adam(nn.ModuleList(networks).parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
     for _ in range(STEPS):
@@ -171,7 +171,7 @@ def _train(networks: list[nn.Module], count: int, loss: Callable[[Tensor], Tenso
 
 @torch.no_grad()
 def _standardise(network: Standardised, x: Tensor) -> None:
-    """Let every feature have mean 0 and variance 1 over images [N, C, side, side]."""
+    """Scale every feature to mean 0 and variance 1 over images [N, C, side, side]."""
     features = torch.cat([network.of_scaled(part) for part in x.split(BATCH)])
     network.feature_mean = features.mean(0)
     network.feature_std = features.std(0, correction=0).clamp(min=1e-6)

@@ -1,7 +1,8 @@
-"""Inception-v3 features, where its weights are on disk (Szegedy et al. 2015).
+"""Inception-v3 features from weights on disk (Szegedy et al. 2015).
 
-The pooled 2,048 features of the network that torchvision publishes, at 299×299. Fréchet distances
-in them are not those of the literature, whose weights are another port of the same network.
+The features are the 2,048 pooled ones of the network that torchvision publishes, at 299×299.
+Fréchet distances in them differ from those in the literature, which use another port of the
+network.
 """
 
 from __future__ import annotations
@@ -23,27 +24,27 @@ AT_ONCE = 32
 
 
 class InceptionFeatures(nn.Module):
-    """Grey or colour pixels of any size -> [B, 2048]."""
+    """A network from grey or colour pixels of any size to features [B, 2048]."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, 1 or 3, H, W] in [0, 1] -> [B, 2048]."""
+        """Map [B, 1 or 3, H, W] in [0, 1] to [B, 2048]."""
         return torch.cat([self.network(self._prepared(part)) for part in x.split(AT_ONCE)])
 
     def _prepared(self, x: Tensor) -> Tensor:
-        """To [B, 3, 299, 299] in [−1, 1], as the network was trained."""
+        """Convert pixels to [B, 3, 299, 299] in [−1, 1], the network's training domain."""
         x = interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True)
         return (2 * x - 1).expand(-1, 3, -1, -1)
 
 
 def inception_features(path: Path, device: torch.device) -> FeatureSpace:
-    """The network with the weights of torchvision's file at `path`.
+    """Load the network with the weights of torchvision's file at `path`.
 
     Raises:
-        UserError: there is no such file, or it holds something else.
+        UserError: the file is missing or holds something else.
     """
     from torchvision.models import inception_v3  # type: ignore[import-untyped]
 
@@ -66,14 +67,14 @@ def inception_features(path: Path, device: torch.device) -> FeatureSpace:
 
 
 def require_weights(path: Path) -> None:
-    """Whether the file is there, before hours go by.
+    """Check that the file exists, before a long computation.
 
     Raises:
-        UserError: it is not.
+        UserError: it does not.
     """
     if not path.is_file():
         raise UserError(
             f"evaluate.inception_weights = {str(path)!r}: no such file. Give the path of "
-            "torchvision's inception_v3_google-*.pth (an absolute one for experiments in copies), "
-            "or null."
+            "torchvision's inception_v3_google-*.pth (an absolute path if experiments run in "
+            "copies), or null."
         )

@@ -1,4 +1,4 @@
-"""A split as evaluation reads it: block by block, and the same pixels at every reading."""
+"""A split, read block by block, with the same pixels at every reading."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from vaebalance.vae.model import VAE
 
 @dataclass(frozen=True)
 class MeasuredImages:
-    """Stored images whose dynamic binarisation is drawn by seed and position.
+    """Stored images whose dynamic binarisation depends on seed and position only.
 
-    So every measure is taken of the same pixels, whatever the size of a block.
+    So every measure uses the same pixels, whatever the block size.
     """
 
     stored: Tensor  # [N, C, H, W] uint8
     binarisation: Binarisation
     seed: int
     positions: Sequence[int] | None = None
-    """[N] in the split, of a part of it; None: all of it, in its order."""
+    """Positions [N] in the split, if this is a part of it; None: all of it, in order."""
     features: Tensor | None = None
-    """[N, features] that a model's encoder puts out, see `encoded`; None: not known yet."""
+    """Outputs [N, features] of a model's encoder, see `encoded`; None: not computed yet."""
 
     def __len__(self) -> int:
         return self.stored.shape[0]
 
     def pixels(self, part: slice, device: torch.device) -> Tensor:
-        """[B, C, H, W] float in [0, 1] on `device`."""
+        """Read pixels [B, C, H, W], float in [0, 1], onto `device`."""
         stored, binarisation = self.stored[part], self.binarisation
         if binarisation == "dynamic":
             positions = range(len(self)) if self.positions is None else self.positions
@@ -47,11 +47,11 @@ class MeasuredImages:
         return to_pixels(stored.to(device), binarisation)
 
     def spread(self, kept: int) -> MeasuredImages:
-        """At most `kept` images, evenly spread, with the pixels that they have in the whole."""
+        """Select at most `kept` evenly spread images, with their pixels in the whole."""
         return self.at(spread(len(self), kept))
 
     def at(self, index: Tensor) -> MeasuredImages:
-        """Those at `index` [M], with the pixels that they have in the whole."""
+        """Select the images at `index` [M], with the pixels that they have in the whole."""
         positions = index if self.positions is None else torch.tensor(self.positions)[index]
         features = None if self.features is None else self.features[index]
         return replace(
@@ -59,7 +59,7 @@ class MeasuredImages:
         )
 
     def blocks(self, size: int, device: torch.device, activity: str) -> Iterator[Tensor]:
-        """The pixels of all images, `size` at a time; a bar on stderr when that is a terminal."""
+        """Iterate over all pixels, `size` images at a time, with a progress bar on a terminal."""
         with tqdm(
             total=len(self), desc=activity, unit=" images", disable=None, delay=1, file=sys.stderr
         ) as bar:
@@ -71,7 +71,7 @@ class MeasuredImages:
     def encoded_blocks(
         self, model: VAE, size: int, activity: str
     ) -> Iterator[tuple[Tensor, Independent[Distribution]]]:
-        """As `blocks`, each with its q(z|x), on the model's device."""
+        """Iterate like `blocks`, with the q(z|x) of each block, on the model's device."""
         device, start = model.prior.mean.device, 0
         for x in self.blocks(size, device, activity):
             part = slice(start, start + len(x))
@@ -84,9 +84,10 @@ class MeasuredImages:
 
 @torch.inference_mode()
 def encoded(model: VAE, images: MeasuredImages, batch_size: int) -> MeasuredImages:
-    """The same images with what the encoder says of them.
+    """Return the same images with the outputs of the model's encoder.
 
-    Several measures of this model then need its encoder once; of another model they would be wrong.
+    Several measures of this model then run its encoder only once. The result is wrong for any other
+    model.
     """
     blocks = images.blocks(batch_size, model.prior.mean.device, "encoding")
     (features,) = gathered(((model.features(x).cpu(),) for x in blocks), len(images))
@@ -94,24 +95,24 @@ def encoded(model: VAE, images: MeasuredImages, batch_size: int) -> MeasuredImag
 
 
 def spread(count: int, kept: int) -> Tensor:
-    """At most `kept` positions evenly spread over `count`, which may be sorted by label: int64."""
+    """Spread at most `kept` positions evenly over `count`, which may be sorted by label: int64."""
     kept = min(count, kept)
     return torch.arange(kept) * count // max(1, kept)
 
 
 def gathered(blocks: Iterable[tuple[Tensor, ...]], count: int) -> tuple[Tensor, ...]:
-    """Tensors of `count` rows from blocks [B, …] of their rows: as torch.cat, of each in turn.
+    """Concatenate blocks [B, …] of rows to tensors of `count` rows: torch.cat for each in turn.
 
-    Where a split's numbers are kept while further blocks are decoded, they belong here and in no
-    list: small tensors that stay between large ones that go leave the heap in pieces, and memory
-    grows with the number of blocks.
+    Use this instead of a list to keep a split's numbers while further blocks are decoded: small
+    tensors that stay between large ones that are freed fragment the heap, so that memory grows with
+    the number of blocks.
 
     Args:
-        blocks: of consecutive rows, at least one.
-        count: rows of all blocks together.
+        blocks: blocks of consecutive rows, at least one.
+        count: number of rows in all blocks together.
 
     Raises:
-        ValueError: they are fewer or more.
+        ValueError: the blocks have fewer or more rows.
     """
     whole: tuple[Tensor, ...] = ()
     filled = 0
@@ -125,12 +126,12 @@ def gathered(blocks: Iterable[tuple[Tensor, ...]], count: int) -> tuple[Tensor, 
         for target, part in zip(whole, block, strict=True):
             target[rows] = part
     if filled != count:
-        raise ValueError(f"blocks of {filled} rows, where {count} rows were announced")
+        raise ValueError(f"the blocks have {filled} rows; expected {count}")
     return whole
 
 
 def measured_images(dataset: Dataset, split: str, seed: int) -> MeasuredImages:
-    """A split of the data set.
+    """Open a split of the data set.
 
     Raises:
         UserError: the split is empty.
@@ -139,7 +140,7 @@ def measured_images(dataset: Dataset, split: str, seed: int) -> MeasuredImages:
     if len(stored) == 0:
         raise UserError(
             f"the {split} split is empty, so there is nothing to measure; raise "
-            f"data.{split}_fraction, or bring more images."
+            f"data.{split}_fraction, or add images."
         )
     return MeasuredImages(
         stored, dataset.info.binarisation, derive_seed(seed, "binarisation", split)

@@ -1,7 +1,7 @@
-"""Precision, recall, density and coverage of one set of points by another's neighbourhoods.
+"""Precision, recall, density and coverage of two sets of points, by nearest neighbours.
 
 A point's neighbourhood is the ball that reaches to its k-th nearest neighbour in its own set
-(Kynkäänniemi et al. 2019; Naeem et al. 2020). Memory is bounded whatever the sizes.
+(Kynkäänniemi et al. 2019; Naeem et al. 2020). Memory is bounded for sets of any size.
 """
 
 from __future__ import annotations
@@ -15,30 +15,31 @@ from torch import Tensor
 NEIGHBOURS = 5
 """The k of Naeem et al. 2020."""
 BLOCK_ELEMENTS = 2**20
-"""Distances that are held at once: 8 MB."""
+"""Distances held at once: 8 MB."""
 DISTANCES = "use_mm_for_euclid_dist"
-"""By matrix products, which in float64 are exact enough and many times faster."""
+"""Matrix products are exact enough in float64, and many times faster."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How a set of candidates lies on a reference set; each is 0 for sets far apart."""
+    """How a set of candidates overlaps a reference set; all are 0 for sets far apart."""
 
     precision: float
-    """Share of candidates inside the reference: in the neighbourhood of any reference point."""
+    """Share of candidates in the neighbourhood of any reference point."""
     recall: float
-    """Share of reference points inside the candidates."""
+    """Share of reference points in the neighbourhood of any candidate."""
     density: float
-    """Reference neighbourhoods that a candidate is in, over k; about 1 for equal distributions."""
+    """Number of reference neighbourhoods that a candidate is in, over k; about 1 for equal
+    distributions."""
     coverage: float
-    """Share of reference points with any candidate in their neighbourhood: what is not missed."""
+    """Share of reference points with a candidate in their neighbourhood."""
 
 
 def overlap(reference: Tensor, candidates: Tensor, neighbours: int = NEIGHBOURS) -> Overlap | None:
-    """Of candidates [M, d] with a reference [N, d].
+    """Compare candidates [M, d] with a reference [N, d].
 
-    A set of no more than `neighbours` points has smaller neighbourhoods. None where either has
-    fewer than two, and so no neighbours at all.
+    A set of no more than `neighbours` points has smaller neighbourhoods. None if either has fewer
+    than two points, and so no neighbours.
     """
     if min(len(reference), len(candidates)) < 2:
         return None
@@ -61,16 +62,16 @@ def overlap(reference: Tensor, candidates: Tensor, neighbours: int = NEIGHBOURS)
 
 
 def radii(points: Tensor, k: int) -> Tensor:
-    """Distance of each point [N, d] to its k-th nearest other: [N]."""
-    found = []
+    """Compute the distance of each point [N, d] to its k-th nearest other: [N]."""
+    blocks = []
     for rows, distances in blocks_of_distances(points, points):
         distances[torch.arange(len(distances)), torch.arange(len(points))[rows]] = torch.inf
-        found.append(distances.topk(k, largest=False, sorted=True).values[:, -1])
-    return torch.cat(found)
+        blocks.append(distances.topk(k, largest=False, sorted=True).values[:, -1])
+    return torch.cat(blocks)
 
 
 def blocks_of_distances(a: Tensor, b: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Some rows of a [N, d], and their distances to all of b: [rows, M]."""
+    """Iterate over blocks of rows of a [N, d], with their distances to all of b: [rows, M]."""
     size = max(1, BLOCK_ELEMENTS // len(b))
     for start in range(0, len(a), size):
         rows = slice(start, min(start + size, len(a)))

@@ -1,4 +1,4 @@
-"""What a split's images look like in the latent space."""
+"""Means and variances of the posteriors of a split, and which latents are active."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from vaebalance.vae.model import VAE
 
 @dataclass(frozen=True)
 class PosteriorMoments:
-    """Of q(z|x), on the CPU."""
+    """Means and standard deviations of q(z|x), on the CPU."""
 
-    mean: Tensor  # [N, Z] float32; of the plain autoencoder: the code
-    std: Tensor  # [N, Z] float32; of the plain autoencoder: 0
+    mean: Tensor  # [N, Z] float32; for a plain autoencoder the code
+    std: Tensor  # [N, Z] float32; for a plain autoencoder 0
 
     @property
     def variance_of_mean(self) -> Tensor:
@@ -43,7 +43,7 @@ class PosteriorMoments:
         return 0.5 * (mean.square() + variance - 1 - variance.log()).sum(1)
 
     def sample(self, seed: int) -> Tensor:
-        """One code z ~ q(z|x) of each image: [N, Z] float64."""
+        """Draw one code z ~ q(z|x) for each image: [N, Z] float64."""
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(self.mean.shape, generator=generator, dtype=torch.float64)
         return self.mean.double() + self.std.double() * noise
@@ -52,13 +52,13 @@ class PosteriorMoments:
         return len(self.mean)
 
     def __getitem__(self, index: Tensor | slice) -> PosteriorMoments:
-        """Of some of the images."""
+        """Select the moments of some images."""
         return PosteriorMoments(self.mean[index], self.std[index])
 
 
 @torch.inference_mode()
 def posterior_moments(model: VAE, images: MeasuredImages, *, batch_size: int) -> PosteriorMoments:
-    """Mean and standard deviation of q(z|x) of each image."""
+    """Compute mean and standard deviation of q(z|x) for each image."""
 
     def blocks() -> Iterator[tuple[Tensor, Tensor]]:
         for _, posterior in images.encoded_blocks(model, batch_size, "posterior moments"):
@@ -68,9 +68,9 @@ def posterior_moments(model: VAE, images: MeasuredImages, *, batch_size: int) ->
 
 
 def active_units(moments: PosteriorMoments, threshold: float) -> Tensor:
-    """[Z] bool: Var_x(E[z_j|x]) > threshold (Burda et al. 2016).
+    """Return which latents have Var_x(E[z_j|x]) > threshold (Burda et al. 2016): [Z] bool.
 
-    For the plain autoencoder it is the variance of the code, whose scale no prior fixes: zeros
-    are dead latents, but counts of two autoencoders compare only loosely.
+    For a plain autoencoder this is the variance of the code, whose scale no prior fixes: zeros are
+    dead latents, but the counts of two autoencoders are only roughly comparable.
     """
     return moments.variance_of_mean > threshold

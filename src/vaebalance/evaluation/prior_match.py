@@ -1,8 +1,8 @@
-"""Does the aggregate posterior look like the prior? Two claims of the tutorials, measured.
+"""How well the aggregate posterior matches the prior: two common claims, measured.
 
-*Symmetric about the origin*: its mean is 0, its covariance the identity, and z is distributed as
-−z. *No gaps*: wherever the prior puts a code there are codes of images. Each number stands beside
-its null, which is what as many draws of the prior itself show.
+*Symmetric about the origin*: its mean is 0, its covariance the identity, and z is distributed like
+−z. *No gaps*: wherever the prior draws a code, there are codes of images. Each number is compared
+with its null: the same number for as many draws of the prior.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ from vaebalance.evaluation.neighbours import (
 from vaebalance.evaluation.posterior_moments import PosteriorMoments
 
 NULL_PAIRS = 5
-"""Pairs of sets of prior draws behind the nulls of the energy distances."""
+"""Pairs of sets of prior draws from which the nulls of the energy distances are estimated."""
 
 
 @dataclass(frozen=True)
 class AggregateMoments:
-    """First and second moments of the aggregate posterior; exact for the images at hand."""
+    """First and second moments of the aggregate posterior; exact for the given images."""
 
     mean_norm: float
     """‖E[z]‖; 0 for the prior."""
     covariance_deviation: float
-    """Root mean square of the covariance's eigenvalues less 1, = ‖Cov[z] − I‖_F / √Z."""
+    """Root mean square of the covariance's eigenvalues minus 1: ‖Cov[z] − I‖_F / √Z."""
     smallest_variance: float
-    """Least eigenvalue of the covariance."""
+    """Smallest eigenvalue of the covariance."""
     largest_variance: float
     """Largest eigenvalue of the covariance."""
 
 
 @dataclass(frozen=True)
 class Energies:
-    """Energy distances (Székely & Rizzo 2013), without bias: about 0 for equal distributions."""
+    """Unbiased energy distances (Székely & Rizzo 2013): about 0 for equal distributions."""
 
     energy_symmetry: float
-    """Between z and −z."""
+    """Distance between z and −z."""
     energy_to_prior: float
-    """Between z and draws of the prior."""
+    """Distance between z and draws of the prior."""
 
 
 def aggregate_moments(moments: PosteriorMoments) -> AggregateMoments:
-    """Of the mixture of the posteriors behind `moments`."""
+    """Compute the moments of the mixture of the posteriors behind `moments`."""
     variances = torch.linalg.eigvalsh(moments.aggregate_covariance)
     return AggregateMoments(
         mean_norm=float(moments.aggregate_mean.norm()),
@@ -64,9 +64,9 @@ def aggregate_moments(moments: PosteriorMoments) -> AggregateMoments:
 
 
 def aggregate_moments_null(images: int, latents: int) -> AggregateMoments:
-    """What the moments of `images` prior draws are, in expectation; eigenvalues at their limits.
+    """Compute the expected moments of `images` prior draws, and the limits of the eigenvalues.
 
-    E‖mean‖² = Z/N and E‖Cov − I‖_F² = Z(Z+1)/N for known mean; the extreme eigenvalues are those
+    E‖mean‖² = Z/N, and E‖Cov − I‖_F² = Z(Z+1)/N for a known mean. The extreme eigenvalues are those
     of Marchenko & Pastur 1967, (1 ± √(Z/N))².
     """
     ratio = latents / images
@@ -79,9 +79,9 @@ def aggregate_moments_null(images: int, latents: int) -> AggregateMoments:
 
 
 def energies(z: Tensor, seed: int) -> tuple[Energies, Energies] | None:
-    """Of codes z [N, Z], and the null: the root mean square over pairs of sets of N prior draws.
+    """Compute the energy distances of codes z [N, Z], and their null.
 
-    None for a single code.
+    The null is the root mean square over pairs of sets of N prior draws. None for a single code.
     """
     if len(z) < 2:
         return None
@@ -89,25 +89,25 @@ def energies(z: Tensor, seed: int) -> tuple[Energies, Energies] | None:
     sets = [z.double(), *draws]
     within = [mean_distance_to_others(points) for points in sets]
     symmetry = [
-        2 * (mean_distance_to_others(points, mirrored=True) - own)
-        for points, own in zip(sets, within, strict=True)
+        2 * (mean_distance_to_others(points, mirrored=True) - spread)
+        for points, spread in zip(sets, within, strict=True)
     ]
     distance = [
-        2 * mean_distance(a, b) - own - other
-        for (a, own), (b, other) in pairwise(zip(sets, within, strict=True))
+        2 * mean_distance(a, b) - spread_a - spread_b
+        for (a, spread_a), (b, spread_b) in pairwise(zip(sets, within, strict=True))
     ]
     null = [_root_mean_square(symmetry[1:]), _root_mean_square(distance[1:])]
     return Energies(symmetry[0], distance[0]), Energies(*null)
 
 
 def mean_distance(a: Tensor, b: Tensor) -> float:
-    """Mean Euclidean distance of points a [N, Z] to b [M, Z]."""
+    """Average the Euclidean distances of points a [N, Z] to b [M, Z]."""
     total = sum(float(distances.sum()) for _, distances in blocks_of_distances(a, b))
     return total / (len(a) * len(b))
 
 
 def mean_distance_to_others(z: Tensor, *, mirrored: bool = False) -> float:
-    """Mean of ‖z_n − z_m‖ over all n ≠ m, or of ‖z_n + z_m‖; points [N, Z].
+    """Average ‖z_n − z_m‖ over all n ≠ m, or ‖z_n + z_m‖ if `mirrored`; points [N, Z].
 
     The distances are symmetric in n and m, so only half of them are computed.
     """
@@ -127,17 +127,17 @@ def _root_mean_square(values: list[float]) -> float:
 
 
 def gaps(z: Tensor, seed: int) -> tuple[Overlap, Overlap] | None:
-    """Codes z [N, Z] on as many draws of the prior, and the null: other prior draws on the same.
+    """Compare codes z [N, Z] with as many prior draws; the null compares other prior draws.
 
-    Coverage is the share of prior draws that have a code nearby; 1 − coverage are gaps. None for
-    a single code.
+    Coverage is the share of prior draws that have a code nearby; the rest, 1 − coverage, are gaps.
+    None for a single code.
     """
     prior, null = (prior_draws(z.shape, seed, name) for name in ("gaps", "gaps null"))
-    found, expected = overlap(prior, z), overlap(prior, null)
-    return (found, expected) if found and expected else None
+    observed, expected = overlap(prior, z), overlap(prior, null)
+    return (observed, expected) if observed and expected else None
 
 
 def prior_draws(shape: torch.Size, seed: int, *names: object) -> Tensor:
-    """Codes z ~ N(0, I), [N, Z] float64."""
+    """Draw codes z ~ N(0, I), [N, Z] float64."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "prior", *names))
     return torch.randn(shape, generator=generator, dtype=torch.float64)

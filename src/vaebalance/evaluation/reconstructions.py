@@ -1,4 +1,4 @@
-"""How near reconstructions come: RMSE, PSNR, SSIM.
+"""Quality of reconstructions: RMSE, PSNR, SSIM.
 
 A reconstruction is the mean of p(x|z) at z = E[z|x]. Pixels are in [0, 1].
 """
@@ -17,32 +17,32 @@ from vaebalance.vae.model import VAE
 WINDOW_RADIUS = 5  # of the 11×11 window with σ = 1.5 of Wang et al. 2004
 LUMINANCE, CONTRAST = 0.01**2, 0.03**2  # their constants, for pixels in [0, 1]
 SMOOTHED_AT_ONCE = 64
-"""Images whose SSIM is taken at once: the window goes over 5 products of each and of its
-reconstruction, three times in memory."""
+"""Images whose SSIM is computed at once: the window smooths 5 products of each image and its
+reconstruction, and needs three times their memory."""
 
 
 @dataclass(frozen=True)
 class ReconstructionQuality:
-    """Over a split."""
+    """Quality of the reconstructions of a split."""
 
     rmse: float
     """Root mean squared error of each image, averaged over images."""
     psnr: float
-    """−10·log10 of the mean squared error over all images, dB.
+    """−10·log10 of the mean squared error over all images, in dB.
 
-    (The mean of the images' own PSNRs, which is higher, is infinite as soon as one image, a black
-    one say, is reconstructed exactly.)
+    (The mean of the images' own PSNRs is higher, and infinite as soon as one image, such as a black
+    one, is reconstructed exactly.)
     """
     ssim: float | None
-    """Structural similarity of each image, averaged over images; None below 3 pixels a side, or not
-    asked for."""
+    """Structural similarity of each image, averaged over images; None below 3 pixels a side, or if
+    not requested."""
 
 
 @torch.inference_mode()
 def reconstruction_quality(
     model: VAE, images: MeasuredImages, *, batch_size: int, with_ssim: bool = True
 ) -> ReconstructionQuality:
-    """Compare images with their reconstructions; half of the time is for SSIM."""
+    """Compare images with their reconstructions; SSIM takes half of the time."""
     has_window = with_ssim and ssim_window(images.stored.shape) is not None
 
     def blocks() -> Iterator[tuple[Tensor, ...]]:
@@ -67,13 +67,13 @@ def reconstruction_quality(
 
 
 def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
-    """SSIM of images a, b [B, C, H, W] in [0, 1]: [B] (Wang et al. 2004).
+    """Compute the SSIM of images a, b [B, C, H, W] in [0, 1]: [B] (Wang et al. 2004).
 
-    Averaged over channels and all positions of the window, images mirrored at their borders. The
-    Gaussian window is 11×11 with σ = 1.5; where an image is smaller, the largest odd window that
-    fits it, σ in proportion (7×7 with σ = 0.9 for 8×8).
+    It is averaged over channels and all positions of the window; images are mirrored at their
+    borders. The Gaussian window is 11×11 with σ = 1.5. A smaller image has the largest odd window
+    that fits, with σ in proportion (7×7 with σ = 0.9 for 8×8).
 
-    (Importing torchmetrics for it takes longer than evaluating a small model.)
+    (Importing torchmetrics for this takes longer than evaluating a small model.)
     """
     moments = torch.stack([a, b, a * a, b * b, a * b])
     down, across = (_smoothing(side, a.shape).to(a) for side in a.shape[-2:])
@@ -86,9 +86,10 @@ def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _smoothing(side: int, shape: torch.Size) -> Tensor:
-    """[side, side]: the window, a product of two lines, along one axis of images [..., H, W].
+    """Build the matrix [side, side] that applies the window along one axis of images [..., H, W].
 
-    (As matrix products 3 to 13 times as fast as a convolution of one channel: sides of 128, 28.)
+    (The window is a product of two lines. Matrix products are 3 to 13 times as fast as a
+    convolution of one channel: sides of 128, 28.)
     """
     radius = _window_radius(shape)
     squares = torch.arange(-radius, radius + 1).square()
@@ -99,7 +100,7 @@ def _smoothing(side: int, shape: torch.Size) -> Tensor:
 
 
 def ssim_window(shape: torch.Size) -> int | None:
-    """Side of the window for images [..., H, W]; None where none fits."""
+    """Return the side of the window for images [..., H, W]; None if none fits."""
     radius = _window_radius(shape)
     return 2 * radius + 1 if radius else None
 

@@ -1,4 +1,4 @@
-"""What an evaluation found, as plain data, and its files."""
+"""The results of an evaluation as plain data, and their files."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ CODES = "codes.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class SplitMetrics:
-    """Means over the test split. What each number is, and its unit: see `vocabulary`.
+    """Means over the test split. See `metrics` for what each number is, and its unit.
 
-    The plain autoencoder has a code and no posterior, so neither a rate nor any bound on log p(x).
+    A plain autoencoder has a code but no posterior, so neither a rate nor a bound on log p(x).
     """
 
     distortion: float
@@ -48,7 +48,7 @@ class SplitMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class LatentMetrics:
-    """Of the latent space. `…_null` is what as many draws of the prior itself show."""
+    """Numbers of the latent space. `…_null` is the same number for as many draws of the prior."""
 
     active_units: int
     latent_size: int
@@ -88,7 +88,7 @@ class LatentMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleMetrics:
-    """Decoded prior samples against test images; `…_floor` is of training images in their place."""
+    """Decoded prior samples against test images; `…_floor`: training images instead of samples."""
 
     frechet: float
     frechet_floor: float
@@ -104,7 +104,7 @@ class SampleMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class DisentanglementMetrics:
-    """Of the posterior means against known factors of variation, each in [0, 1]."""
+    """Scores of the posterior means against known factors of variation, each in [0, 1]."""
 
     mig: float
     dci_disentanglement: float
@@ -118,39 +118,40 @@ class DisentanglementMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasurementSettings:
-    """What the numbers depend on besides the model, and how they were estimated, in words."""
+    """What the numbers depend on besides the model, and descriptions of the estimators."""
 
     images: int
-    """Test images."""
+    """Number of test images."""
     nll_samples: int
     distortion_samples: int
     active_threshold: float
     ssim_window: int | None
-    """Pixels a side."""
+    """Side in pixels."""
     nats_of: str
-    """Whose density distortion, negative ELBO and nll are of."""
+    """The density that distortion, negative ELBO and nll use."""
     latent_images: int
-    """Test images behind the numbers of the latent space from the mutual information on."""
+    """Number of test images behind the numbers of the latent space, from the mutual information
+    on."""
     training_codes: int
-    """Training images whose codes the held-out marginal KL and the probe learn from."""
+    """Number of training images whose codes fit the held-out marginal KL and the probe."""
     neighbours: int
     """The k of precision, recall, density and coverage."""
     mutual_information_estimator: str | None = None
     held_out_density: str | None = None
-    """What the held-out marginal KL fitted to the training codes."""
+    """The density that the held-out marginal KL fitted to the training codes."""
     sample_images: int | None = None
-    """Prior samples, test images and training images that are compared."""
+    """Number of prior samples, of test images and of training images that are compared."""
     prior_samples: str | None = None
     """Whether prior samples are means or draws of p(x|z), and why."""
     feature_spaces: dict[str, str] | None = None
-    """What the spaces are in which they are compared."""
+    """Descriptions of the spaces in which they are compared."""
     disentanglement: str | None = None
-    """Images and sample counts of the metrics."""
+    """Images and sample counts of the scores."""
 
 
 @dataclass(frozen=True)
 class LatentTable:
-    """A row for each latent, in the model's order."""
+    """One row per latent, in the model's order."""
 
     rate: NDArray[np.float64] | None  # [Z] nats per image
     aggregate_mean: NDArray[np.float64]  # [Z] of the aggregate posterior
@@ -161,11 +162,11 @@ class LatentTable:
 
 @dataclass(frozen=True)
 class FactorTable:
-    """How each latent goes with each factor of variation."""
+    """How each latent relates to each factor of variation."""
 
     factors: tuple[str, ...]  # [F]
     mutual_information: NDArray[np.float64]  # [Z, F] nats
-    importance: NDArray[np.float64]  # [Z, F] of the latent in DCI's trees
+    importance: NDArray[np.float64]  # [Z, F] importance of the latent in DCI's trees
 
 
 @dataclass(frozen=True)
@@ -175,34 +176,34 @@ class Codes:
     index: NDArray[np.int64]  # [M] position in the test split, ascending
     mean: NDArray[np.float32]  # [M, Z]
     std: NDArray[np.float32]  # [M, Z]
-    label: NDArray[np.int64]  # [M], -1 where there is none
+    label: NDArray[np.int64]  # [M], −1: none
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What training did, measured on the test split."""
+    """All measurements of a trained model on the test split."""
 
     test: SplitMetrics
     latents: LatentMetrics
     samples: Mapping[str, SampleMetrics] | None
-    """In each feature space; None when it is switched off."""
+    """Numbers in each feature space; None if switched off."""
     disentanglement: DisentanglementMetrics | None
-    """None where no factors are known."""
+    """None if no factors are known."""
     settings: MeasurementSettings
     latent_table: LatentTable
     factor_table: FactorTable | None
     codes: Codes
     seconds: Mapping[str, float]
-    """Wall time of each part. In no file that must not change."""
+    """Wall time of each part; kept out of files that must not change."""
 
     def metrics(self) -> dict[str, float | None]:
-        """The numbers under their names in MLflow: {"test/rate": 1.0, …}; None: does not apply."""
+        """Return the numbers by MLflow name: {"test/rate": 1.0, …}; None: does not apply."""
         content = self.to_json()
         del content["settings"]
         return _flatten(content)
 
     def to_json(self) -> dict[str, Any]:
-        """The content of metrics/evaluation.json."""
+        """Return the content of metrics/evaluation.json."""
         sections = ("test", "latents", "samples", "disentanglement", "settings")
         return {name: value for name, value in asdict(self).items() if name in sections}
 
@@ -218,7 +219,7 @@ def _flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, float | N
 
 
 def refuse_non_finite(evaluation: Evaluation) -> Evaluation:
-    """The evaluation itself.
+    """Return the evaluation if all its numbers are finite.
 
     Raises:
         UserError: names the numbers that are NaN or infinite.
@@ -232,16 +233,16 @@ def refuse_non_finite(evaluation: Evaluation) -> Evaluation:
         listed = ", ".join(f"{name} = {value}" for name, value in bad.items())
         raise UserError(
             f"evaluation: {listed}; must be finite. The model's outputs on the test split are out "
-            "of range, or its reconstructions exact (psnr = inf). Train again with a lower "
+            "of range, or its reconstructions are exact (psnr = inf). Train again with a lower "
             "train.learning_rate, or with weights in balance nearer to each other."
         )
     return evaluation
 
 
 def write(evaluation: Evaluation, metrics: Path, folder: Path) -> None:
-    """Write the numbers to `metrics` (JSON), tables and codes into `folder`.
+    """Write the numbers to `metrics` (JSON), and tables and codes into `folder`.
 
-    The same evaluation writes the same bytes.
+    Equal evaluations write equal bytes.
     """
     content, codes = evaluation.to_json(), evaluation.codes
     with replacing(folder) as temporary:
@@ -255,7 +256,7 @@ def write(evaluation: Evaluation, metrics: Path, folder: Path) -> None:
 
 
 def write_seconds(evaluation: Evaluation, path: Path) -> None:
-    """Write the wall time of each part and its share as CSV; no two runs give the same."""
+    """Write the wall time of each part and its share as CSV; it differs in every run."""
     total = sum(evaluation.seconds.values())
     columns = {
         "part": list(evaluation.seconds),
@@ -270,18 +271,18 @@ def _write_table(path: Path, columns: Mapping[str, Any]) -> None:
 
 
 def _metrics_table(content: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """A line for each number, with its name, unit and what to hold it against."""
-    found = rows(content)
+    """Build one row per number, with its name, unit and reference."""
+    numbers = rows(content)
     return {
-        "metric": [row.key for row in found],
-        "name": [row.measure.name for row in found],
-        "feature_space": [row.space for row in found],
-        "value": [None if row.value is None else float(row.value) for row in found],
-        "standard_error": [row.standard_error for row in found],
-        "reference": [row.reference for row in found],
-        "reference_is": [row.reference_name for row in found],
-        "unit": [row.measure.unit for row in found],
-        "better": [row.measure.better for row in found],
+        "metric": [row.key for row in numbers],
+        "name": [row.measure.name for row in numbers],
+        "feature_space": [row.space for row in numbers],
+        "value": [row.value for row in numbers],
+        "standard_error": [row.standard_error for row in numbers],
+        "reference": [row.reference for row in numbers],
+        "reference_is": [row.reference_name for row in numbers],
+        "unit": [row.measure.unit for row in numbers],
+        "better": [row.measure.better for row in numbers],
     }
 
 
@@ -292,7 +293,7 @@ def _latent_table(table: LatentTable) -> dict[str, Any]:
 
 
 def _factor_table(table: FactorTable) -> dict[str, Any]:
-    """A line for each latent and factor."""
+    """Build one row per latent and factor."""
     latents, factors = table.mutual_information.shape
     return {
         "latent": np.repeat(np.arange(latents), factors),
@@ -303,7 +304,7 @@ def _factor_table(table: FactorTable) -> dict[str, Any]:
 
 
 def read_codes(folder: Path) -> Codes:
-    """The codes that `write` put into `folder`.
+    """Read the codes that `write` put into `folder`.
 
     Raises:
         UserError: they are missing or not finite.
@@ -322,12 +323,12 @@ def read_codes(folder: Path) -> Codes:
 
 
 def describe(evaluation: Evaluation, caution: str | None = None) -> str:
-    """The outcome in words, with what a reader must know of the likelihood."""
+    """Describe the results in words, with what a reader must know about the likelihood."""
     settings = evaluation.settings
     lines = [f"test split, {settings.images:,} images; nats are per image, of {settings.nats_of}"]
-    for (section, space), found in groupby(rows(evaluation.to_json()), lambda r: r[1:3]):
+    for (section, space), group in groupby(rows(evaluation.to_json()), lambda r: r[1:3]):
         lines.append(f"{section}, {space}:" if space else f"{section}:")
-        lines += [_line(row) for row in found if row.value is not None]
+        lines += [_line(row) for row in group if row.value is not None]
     lines += [f"note: {note}" for note in _notes(evaluation, caution)]
     total = sum(evaluation.seconds.values())
     parts = (f"{name} {seconds:.1f}" for name, seconds in evaluation.seconds.items())
@@ -345,12 +346,12 @@ def _line(row: Row) -> str:
 
 
 def _notes(evaluation: Evaluation, caution: str | None) -> Iterator[str]:
-    """What the numbers rest on."""
+    """List what the numbers are based on."""
     settings = evaluation.settings
     if evaluation.test.rate is None:
-        yield "a plain autoencoder has no rate, and D alone bounds no log p(x)."
+        yield "a plain autoencoder has no rate, and D alone is no bound on log p(x)."
     else:
-        yield f"K = {settings.nll_samples} samples an image; mutual information: " + (
+        yield f"K = {settings.nll_samples} samples per image; mutual information: " + (
             settings.mutual_information_estimator or ""
         )
     yield f"active: Var_x(E[z|x]) > {settings.active_threshold:g}"

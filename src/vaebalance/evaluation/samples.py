@@ -1,7 +1,7 @@
-"""Decoded prior samples against test images, in some feature space.
+"""Decoded prior samples against test images in a feature space.
 
-Each number stands beside its floor, which is of training images in the samples' place: what a
-model that draws from the data's own distribution would reach with as many images.
+Each number is compared with its floor: the same number for training images instead of samples,
+which a model with the data's own distribution would reach with as many images.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from vaebalance.vae.model import VAE
 
 @dataclass(frozen=True)
 class SampleQuality:
-    """Of candidates by the side of reference images."""
+    """How candidates compare with reference images."""
 
     frechet: float
-    """Distance of the Gaussians fitted to either's features, ≥ 0; biased upwards for few images."""
+    """Distance of the Gaussians fitted to both sets of features, ≥ 0; biased upwards for few
+    images."""
     precision: float
     recall: float
     density: float
@@ -34,22 +35,22 @@ class SampleQuality:
 
 
 def sample_quality(reference: Tensor, candidates: Tensor) -> SampleQuality:
-    """Of candidates' features [M, F] against the reference's [N, F].
+    """Compare candidates' features [M, F] with the reference's [N, F].
 
     Raises:
-        ValueError: there are fewer than two of either.
+        ValueError: either has fewer than two images.
     """
-    found = overlap(reference, candidates)
-    if found is None:
+    overlaps = overlap(reference, candidates)
+    if overlaps is None:
         raise ValueError(f"{len(candidates)} and {len(reference)} images: two of each are needed")
-    return SampleQuality(frechet=frechet_distance(reference, candidates), **vars(found))
+    return SampleQuality(frechet=frechet_distance(reference, candidates), **vars(overlaps))
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """‖μ_a − μ_b‖² + tr(A + B − 2·(AB)^½) of points a [N, F], b [M, F] (Heusel et al. 2017).
+    """Compute ‖μ_a − μ_b‖² + tr(A + B − 2·(AB)^½) of a [N, F], b [M, F] (Heusel et al. 2017).
 
-    With A = R_aᵀ R_a and B likewise, tr (AB)^½ is the sum of the singular values of R_a R_bᵀ, which
-    needs no covariance of full rank, nor the root of a matrix that is not symmetric.
+    With A = R_aᵀ R_a, and B likewise, tr (AB)^½ is the sum of the singular values of R_a R_bᵀ. This
+    needs neither covariances of full rank nor the root of an asymmetric matrix.
     """
     roots = [_root_of_covariance(points) for points in (a, b)]
     shift = float((a.mean(0) - b.mean(0)).square().sum())
@@ -59,26 +60,26 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 
 
 def _root_of_covariance(points: Tensor) -> Tensor:
-    """R [min(N, F), F] with RᵀR the covariance of points [N, F]."""
+    """Compute R [min(N, F), F] with RᵀR equal to the covariance of points [N, F]."""
     centred = (points - points.mean(0)) / math.sqrt(len(points) - 1)
     root: Tensor = torch.linalg.qr(centred, mode="r").R
     return root
 
 
 def are_draws(likelihood: AbstractLikelihood, *, binarised: bool) -> tuple[bool, str]:
-    """Whether prior samples are draws of p(x|z), or its means; in words, with the reason."""
+    """Decide whether prior samples are draws or means of p(x|z); with the reason in words."""
     if binarised and likelihood.is_mass(binarised=True):
-        return True, "draws of p(x|z): its means are grey, and the test images black and white"
-    return False, "means of p(x|z): what people look at; draws would add the likelihood's noise"
+        return True, "draws of p(x|z): its means are grey, but the test images are black and white"
+    return False, "means of p(x|z), which people look at; draws would add the likelihood's noise"
 
 
 @torch.inference_mode()
 def decoded_prior_samples(
     model: VAE, count: int, *, draws: bool, batch_size: int, seed: int
 ) -> Iterator[Tensor]:
-    """Pixels of decoded z ~ N(0, I), at most `batch_size` at a time: [B, C, H, W] in [0, 1].
+    """Iterate over the pixels of decoded z ~ N(0, I): [B, C, H, W] in [0, 1], B ≤ `batch_size`.
 
-    As elsewhere the noise is of blocks of a fixed size, so that a larger batch changes no draw.
+    Noise is drawn for blocks of a fixed size, so a larger batch changes no draw.
     """
     codes = prior_draws(torch.Size([count, model.latent_size]), seed, "samples").float()
     for number, z in enumerate(codes.split(min(IMAGES_A_BLOCK, batch_size))):

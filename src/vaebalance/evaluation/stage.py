@@ -1,4 +1,4 @@
-"""`evaluate`: everything that the stage measures, of one model on one data set."""
+"""`evaluate`: all measurements of one model on one data set."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from vaebalance.evaluation.results import (
     MeasurementSettings,
     refuse_non_finite,
 )
+from vaebalance.evaluation.sections.context import EvaluationContext
 from vaebalance.evaluation.sections.known_factors import measure_disentanglement
 from vaebalance.evaluation.sections.latent_space import measure_latents
 from vaebalance.evaluation.sections.prior_samples import measure_samples
 from vaebalance.evaluation.sections.split import measure_split
-from vaebalance.evaluation.sections.subject import Subject
 from vaebalance.vae.model import VAE
 
 LARGEST_CODES = 20_000
-"""Test images, at most, whose codes are kept for the report."""
+"""Largest number of test images whose codes are kept for the report."""
 
 
 def evaluate(model: VAE, dataset: Dataset, spec: EvaluateSpec, seed: int) -> Evaluation:
-    """Measure `model` on the test split, on the device where the model is.
+    """Measure `model` on the test split, on the model's device.
 
-    Torch's random state is left as it was.
+    Torch's random state is left unchanged.
 
     Args:
-        model: in evaluation mode, as `load_model` gives it.
-        dataset: what it was trained on. The training split is read to learn the density, the probe
-            and the features from, the validation split to calibrate σ on.
+        model: in evaluation mode, as `load_model` returns it.
+        dataset: its training data. The density, the probe and the features are fitted to the
+            training split, σ to the validation split.
         spec: the `evaluate` section.
-        seed: of all noise.
+        seed: seed of all noise.
 
     Raises:
         UserError: model and data do not fit, a split is empty, or a number is not finite.
@@ -50,15 +50,15 @@ def evaluate(model: VAE, dataset: Dataset, spec: EvaluateSpec, seed: int) -> Eva
     _refuse_misfit(model, dataset)
     if spec.inception_weights is not None:
         require_weights(Path(spec.inception_weights))
-    subject = Subject(model, dataset, spec, seed)
-    images = subject.images("test")
-    with subject.clock.part("posterior moments"):
-        moments = subject.moments(images)
-        training = subject.moments(subject.images("train").spread(spec.latent_samples))
-    test, rate_by_latent, split_settings = measure_split(subject, images)
-    latents, latent_settings = measure_latents(subject, moments, training)
-    samples, sample_settings = measure_samples(subject, images)
-    disentanglement, factor_table, factor_settings = measure_disentanglement(subject)
+    context = EvaluationContext(model, dataset, spec, seed)
+    images = context.images("test")
+    with context.clock.part("posterior moments"):
+        moments = context.moments(images)
+        training = context.moments(context.images("train").spread(spec.latent_samples))
+    test, rate_by_latent, split_settings = measure_split(context, images)
+    latents, latent_settings = measure_latents(context, moments, training)
+    samples, sample_settings = measure_samples(context, images)
+    disentanglement, factor_table, factor_settings = measure_disentanglement(context)
     return refuse_non_finite(
         Evaluation(
             test=test,
@@ -81,13 +81,13 @@ def evaluate(model: VAE, dataset: Dataset, spec: EvaluateSpec, seed: int) -> Eva
             ),
             factor_table=factor_table,
             codes=_codes(moments, dataset.labels("test")),
-            seconds=subject.clock.seconds,
+            seconds=context.clock.seconds,
         )
     )
 
 
 def _codes(moments: PosteriorMoments, labels: Tensor | None) -> Codes:
-    """The codes of test images evenly spread over the split, which may be sorted by label."""
+    """Collect codes of test images, evenly spread over the split, which may be sorted by label."""
     index = spread(len(moments), LARGEST_CODES)
     label = torch.full((len(moments),), -1) if labels is None else labels
     return Codes(

@@ -2,11 +2,11 @@
 
     R = I_q(n; z) + KL(q(z) ‖ p(z))        (Hoffman & Johnson 2016)
 
-q(z) is the aggregate posterior, the mean of q(z|x_n) over N images. Of a finite set both parts are
-exact but for sampling noise, and their split is a property of the set: no code tells more than N
-images apart, so I ≤ ln N. As estimates for all images that the set stands for, I is too small and
-the marginal KL too large, without bound once I has come near ln N: the marginal KL is then R − ln N
-whatever the model does. `held_out_marginal_kl` errs in the other direction.
+q(z) is the aggregate posterior, the mean of q(z|x_n) over N images. For a finite set both parts
+are exact up to sampling noise, and their split is a property of the set: a code distinguishes at
+most N images, so I ≤ ln N. As estimates for the population of images, I is too small and the
+marginal KL too large, without limit once I is near ln N: the marginal KL is then R − ln N for any
+model. `held_out_marginal_kl` errs in the other direction.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from vaebalance.evaluation.posterior_moments import PosteriorMoments
 
 LOG_TWO_PI = math.log(2 * math.pi)
 BLOCK_ELEMENTS = 2**20
-"""Log densities [codes, images] that are held at once: 8 MB."""
+"""Log densities [codes, images] held at once: 8 MB."""
 LEAST_CODES = 5000
-"""Codes, over all images, that the mutual information is averaged over, at least …"""
+"""The mutual information is averaged over at least this many codes of all images …"""
 MOST_CODES_AN_IMAGE = 64
-"""… unless there are so few images that more codes of each would tell no more."""
+"""… but over no more codes of each image: with few images, more codes add no information."""
 COMPONENTS = (8, 32)
-"""Sizes of the Gaussian mixtures that are tried on the training codes."""
+"""Sizes of the Gaussian mixtures to try on the training codes."""
 CODES_A_DIMENSION = 5
-"""Training codes that each component must have for each latent, or its covariance is noise."""
+"""Training codes per latent that each component needs; with fewer its covariance is noise."""
 
 
 @dataclass(frozen=True)
@@ -42,26 +42,26 @@ class Surgery:
     mutual_information: float
     """I_q(n; z) between an image's index and its code, ≤ ln N."""
     marginal_kl: float
-    """KL(q(z) ‖ p(z)): the mean rate less the above."""
+    """KL(q(z) ‖ p(z)): the mean rate minus the mutual information."""
     standard_error: float | None
-    """Of both, from the spread over images; None for a single one."""
+    """Standard error of both, from the spread over images; None for a single image."""
     images: int
     """N."""
     codes: int
-    """z ~ q(z|x) drawn for each image."""
+    """Number of z ~ q(z|x) drawn for each image."""
 
     @property
     def ceiling(self) -> float:
-        """The logarithm of N, beyond which the mutual information cannot be seen."""
+        """The logarithm of N, the largest measurable mutual information."""
         return math.log(self.images)
 
     @property
     def estimator(self) -> str:
-        """What was done, in words."""
+        """The estimator in words."""
         draws = "one code" if self.codes == 1 else f"{self.codes} codes"
         return (
-            f"{draws} an image against the mean posterior of all {self.images:,}, its own "
-            f"included; at most ln {self.images:,} = {self.ceiling:.2f} nats, and too small near it"
+            f"{draws} per image against the mean posterior of all {self.images:,}, its own "
+            f"included; at most ln {self.images:,} = {self.ceiling:.2f} nats, too small near it"
         )
 
 
@@ -72,11 +72,11 @@ class HeldOutMarginalKl:
     value: float
     standard_error: float | None
     density: str
-    """What q̂ is, in words."""
+    """Description of q̂."""
 
 
 def surgery(moments: PosteriorMoments, seed: int) -> Surgery:
-    """Split the mean rate of the images behind `moments`.
+    """Split the mean rate of the images behind `moments` into its two parts.
 
     I = E_n E_{z ~ q(z|x_n)} [ln q(z|x_n) − ln 1/N Σ_m q(z|x_m)], with n among the m.
     """
@@ -85,18 +85,18 @@ def surgery(moments: PosteriorMoments, seed: int) -> Surgery:
     information = torch.zeros(count, dtype=torch.float64)
     for draw in range(codes):
         z = moments.sample(derive_seed(seed, "surgery", draw))
-        own = _log_normal(z, moments.mean.double(), moments.std.double())
-        information += (own - log_aggregate_posterior(moments, z)) / codes
+        log_posterior = _log_normal(z, moments.mean.double(), moments.std.double())
+        information += (log_posterior - log_aggregate_posterior(moments, z)) / codes
     mean = float(information.mean())
     error = float(information.std() / math.sqrt(count)) if count > 1 else None
     return Surgery(mean, float(moments.rate.mean()) - mean, error, count, codes)
 
 
 def log_aggregate_posterior(moments: PosteriorMoments, z: Tensor) -> Tensor:
-    """Log 1/N Σ_n q(z|x_n) of codes z [M, Z]: [M] float64, in bounded memory.
+    """Compute log 1/N Σ_n q(z|x_n) of codes z [M, Z]: [M] float64, in bounded memory.
 
     Σ_j (z_j − μ_j)²/σ_j² is expanded into matrix products. In float64 the cancellation costs 1e-6
-    nats where σ is least (e⁻¹⁰), and nothing elsewhere.
+    nats for the smallest σ (e⁻¹⁰), and nothing elsewhere.
     """
     mean, precision = moments.mean.double(), moments.std.double().square().reciprocal()
     scaled = mean * precision  # [N, Z]
@@ -111,16 +111,17 @@ def log_aggregate_posterior(moments: PosteriorMoments, z: Tensor) -> Tensor:
 
 
 def held_out_marginal_kl(training: Tensor, test: Tensor, seed: int) -> HeldOutMarginalKl:
-    """A lower bound, in expectation, of KL(q(z) ‖ p(z)) for all images.
+    """Estimate a lower bound, in expectation, on KL(q(z) ‖ p(z)) for the population of images.
 
-    E_q[ln q̂ − ln p] = KL(q ‖ p) − KL(q ‖ q̂) whatever q̂ is, as long as it has not seen the codes
-    that it is averaged over. q̂ is fitted to four in five of the training codes: of the prior
-    itself, Gaussians and Gaussian mixtures the one that the fifth code in five is likeliest under.
+    E_q[ln q̂ − ln p] = KL(q ‖ p) − KL(q ‖ q̂) for any q̂ that has not seen the codes of the
+    average. Candidates for q̂ are the prior, Gaussians and Gaussian mixtures. They are fitted to
+    four fifths of the training codes; the one with the highest likelihood on the last fifth is
+    chosen.
 
     Args:
         training: codes z ~ q(z|x) of training images, [M, Z].
         test: codes of test images, [N, Z].
-        seed: of the mixtures' starts.
+        seed: seed of the mixtures' starting points.
     """
     held_out = torch.arange(len(training)) % 5 == 4
     fit, select = training[~held_out].double(), training[held_out].double()
@@ -133,12 +134,12 @@ def held_out_marginal_kl(training: Tensor, test: Tensor, seed: int) -> HeldOutMa
 
 
 def log_prior(z: Tensor) -> Tensor:
-    """Log density of N(0, I) at codes [..., Z]."""
+    """Compute the log density of N(0, I) at codes [..., Z]."""
     return -0.5 * (z.square() + LOG_TWO_PI).sum(-1)
 
 
 def _log_normal(z: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Log density of N(mean, diag std²) at z, each [N, Z]: [N]."""
+    """Compute the log density of N(mean, diag std²) at z, each [N, Z]: [N]."""
     return log_prior((z - mean) / std) - std.log().sum(-1)
 
 
@@ -148,7 +149,7 @@ PRIOR: tuple[str, LogDensity] = ("the prior", log_prior)
 
 
 def _densities(codes: Tensor, seed: int) -> Iterator[tuple[str, LogDensity]]:
-    """The prior, and densities fitted to codes [M, Z], each with its name; simplest first."""
+    """Iterate over the prior and densities fitted to codes [M, Z], with names; simplest first."""
     count, latents = codes.shape
     yield PRIOR
     if count < 2:
@@ -161,13 +162,13 @@ def _densities(codes: Tensor, seed: int) -> Iterator[tuple[str, LogDensity]]:
 
 
 def _mixture(codes: Tensor, components: int, covariance: str, seed: int) -> LogDensity:
-    """Log density of a Gaussian mixture fitted by expectation maximisation."""
+    """Fit a Gaussian mixture by expectation maximisation, and return its log density."""
     from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
     from sklearn.mixture import GaussianMixture  # type: ignore[import-untyped]
 
     mixture = GaussianMixture(components, covariance_type=covariance, random_state=seed % 2**32)
     with warnings.catch_warnings():
-        # A q̂ short of its optimum is as honest a bound; the held-out codes choose among them.
+        # A q̂ short of its optimum gives a valid bound, too; held-out codes choose among them.
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(codes.numpy())
 

@@ -1,6 +1,6 @@
-"""What can be had of distortion and rate: the Pareto set, its hypervolume, its knee.
+"""The attainable trade-offs of distortion and rate: Pareto set, hypervolume, knee.
 
-Points are (D, R), nats per image, and less is better of both.
+Points are (D, R) in nats per image; lower is better for both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vaebalance.vae.likelihoods import AbstractLikelihood
 Terms = tuple[float, float]
 
 FITTED_IMAGES = 1000
-STEPS, STEP_SIZE = 300, 0.1  # of Adam, on logits and the like
+STEPS, STEP_SIZE = 300, 0.1  # of Adam, on raw decoder output
 LEAST_FOR_KNEE = 3
 KNEE_RULE = (
     "the point of the Pareto set farthest below the chord between its two ends, D and R each "
@@ -26,20 +26,20 @@ KNEE_RULE = (
 
 
 def pareto(points: Sequence[Terms]) -> list[int]:
-    """Indices of the points that no other is at least as good as in both; by rising rate.
+    """Return the indices of the Pareto set by rising rate; of equal points the first.
 
-    Of equal points the first.
+    A point is in the set if no other is at least as good in both numbers.
     """
     order = sorted(range(len(points)), key=lambda i: (points[i][1], points[i][0], i))
-    found: list[int] = []
+    front: list[int] = []
     for index in order:
-        if not found or points[index][0] < points[found[-1]][0]:
-            found.append(index)
-    return found
+        if not front or points[index][0] < points[front[-1]][0]:
+            front.append(index)
+    return front
 
 
 def hypervolume(points: Sequence[Terms], reference: Terms) -> float:
-    """Area that the points dominate below the reference point, nats²; more is better."""
+    """Compute the area that the points dominate below the reference, nats²; more is better."""
     inside = [p for p in points if p[0] < reference[0] and p[1] < reference[1]]
     area, ceiling = 0.0, reference[0]
     for index in pareto(inside):
@@ -50,9 +50,9 @@ def hypervolume(points: Sequence[Terms], reference: Terms) -> float:
 
 
 def knee(points: Sequence[Terms]) -> int | None:
-    """Index by `KNEE_RULE`; None where the set has fewer than three points, or no bend.
+    """Return the index by `KNEE_RULE`; None if the set has fewer than three points, or no bend.
 
-    It moves with the range that was searched, so a range belongs to it.
+    The knee depends on the range that was searched, so it is meaningful only with that range.
     """
     front = pareto(points)
     if len(front) < LEAST_FOR_KNEE:
@@ -60,7 +60,7 @@ def knee(points: Sequence[Terms]) -> int | None:
     (first_d, first_r), (last_d, last_r) = points[front[0]], points[front[-1]]
     gains = {
         index: 1
-        - (points[index][0] - last_d) / (first_d - last_d)  # of distortion, 0 to 1
+        - (points[index][0] - last_d) / (first_d - last_d)  # share of the distortion gained, 0 to 1
         - (points[index][1] - first_r) / (last_r - first_r)  # at this share of the rate
         for index in front
     }
@@ -69,10 +69,10 @@ def knee(points: Sequence[Terms]) -> int | None:
 
 
 def distortion_at_rate_zero(likelihood: AbstractLikelihood, dataset: Dataset, seed: int) -> float:
-    """The D of a decoder that has no code: the same p(x) for every image.
+    """Estimate the D of a decoder without a code: the same p(x) for every image; nats per image.
 
-    Fitted to training images by gradient steps on the decoder's output, measured on validation
-    images; nats per image.
+    It is fitted to training images by gradient steps on the decoder's output, and measured on
+    validation images.
     """
     training = measured_images(dataset, "train", seed).spread(FITTED_IMAGES)
     validation = measured_images(dataset, "validation", seed)
@@ -93,5 +93,5 @@ def distortion_at_rate_zero(likelihood: AbstractLikelihood, dataset: Dataset, se
     parameters.eval()
     with torch.no_grad():
         x = validation.pixels(slice(None), device)
-        found = likelihood.distribution(raw.expand(len(x), -1, -1, -1), parameters).log_prob(x)
-    return float(-found.double().mean())
+        log_p = likelihood.distribution(raw.expand(len(x), -1, -1, -1), parameters).log_prob(x)
+    return float(-log_p.double().mean())

@@ -1,9 +1,9 @@
-"""What a study asks of a trained model; always of validation images, never of test images.
+"""The objectives of a study, measured on validation images and never on test images.
 
-min over α of (α·D + R) has the derivative D ≥ 0: the weighted loss always picks the end of its own
-weight's range, so it is no objective. These are. A new one is a class here and its name in
-`Objective`. Each measures from the same seed, so that trials share their noise, and a model trained
-again has the same numbers to the bit. Nats are per image.
+The weighted loss itself is no objective: min over α of (α·D + R) has the derivative D ≥ 0, so it
+always picks the end of its own weight's range. To add an objective, write a class here and add its
+name to `Objective`. All measure with the same seed, so trials share their noise, and a model that
+is trained again has the same numbers to the bit. Nats are per image.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from vaebalance.evaluation.measured_images import measured_images
 from vaebalance.evaluation.metrics import NATS, SAMPLES, VOCABULARY, Better
 from vaebalance.evaluation.metrics import measure as find_measure
 from vaebalance.evaluation.reconstructions import reconstruction_quality
+from vaebalance.evaluation.sections.context import EvaluationContext
 from vaebalance.evaluation.sections.known_factors import measure_disentanglement
 from vaebalance.evaluation.sections.latent_space import measure_latents
 from vaebalance.evaluation.sections.prior_samples import INCEPTION, OWN, measure_samples
 from vaebalance.evaluation.sections.split import measure_split
-from vaebalance.evaluation.sections.subject import Subject
 from vaebalance.evaluation.surgery import held_out_marginal_kl
 from vaebalance.vae.model import VAE
 
@@ -41,25 +41,25 @@ BATCH = 1024
 
 
 class Goal(NamedTuple):
-    """A number that a study makes as small or as large as it can."""
+    """A number that a study minimises or maximises."""
 
     key: str
-    """In tables and in MLflow."""
+    """Name in tables and in MLflow."""
     name: str
-    """In words."""
+    """Description for people."""
     unit: str
     better: Better
 
     def loss(self, value: float) -> float:
-        """The value, or its negative where higher is better: the least is best."""
+        """Return the value, or its negative if higher is better: the lowest is best."""
         return value if self.better == "lower" else -value
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, and what it is measured by."""
+    """A trained model, and what it is measured on."""
 
-    model: VAE  # the kept epoch's weights, in evaluation mode
+    model: VAE  # with the kept epoch's weights, in evaluation mode
     validation: SplitReport  # of that epoch
     dataset: Dataset
     evaluate: EvaluateSpec
@@ -68,36 +68,36 @@ class Trained:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What an objective found."""
+    """The result of an objective."""
 
     values: tuple[float, ...]
-    """One for each goal."""
+    """One value per goal."""
     violation: float | None = None
-    """At most 0 where the objective's target is met; None: it has none."""
+    """At most 0 if the objective's target is met; None if it has none."""
     results: Mapping[str, float | None] = field(default_factory=dict)
     """Other numbers worth keeping."""
 
 
 class AbstractObjective(Spec, ABC):
-    """One question, or two that pull in opposite directions."""
+    """One goal, or two that compete."""
 
     needs_rate: ClassVar[bool] = True
-    """Whether a plain autoencoder, which has no rate, has no answer."""
+    """Whether it does not apply to a plain autoencoder, which has no rate."""
     kind: str
-    """Which one."""
+    """Name of the objective."""
 
     @property
     @abstractmethod
     def goals(self) -> tuple[Goal, ...]:
-        """What is made small or large."""
+        """The numbers to minimise or maximise."""
 
     @abstractmethod
     def measure(self, trained: Trained) -> Measurement:
-        """The answer of a trained model."""
+        """Measure a trained model."""
 
     @property
     def is_of_own_likelihood(self) -> bool:
-        """Whether its nats are of the model's own likelihood, so that two kinds do not compare."""
+        """Whether its nats are of the model's own likelihood, so that kinds are not comparable."""
         return True
 
     @property
@@ -121,21 +121,21 @@ class NegativeElbo(AbstractObjective):
         return (Goal("negative_elbo", "validation D + R (α = β = 1)", NATS, "lower"),)
 
     def measure(self, trained: Trained) -> Measurement:
-        """As training reported it."""
+        """Return the number that training reported."""
         return Measurement((trained.validation.negative_elbo,))
 
 
 class Nll(AbstractObjective):
-    """The calibrated importance-weighted nll: comparable whatever α, β and the likelihood.
+    """The calibrated importance-weighted nll, comparable between any α, β and likelihood.
 
-    p(x|z) is a Gaussian about the decoder's mean, with σ fitted after training, so that neither the
-    weights nor the likelihood's scale can flatter the number. Where the posteriors are far too
-    narrow (β ≪ 1), K samples leave the bound loose, and the model looks worse than it is.
+    p(x|z) is a Gaussian around the decoder's mean with σ fitted after training, so neither the
+    weights nor the likelihood's scale can improve the number. If posteriors are far too narrow (β ≪
+    1), K samples leave the bound loose, and the model seems worse than it is.
     """
 
     kind: Literal["nll"] = "nll"
     samples: int = Field(default=64, ge=1, le=100_000)
-    """K, codes drawn for each validation image."""
+    """Number of codes K drawn for each validation image."""
 
     @property
     def goals(self) -> tuple[Goal, ...]:
@@ -143,17 +143,17 @@ class Nll(AbstractObjective):
         return (Goal("nll", f"validation nll (calibrated, K = {self.samples})", NATS, "lower"),)
 
     def measure(self, trained: Trained) -> Measurement:
-        """The nll, its standard error over images, and the held-out marginal KL, which ties."""
+        """Measure the nll, its standard error over images, and the held-out marginal KL."""
         model, seed = trained.model, trained.seed
         images = measured_images(trained.dataset, "validation", seed)
         cost = {"batch_size": BATCH, "seed": seed}
         gaussian = calibrate(model, images, **cost)
-        (found,) = importance_weighted_nlls(model, images, [gaussian], samples=self.samples, **cost)
+        (nll,) = importance_weighted_nlls(model, images, [gaussian], samples=self.samples, **cost)
         return Measurement(
-            (found.mean,),
+            (nll.mean,),
             results={
-                "nll_standard_error": found.standard_error,
-                "effective_sample_size": float(found.effective_sample_size.mean()),
+                "nll_standard_error": nll.standard_error,
+                "effective_sample_size": float(nll.effective_sample_size.mean()),
                 "calibrated_sigma": gaussian.sigma,
                 "held_out_marginal_kl": _marginal_kl(trained),
             },
@@ -161,15 +161,15 @@ class Nll(AbstractObjective):
 
     @property
     def is_of_own_likelihood(self) -> bool:
-        """It is of the calibrated Gaussian."""
+        """False: the nats are of the calibrated Gaussian."""
         return False
 
 
 def _marginal_kl(trained: Trained) -> float:
-    """How far the codes of validation images are from the prior, a lower bound."""
-    subject = Subject(trained.model, trained.dataset, trained.evaluate, trained.seed)
+    """Estimate a lower bound on the distance of validation codes from the prior, in nats."""
+    context = EvaluationContext(trained.model, trained.dataset, trained.evaluate, trained.seed)
     training, validation = (
-        subject.moments(subject.images(split).spread(trained.evaluate.latent_samples)).sample(
+        context.moments(context.images(split).spread(trained.evaluate.latent_samples)).sample(
             derive_seed(trained.seed, "codes", split)
         )
         for split in ("train", "validation")
@@ -178,11 +178,12 @@ def _marginal_kl(trained: Trained) -> float:
 
 
 class Frontier(AbstractObjective):
-    """Distortion and rate at once: the study finds what can be had, and a person chooses."""
+    """Distortion and rate at once: the study finds the trade-offs, and a person chooses one."""
 
     kind: Literal["frontier"] = "frontier"
     largest_rate: float = Field(default=100.0, gt=0)
-    """Rate of the hypervolume's reference point, nats per image: points beyond count nothing."""
+    """Rate of the hypervolume's reference point, in nats per image; points beyond it count
+    nothing."""
 
     @property
     def goals(self) -> tuple[Goal, ...]:
@@ -190,16 +191,16 @@ class Frontier(AbstractObjective):
         return (DISTORTION, RATE)
 
     def measure(self, trained: Trained) -> Measurement:
-        """As training reported them."""
+        """Return both terms as training reported them."""
         return Measurement((trained.validation.distortion, trained.validation.rate))
 
 
 class Constrained(AbstractObjective):
-    """The least rate whose reconstructions are good enough, or the least distortion at a rate."""
+    """The lowest rate with sufficient reconstructions, or the lowest distortion at a rate."""
 
     kind: Literal["constrained"] = "constrained"
     minimise: Literal["rate", "distortion"] = "rate"
-    """rate: give distortion, rmse or psnr; distortion: give rate."""
+    """rate: give distortion, rmse or psnr as the target; distortion: give rate."""
     distortion: float | None = None
     """Nats per image, at most."""
     rmse: float | None = Field(default=None, gt=0)
@@ -231,7 +232,7 @@ class Constrained(AbstractObjective):
 
     @property
     def target(self) -> str:
-        """In words."""
+        """The target in words."""
         for name, unit in (
             ("distortion", " nats"),
             ("rate", " nats"),
@@ -244,7 +245,7 @@ class Constrained(AbstractObjective):
         raise AssertionError("checked in _one_target")
 
     def measure(self, trained: Trained) -> Measurement:
-        """The term, and by how much the target is missed."""
+        """Measure the term, and by how much the target is missed."""
         report = trained.validation
         images = measured_images(trained.dataset, "validation", trained.seed)
         quality = reconstruction_quality(trained.model, images, batch_size=BATCH, with_ssim=False)
@@ -263,26 +264,26 @@ class Constrained(AbstractObjective):
 
     @property
     def is_of_own_likelihood(self) -> bool:
-        """Rate, RMSE and PSNR are not."""
+        """Whether a distortion is involved; rate, RMSE and PSNR do not depend on the likelihood."""
         return self.minimise == "distortion" or self.distortion is not None
 
 
 class Metric(AbstractObjective):
-    """Any number of the evaluation that has a better end, of validation images."""
+    """Any number of the evaluation that has a better direction, measured on validation images."""
 
     needs_rate: ClassVar[bool] = False
     kind: Literal["metric"] = "metric"
     name: str
-    """As in metrics/evaluation.json: samples/own/frechet, latents/coverage, test/ssim, …"""
+    """Name in metrics/evaluation.json: samples/own/frechet, latents/coverage, test/ssim, …"""
 
     @field_validator("name")
     @classmethod
     def _has_a_direction(cls, name: str) -> str:
-        found = find_measure(name)
+        known = find_measure(name)
         spaces = (OWN, INCEPTION)
         section, *rest = name.split("/")
         in_its_place = rest[:-1] in ([[space] for space in spaces] if section == SAMPLES else [[]])
-        if found is None or found[1] or not in_its_place:
+        if known is None or known[1] or not in_its_place:
             names = [
                 pattern.replace("*", space)
                 for pattern, measure in VOCABULARY.items()
@@ -290,24 +291,25 @@ class Metric(AbstractObjective):
                 for space in (spaces if "*" in pattern else ("",))
             ]
             raise ValueError(f"not a metric of the evaluation. Allowed: {', '.join(names)}")
-        if found[0].better is None:
-            raise ValueError(f"neither end of it is better, since it describes: {found[0].reading}")
+        if known[0].better is None:
+            raise ValueError(f"neither end of it is better. It describes: {known[0].reading}")
         return name
 
     @property
     def goals(self) -> tuple[Goal, ...]:
-        """The metric, in the direction that the vocabulary gives it."""
-        found = find_measure(self.name)
-        assert found is not None
-        assert found[0].better is not None
-        name = f"validation {found[0].name}"
-        return (Goal(self.name.rpartition("/")[2], name, found[0].unit, found[0].better),)
+        """The metric, in the direction that the catalogue of metrics gives."""
+        known = find_measure(self.name)
+        assert known is not None
+        measure, _ = known
+        assert measure.better is not None
+        name = f"validation {measure.name}"
+        return (Goal(self.name.rpartition("/")[2], name, measure.unit, measure.better),)
 
     def measure(self, trained: Trained) -> Measurement:
-        """The metric, by measuring no more than its section.
+        """Measure the metric's section, and return the metric.
 
         Raises:
-            UserError: it does not apply to this model or data.
+            UserError: the metric does not apply to this model or data.
         """
         section, _, rest = self.name.partition("/")
         numbers = _measure_section(section, trained)
@@ -326,48 +328,48 @@ class Metric(AbstractObjective):
 
     @property
     def is_of_own_likelihood(self) -> bool:
-        """Those of section `test` in nats or bits, but for the calibrated nll."""
-        own = ("distortion", "negative_elbo", "importance_weighted_nll", "bits_per_dim")
-        return self.name.partition("/")[2].startswith(own)
+        """Whether it is in nats or bits of section `test`, except for the calibrated nll."""
+        names = ("distortion", "negative_elbo", "importance_weighted_nll", "bits_per_dim")
+        return self.name.partition("/")[2].startswith(names)
 
     @property
     def reads_evaluate(self) -> bool:
-        """All of it."""
+        """True: all of it."""
         return True
 
 
 def _measure_section(section: str, trained: Trained) -> Mapping[str, Any]:
-    """The numbers of a section of the evaluation, without its test images."""
+    """Measure a section of the evaluation without using test images."""
     if section == "disentanglement":
-        subject = _subject(trained, WithoutTest)
-        scores = measure_disentanglement(subject)[0]
+        context = _context(trained, WithoutTest)
+        scores = measure_disentanglement(context)[0]
         return {} if scores is None else asdict(scores)
-    subject = _subject(trained, ValidationForTest)
-    images = subject.images("test")
+    context = _context(trained, ValidationForTest)
+    images = context.images("test")
     if section == "test":
-        return asdict(measure_split(subject, images)[0])
+        return asdict(measure_split(context, images)[0])
     if section == "latents":
-        training = subject.images("train").spread(subject.spec.latent_samples)
-        moments = (subject.moments(images), subject.moments(training))
-        return asdict(measure_latents(subject, *moments)[0])
-    found = measure_samples(subject, images)[0] or {}
-    return {space: asdict(metrics) for space, metrics in found.items()}
+        training = context.images("train").spread(context.spec.latent_samples)
+        moments = (context.moments(images), context.moments(training))
+        return asdict(measure_latents(context, *moments)[0])
+    samples = measure_samples(context, images)[0] or {}
+    return {space: asdict(metrics) for space, metrics in samples.items()}
 
 
-def _subject(trained: Trained, view: type[Dataset]) -> Subject:
+def _context(trained: Trained, view: type[Dataset]) -> EvaluationContext:
     dataset = view(trained.dataset.folder, trained.dataset.info)
-    return Subject(trained.model, dataset, trained.evaluate, trained.seed)
+    return EvaluationContext(trained.model, dataset, trained.evaluate, trained.seed)
 
 
 class ValidationForTest(Dataset):
-    """Has validation images where the evaluation looks for test images."""
+    """A view of a data set with validation images as its test images."""
 
     def _map(self, split: str, what: str) -> NDArray[Any]:
         return super()._map("validation" if split == "test" else split, what)
 
 
 class WithoutTest(Dataset):
-    """Has no test images."""
+    """A view of a data set without test images."""
 
     def _map(self, split: str, what: str) -> NDArray[Any]:
         array = super()._map(split, what)
@@ -377,4 +379,4 @@ class WithoutTest(Dataset):
 Objective = Annotated[
     NegativeElbo | Nll | Frontier | Constrained | Metric, Field(discriminator="kind")
 ]
-"""What `tune.objective` may name."""
+"""Every objective that `tune.objective` may name."""

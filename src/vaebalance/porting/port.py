@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from vaebalance.balancing.balances import AbstractBalance, Fixed
+from vaebalance.balancing import AbstractBalance, Fixed
 from vaebalance.base.errors import UserError
 from vaebalance.data import open_dataset
 from vaebalance.porting import wording as screen

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vaebalance.balancing.balances import RunFacts
+from vaebalance.balancing import RunFacts
 from vaebalance.base.adam import Adam
 from vaebalance.base.best_epoch import best_of
 from vaebalance.base.devices import choose_device, start_threads
@@ -26,7 +26,7 @@ from vaebalance.base.reports import EpochReport, StepReport, write_reports
 from vaebalance.base.seeds import derive_seed, forked
 from vaebalance.base.verdicts import Verdict, describe_verdicts
 from vaebalance.data import Dataset
-from vaebalance.evaluation.diagnosis import Patient, diagnose, diagnose_so_far
+from vaebalance.evaluation.diagnosis import DiagnosisContext, diagnose, diagnose_so_far
 from vaebalance.run.checkpoints import (
     Checkpoint,
     copied,
@@ -117,7 +117,7 @@ class Training(ResumableTraining[EpochReport]):
         steps = run_facts(settings, dataset).steps
         self.learner.step = make_step(self.learner, self.images, settings.train, steps)
         self.best_weights = copied(self.learner.model.state_dict())
-        self.patient = Patient(
+        self.context = DiagnosisContext(
             balance=settings.balance,
             likelihood=settings.likelihood,
             is_variational=self.learner.model.is_variational,
@@ -134,12 +134,12 @@ class Training(ResumableTraining[EpochReport]):
     @property
     def verdicts(self) -> list[Verdict]:
         """What is wrong with the trained model; empty if it is healthy. Needs an epoch."""
-        return diagnose(self.patient, self.history, self.history.index(self.best))
+        return diagnose(self.context, self.history, self.history.index(self.best))
 
     @property
     def verdicts_so_far(self) -> list[Verdict]:
         """What has been wrong for some epochs of a training that goes on."""
-        return diagnose_so_far(self.patient, self.history, self.spec.epochs)
+        return diagnose_so_far(self.context, self.history, self.spec.epochs)
 
     @property
     def stopped_early(self) -> bool:
@@ -228,7 +228,7 @@ def save(training: Training, provenance: Provenance, artifacts: Path, metrics: P
 
 
 def _rates(report: EpochReport) -> dict[str, float]:
-    return {f"z{index}": rate for index, rate in enumerate(report.vitals.rate_by_latent)}
+    return {f"z{index}": rate for index, rate in enumerate(report.posterior_stats.rate_by_latent)}
 
 
 def timeless(report: EpochReport) -> EpochReport:
@@ -252,7 +252,7 @@ def summary(training: Training) -> dict[str, Any]:
         "compiled": is_step_compiled(training),
         "parameters": sum(math.prod(p.shape) for p in training.learner.model.parameters()),
         "train": best.train.metrics(),
-        "validation": best.validation.metrics() | best.vitals.metrics(),
+        "validation": best.validation.metrics() | best.posterior_stats.metrics(),
     }
 
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from vaebalance.balancing.balances import Balance
+from vaebalance.balancing import Balance
 from vaebalance.balancing.penalties import Penalty
 from vaebalance.base.errors import UserError
 from vaebalance.base.specs import Spec

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaebalance.balancing.balances import Fixed, State
+from vaebalance.balancing import Fixed, State
 from vaebalance.stacking.stack import Stack, StackedTerms
 from vaebalance.training.cuda_graphs import Recorded, RecordingError
 from vaebalance.training.graph_steps import reason_of

@@ -14,8 +14,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaebalance.balancing.balances import State
-from vaebalance.base.reports import EpochReport, GradientNorms, SplitReport, StepReport, Vitals
+from vaebalance.balancing import State
+from vaebalance.base.reports import (
+    EpochReport,
+    GradientNorms,
+    PosteriorStats,
+    SplitReport,
+    StepReport,
+)
 from vaebalance.base.seeds import derive_seed
 from vaebalance.stacking.stack import Stack, StackedTerms, gradient_norms
 from vaebalance.stacking.stack import incompatibility as incompatibility_of_learners
@@ -36,7 +42,12 @@ from vaebalance.training.loop import (
 from vaebalance.training.loop import gradient_norms as lone_gradient_norms
 from vaebalance.training.loop import validate as lone_validate
 from vaebalance.training.precision import choose_threads, work_of
-from vaebalance.training.running_means import NonFiniteBatch, RunningMeans, vital_sums, vitals
+from vaebalance.training.running_means import (
+    NonFiniteBatch,
+    RunningMeans,
+    posterior_stats,
+    posterior_sums,
+)
 from vaebalance.training.step import Learner
 
 MEASURED_IMAGES = 4000
@@ -280,15 +291,15 @@ class StackTraining:
             try:
                 refuse_non_finite(norm)
                 is_density = self._learners[0].model.likelihood.is_density
-                signs = vitals(own, len(self._validation), is_density=is_density)
-                found.append((mean.read(), signs, norm))
+                stats = posterior_stats(own, len(self._validation), is_density=is_density)
+                found.append((mean.read(), stats, norm))
             except NonFiniteBatch as bad:
                 found.append(bad)
         return found
 
     @torch.no_grad()
     def _validate(self, slots: slice) -> tuple[list[RunningMeans], Tensor]:
-        """Return the means of some slots, and the sums of their vitals [K, 2 + 2Z]."""
+        """Return the means of some slots, and the sums of their posterior stats [K, 2 + 2Z]."""
         learners, source = self._learners[slots], _Source(self._members[slots], "validation")
         means = self._new_means(learners)
         sums = torch.zeros(())
@@ -316,7 +327,7 @@ class StackTraining:
         return [GradientNorms(*row) for row in zip(*columns, strict=True)]
 
 
-_Validated = tuple[SplitReport, Vitals, GradientNorms]
+_Validated = tuple[SplitReport, PosteriorStats, GradientNorms]
 
 
 def _states(learners: Sequence[Learner]) -> list[State]:
@@ -325,12 +336,12 @@ def _states(learners: Sequence[Learner]) -> list[State]:
 
 
 def _vital_sums(learners: Sequence[Learner], found: StackedTerms) -> Tensor:
-    """Return `tally.vital_sums` of each, [K, 2 + 2Z]."""
+    """Return `tally.posterior_sums` of each, [K, 2 + 2Z]."""
     is_density = learners[0].model.likelihood.is_density
     if found.terms.likelihood is not None:
-        return vital_sums(found.terms, is_density=is_density)
+        return posterior_sums(found.terms, is_density=is_density)
     own = (found.of(slot, learner) for slot, learner in enumerate(learners))
-    return torch.stack([vital_sums(terms, is_density=is_density) for terms in own])
+    return torch.stack([posterior_sums(terms, is_density=is_density) for terms in own])
 
 
 def _norms(part: Tensor, weights: Sequence[Tensor]) -> list[float]:

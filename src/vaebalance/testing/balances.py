@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from vaebalance.balancing.balances import AbstractBalance, RunFacts, State
+from vaebalance.balancing import AbstractBalance, RunFacts, State
 from vaebalance.base.reports import SplitReport
 from vaebalance.testing.requirements import (
     is_close,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 CURVE = "vaebalance.curve"
-CURVE_FOLDER = "curve"  # of its files, among the run's artifacts
+CURVE_FOLDER = "curve"  # folder of its files among the run's artifacts
 STATE = "state"
 
 Rows = Mapping[str, Sequence[Mapping[str, float]]]
@@ -26,12 +26,12 @@ Rows = Mapping[str, Sequence[Mapping[str, float]]]
 
 @contextmanager
 def curve(provenance: Provenance) -> Iterator[Tracker]:
-    """The run of this curve, made or found: training it again adds no run and no point.
+    """Open the run of this curve, creating it if needed; a repeated training adds no run or point.
 
-    It bears a tag of its own, so that it is not taken for a run of the pipeline.
+    It has a tag of its own, so that it is not taken for a run of the pipeline.
 
     Raises:
-        UserError: another process is at work on this curve.
+        UserError: another process is working on this curve.
     """
     store = open_store()
     with store.claim(provenance.fingerprint, "curve"):
@@ -42,10 +42,10 @@ def curve(provenance: Provenance) -> Iterator[Tracker]:
 
 
 def log_along(tracker: Tracker, provenance: Provenance, rows: Rows) -> None:
-    """Each number as a function of its place along the curve, as `split/name`.
+    """Log each number as a function of its place along the curve, as `split/name`.
 
-    On a device that does not repeat itself bit by bit the same curve has other numbers; MLflow
-    cannot change a point, so the former run then goes to its trash.
+    On a device without bitwise reproducibility the same curve has other numbers. MLflow cannot
+    change a point, so the former run then goes to its trash.
     """
     now = int(time.time() * 1000)
     points = [
@@ -63,11 +63,11 @@ def log_along(tracker: Tracker, provenance: Provenance, rows: Rows) -> None:
 
 def _find_or_create(store: Store, provenance: Provenance) -> Run:
     with store.lock():
-        found = store.client.search_runs(
+        runs = store.client.search_runs(
             [store.experiment_id], f"tags.`{CURVE}` = '{provenance.fingerprint}'", max_results=1
         )
-        if found:
-            return found[0]
+        if runs:
+            return runs[0]
         method = provenance.params["curve"]["method"]
         return store.client.create_run(
             store.experiment_id,

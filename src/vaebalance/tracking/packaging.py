@@ -1,4 +1,4 @@
-"""The trained model as MLflow serves it: safetensors and code, nothing pickled."""
+"""The trained model as MLflow serves it: safetensors and code, without pickles."""
 
 from __future__ import annotations
 
@@ -28,36 +28,36 @@ REQUIREMENTS = (
     "torch",
     "tqdm",
 )
-"""Distributions that answering a request needs, besides our own code, which goes with the model."""
+"""Distributions needed to answer a request; our own code goes with the model."""
 
 
 def log_model(store: Store, run_id: str, folder: Path, digest: str) -> None:
-    """Log the model of `folder` to the run, unless it is there whole.
+    """Log the model of `folder` to the run, unless the run has it completely.
 
-    What a killed process left half-written, and a former model of the same run, is removed.
+    Remainders of a killed process, and a former model of the same run, are removed.
     """
-    kept = [model for model in find_models(store, run_id) if _is_whole(store, model, digest)][:1]
+    kept = [m for m in find_models(store, run_id) if _is_complete(store, m, digest)][:1]
     delete_models(store, run_id, keep={model.model_id for model in kept})
     if not kept:
         _log(store, run_id, folder, digest)
 
 
 def delete_models(store: Store, run_id: str, keep: frozenset[str] | set[str] = frozenset()) -> None:
-    """Delete the run's models but those of the ids `keep`."""
+    """Delete the run's models except those with ids in `keep`."""
     for model in find_models(store, run_id):
         if model.model_id not in keep:
             store.client.delete_logged_model(model.model_id)
 
 
 def find_models(store: Store, run_id: str) -> list[LoggedModel]:
-    """The models logged to the run; more than one only while it is written."""
-    found = store.client.search_logged_models(
+    """List the models logged to the run; more than one only while another is being written."""
+    models = store.client.search_logged_models(
         [store.experiment_id], f"source_run_id = '{run_id}' AND name = '{NAME}'"
     )
-    return list(found)
+    return list(models)
 
 
-def _is_whole(store: Store, model: LoggedModel, digest: str) -> bool:
+def _is_complete(store: Store, model: LoggedModel, digest: str) -> bool:
     return (
         str(model.status) == "READY"
         and model.tags.get(DIGEST) == digest
@@ -68,7 +68,7 @@ def _is_whole(store: Store, model: LoggedModel, digest: str) -> bool:
 
 
 def _log(store: Store, run_id: str, folder: Path, digest: str) -> None:
-    """MLflow's own `log_model`, without its process-wide active run."""
+    """Log like MLflow's `log_model`, but without its process-wide active run."""
     from mlflow import pyfunc
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
@@ -100,28 +100,28 @@ def _log(store: Store, run_id: str, folder: Path, digest: str) -> None:
 
 
 def requirements() -> list[str]:
-    """`name==version` as installed, without a build's local mark (`+cpu`)."""
+    """List `name==version` as installed, without a build's local suffix (`+cpu`)."""
     return [f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS]
 
 
 def _description(folder: Path) -> dict[str, Any]:
-    """What the model is: its settings, image shape and likelihood, and the data it is for."""
+    """Describe the model: its settings, image shape and likelihood, and its data."""
     description: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     provenance = read_provenance(folder)
     return description | {"fingerprint": provenance.fingerprint, "dataset": provenance.dataset}
 
 
 def _example(description: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A request to show in MLflow: the image at the prior's centre."""
+    """Make a request to show in MLflow: decode the prior's centre."""
     centre = [0.0] * description["model"]["latent_size"]
     return {"latents": [centre]}, {"call": "decode"}
 
 
 def signature() -> ModelSignature:
-    """The schema of a request and its answer: see `serving`.
+    """Return the schema of a request and its answer: see `serving`.
 
-    Columns are of type Any because pictures may come nested, grey without channel, or flat, and
-    because a call needs one of the columns or neither; `serving` checks them.
+    Columns have type Any because images may be nested, grey without a channel, or flat, and because
+    a call needs one of the columns or neither; `serving` checks them.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema

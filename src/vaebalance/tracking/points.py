@@ -1,4 +1,4 @@
-"""Numbers on their way to MLflow: curves from CSV files, nested JSON made flat."""
+"""Numbers on their way to MLflow: curves from CSV files, and flattened JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vaebalance.base.errors import UserError
 PARAM_LENGTH = 6000  # MLflow's limit
 KNOBS = "settings"
 TIMING = ("seconds", "images_per_second")
-"""Names of what differs between two runs of the same training; never compared."""
+"""Names that differ between two runs of the same training; they are never compared."""
 
 
 class Point(NamedTuple):
@@ -27,9 +27,9 @@ class Point(NamedTuple):
 
 
 def read_curves(history: Path, timing: Path) -> list[Point]:
-    """The points of history.csv and timing.csv, at the times when their epochs ended.
+    """Read the points of history.csv and timing.csv, timed at the end of their epochs.
 
-    An epoch that timing.csv does not know bears the time of history.csv itself.
+    An epoch that timing.csv lacks gets the time of history.csv itself.
 
     Raises:
         UserError: a cell is not a number.
@@ -50,7 +50,7 @@ def read_curves(history: Path, timing: Path) -> list[Point]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, float]]:
-    """The rows of a CSV file of numbers; empty cells are left out."""
+    """Iterate over the rows of a CSV file of numbers; empty cells are left out."""
     with path.open(encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
             try:
@@ -63,7 +63,7 @@ def _rows(path: Path) -> Iterator[dict[str, float]]:
 
 
 def flatten(nested: Any, separator: str, prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}; an empty mapping or list is kept as a leaf."""
+    """Flatten {"a": {"b": 1}} to {"a.b": 1}; an empty mapping or list stays as a leaf."""
     if not isinstance(nested, Mapping) or not nested:
         return {prefix: nested} if prefix else {}
     flat: dict[str, Any] = {}
@@ -74,10 +74,10 @@ def flatten(nested: Any, separator: str, prefix: str = "") -> dict[str, Any]:
 
 
 def read_metrics(path: Path, prefix: str = "") -> dict[str, float]:
-    """The numbers of a metrics file: {"test": {"rate": 1}} -> {"test/rate": 1.0}.
+    """Read the numbers of a metrics file: {"test": {"rate": 1}} -> {"test/rate": 1.0}.
 
-    Under a `prefix`, which keeps them apart from curves of the same name, -> {"prefix/test_rate":
-    1.0}. null (does not apply) and text are left out, and so are the knobs in a section `settings`.
+    A `prefix` keeps them apart from curves of the same name: {"prefix/test_rate": 1.0}. null (does
+    not apply), text and the section `settings` are left out.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
     content.pop(KNOBS, None)
@@ -90,11 +90,11 @@ def read_metrics(path: Path, prefix: str = "") -> dict[str, float]:
 
 
 def same(a: float, b: float) -> bool:
-    """Equal to the precision of a text file; NaN equals NaN."""
+    """Return whether two numbers are equal to the precision of a text file; NaN equals NaN."""
     return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9) or (math.isnan(a) and math.isnan(b))
 
 
 def param_text(value: Any) -> str:
-    """A parameter as YAML would show it; a longer one is cut (provenance.json has all of it)."""
+    """Return a parameter as YAML shows it; long ones are cut (provenance.json has them whole)."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= PARAM_LENGTH else text[: PARAM_LENGTH - 1] + "…"

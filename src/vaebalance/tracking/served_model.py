@@ -1,6 +1,6 @@
-"""The model as MLflow loads it: this file is copied into the logged model and run there.
+"""The model as MLflow loads it: this file is copied into the logged model and runs there.
 
-Nothing imports it. The rest of the package lies beside it, in the logged model's `code` folder.
+Nothing imports it. The rest of the package is beside it, in the logged model's `code` folder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ServedModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> Answer:
-        """Answer one request; what is wrong with it comes back with HTTP status 400."""
+        """Answer one request; errors in it return HTTP status 400."""
         columns = {str(name): list(model_input[name]) for name in model_input.columns}
         request = Request(
             images=columns.get("images"), latents=columns.get("latents"), **(params or {})

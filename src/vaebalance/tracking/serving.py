@@ -1,12 +1,12 @@
-"""The four calls of a served model, without MLflow.
+"""The four calls of a served model, independent of MLflow.
 
     reconstruct   images [N, C, H, W]  -> {"images": [N, C, H, W]}
     encode        images [N, C, H, W]  -> {"mean": [N, Z], "standard_deviation": [N, Z]}
     decode        latents [N, Z]       -> {"images": [N, C, H, W]}
     sample        n, seed              -> {"images": [n, C, H, W]}
 
-Pixels are in [0, 1]; an image that comes back is the mean of p(x|z). Grey images may come as
-[N, H, W], any as [N, C·H·W].
+Pixels are in [0, 1]; returned images are means of p(x|z). Grey images may have the shape [N, H, W],
+all images [N, C·H·W].
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Answer = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Request:
-    """What a client sent; `images` and `latents` are nested lists or arrays, a row an item."""
+    """A client's request; `images` and `latents` are nested lists or arrays, one row per item."""
 
     call: str = ""
     images: Sequence[Any] | None = None
@@ -45,7 +45,7 @@ def answer(model: VAE, request: Request) -> Answer:
     """Answer a request on the CPU.
 
     Raises:
-        UserError: the call is unknown, or its input is missing or of a wrong shape or range.
+        UserError: the call is unknown, or its input is missing or has a wrong shape or range.
     """
     if request.call not in CALLS:
         raise UserError(
@@ -77,13 +77,13 @@ def _sample(model: VAE, request: Request) -> Answer:
     if not model.is_variational:
         raise UserError(
             "this model is a plain autoencoder, which has no prior to sample from; use decode "
-            "with latents of your own."
+            "with your own latents."
         )
     if not 1 <= request.n <= MOST_SAMPLES:
         raise UserError(f"params.n is {request.n}; it must be between 1 and {MOST_SAMPLES}.")
     if not 0 <= request.seed < 2**63:
         raise UserError(f"params.seed is {request.seed}; it must be between 0 and 2^63 - 1.")
-    # A generator of its own: requests are answered on several threads.
+    # A separate generator, because several threads answer requests.
     generator = torch.Generator().manual_seed(request.seed)
     noise = torch.randn(request.n, model.latent_size, generator=generator)
     latents = model.prior.mean + model.prior.stddev * noise
@@ -99,7 +99,7 @@ CALLS: dict[str, Callable[[VAE, Request], Answer]] = {
 
 
 def images_tensor(request: Request, shape: tuple[int, int, int]) -> Tensor:
-    """The request's images as [N, C, H, W] float in [0, 1].
+    """Convert the request's images to [N, C, H, W] float in [0, 1].
 
     Raises:
         UserError: there are none, or they have another shape or range.
@@ -122,7 +122,7 @@ def images_tensor(request: Request, shape: tuple[int, int, int]) -> Tensor:
 
 
 def latents_tensor(request: Request, latent_size: int) -> Tensor:
-    """The request's latents as [N, Z] float.
+    """Convert the request's latents to [N, Z] float.
 
     Raises:
         UserError: there are none, they have another shape, or one is not finite.
@@ -153,7 +153,7 @@ def _numbers(request: Request, name: str, values: Sequence[Any] | None) -> Tenso
 
 
 def _pixels(model: VAE, latents: Tensor) -> Tensor:
-    """The mean of p(x|z), brought into [0, 1] where a Gaussian's leaves it."""
+    """Decode to the mean of p(x|z), clamped to [0, 1] as a Gaussian's may need."""
     mean: Tensor = model.decode(latents).mean
     return mean.clamp(0, 1)
 

@@ -1,8 +1,8 @@
 """`run`: the MLflow run of a pipeline state, shared by train, evaluate and report.
 
-Its identity is the fingerprint of settings, data and code, so that it is found again after a
-cached stage, a lost store or a re-training. Whenever a stage runs, what the files know and the run
-does not is filled in.
+Its identity is the fingerprint of settings, data and code, so it is found again after a cached
+stage, a lost store or a repeated training. Every stage fills in what the files have and the run
+lacks.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from vaebalance.settings.params_file import NAME as PARAMS
 from vaebalance.settings.params_file import rewrite
 from vaebalance.tracking.packaging import delete_models
 from vaebalance.tracking.points import read_curves, read_metrics
-from vaebalance.tracking.promotions import (
+from vaebalance.tracking.registry import (
     Promoted,
     Promotion,
     Selection,
     read_promotion,
+    register,
     write_promotion,
 )
-from vaebalance.tracking.registry import register
 from vaebalance.tracking.store import Store, open_store, project_root
 from vaebalance.tracking.tracker import Tracker, lifecycle
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 FINGERPRINT = "vaebalance.fingerprint"
 DATASET_DIGEST = "vaebalance.dataset_digest"
 CODE_DIGEST = "vaebalance.code_digest"
-DIGEST_LENGTH = 36  # MLflow's limit for a dataset's digest; the tag has all of it
+DIGEST_LENGTH = 36  # MLflow's limit for a dataset's digest; the tag has the whole digest
 
 MODEL = "artifacts/model"
 HISTORY = "artifacts/history.csv"
@@ -57,14 +57,14 @@ VERDICTS = "artifacts/verdicts.json"
 
 @dataclass(frozen=True)
 class StageFiles:
-    """What a stage leaves on disk for MLflow."""
+    """The files of a stage for MLflow."""
 
     metrics: str | None
-    """The metrics file."""
+    """Path of the metrics file."""
     prefix: str
-    """Keeps its numbers apart from the curves in MLflow, where the names are the same."""
+    """Prefix that keeps its numbers apart from the curves in MLflow, which have the same names."""
     artifacts: tuple[tuple[str, str], ...]
-    """(file or folder, where in the run's artifacts)."""
+    """Pairs of a file or folder and its place in the run's artifacts."""
 
 
 STAGES = {
@@ -84,23 +84,23 @@ STAGES = {
     ),
     "report": StageFiles(None, "", (("artifacts/report", "report"),)),
 }
-"""In the pipeline's order."""
+"""The stages in the pipeline's order."""
 
 
 @contextmanager
 def run(provenance: Provenance, stage: str, folder: Path = Path()) -> Iterator[Tracker]:
-    """The run of this pipeline state, open while `stage` works in `folder`.
+    """Open the run of this pipeline state while `stage` works in `folder`.
 
     Before the block the outputs of earlier stages are filled in, after it this stage's own: the
-    stage writes its files inside the block and need log nothing but epochs. A stage that runs
-    again adds no run, no point and no model.
+    stage writes its files inside the block and needs to log only epochs. A stage that runs again
+    adds no run, no point and no model.
 
     Raises:
-        UserError: the stage is unknown, another process is at work on this state, the experiment
+        UserError: the stage is unknown, another process is working on this state, the experiment
             was deleted, or a file is damaged.
     """
     if stage not in STAGES:
-        raise UserError(f"no stage is called {stage!r}; there are {', '.join(STAGES)}.")
+        raise UserError(f"no stage is called {stage!r}; the stages are {', '.join(STAGES)}.")
     store = open_store()
     order = list(STAGES)
     before, through = order[: order.index(stage)], order[: order.index(stage) + 1]
@@ -137,7 +137,7 @@ def promote(selection: Selection, provenance: Provenance, edit: Callable[[str], 
 
 
 def register_trained(provenance: Provenance, promotion: Promotion) -> str | None:
-    """Register a model that was trained before it was promoted: no stage need run again then.
+    """Register a model that was trained before it was promoted, so that no stage need run again.
 
     Returns:
         The model's address in the registry; None: there is no such model yet.
@@ -170,7 +170,7 @@ def _find_or_create(store: Store, provenance: Provenance) -> Run:
 
 
 def run_name(provenance: Provenance) -> str:
-    """A name that tells runs apart in a narrow column: data and weights first."""
+    """Name a run so that it is recognised in a narrow column: data and weights first."""
     params = provenance.params
     balance = params.get("balance", {})
     parts = [provenance.dataset.get("name")]
@@ -180,7 +180,7 @@ def run_name(provenance: Provenance) -> str:
 
 
 def origin() -> dict[str, str]:
-    """Tags saying whence: user, script, and git commit of the repository (not of a copy of it)."""
+    """Return tags with user, script, and git commit of the repository (not of a copy of it)."""
     tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": Path(sys.argv[0]).name}
     with suppress(OSError, KeyError):  # a container's user may have no name
         tags["mlflow.user"] = getpass.getuser()
@@ -193,7 +193,7 @@ def origin() -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git answers about the repository; None outside one, or without git."""
+    """Return git's answer about the repository; None outside one, or without git."""
     if shutil.which("git") is None:
         return None
     command = ["git", "-C", str(project_root()), *arguments]
@@ -202,7 +202,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def _describe(tracker: Tracker, provenance: Provenance) -> None:
-    """Parameters, tags and dataset; a killed process may have left a run without them."""
+    """Set parameters, tags and dataset; a killed process may have left the run without them."""
     tags = {
         DATASET_DIGEST: str(provenance.dataset["digest"]),
         CODE_DIGEST: provenance.code_digest,
@@ -215,7 +215,7 @@ def _describe(tracker: Tracker, provenance: Provenance) -> None:
 
 
 def _dataset_input(dataset: dict[str, Any]) -> Any:
-    """The dataset's description, without its data."""
+    """Describe the dataset without its data."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     shape = [-1, *dataset.get("image_shape", [])]
@@ -232,9 +232,9 @@ def _dataset_input(dataset: dict[str, Any]) -> Any:
 
 
 def _mirror(tracker: Tracker, provenance: Provenance, stages: list[str], folder: Path) -> None:
-    """Fill in what the files of `stages` know and the run does not.
+    """Fill in what the files of `stages` have and the run lacks.
 
-    Files of another pipeline state are none of this run's business.
+    Files of another pipeline state are ignored.
     """
     if not stages or not _is_on_disk(provenance, folder):
         return
@@ -270,8 +270,8 @@ def _is_on_disk(provenance: Provenance, folder: Path) -> bool:
 def _start_over(tracker: Tracker, provenance: Provenance) -> None:
     """Move the run to MLflow's trash and open another.
 
-    A forced re-training on a device that does not repeat itself bit by bit gives other curves under
-    the same fingerprint, and MLflow cannot change a point.
+    A forced re-training on a device without bitwise reproducibility gives other curves under the
+    same fingerprint, and MLflow cannot change a point.
     """
     tags = {name: value for name, value in tracker.tags.items() if name.startswith("stage.")}
     delete_models(tracker.store, tracker.run_id)

@@ -1,4 +1,4 @@
-"""Where runs are kept: one SQLite file at the repository's root, made once whoever comes first."""
+"""The store of the runs: one SQLite file at the repository's root, created by the first process."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Store:
-    """An open tracking store and the experiment our runs are in."""
+    """An open tracking store and the experiment of our runs."""
 
     uri: str
     client: MlflowClient
     experiment_id: str
 
     def lock(self) -> FileLock:
-        """Held by whoever finds or makes a run, so that two processes do not both make it."""
+        """Return the lock under which runs are found or created, so that each is created once."""
         return FileLock(lock_path(self.uri))
 
     @contextmanager
@@ -58,7 +58,7 @@ class Store:
         """Keep all other processes from the run of `fingerprint` while the block is at `stage`.
 
         The lock lies beside the store, so that it also holds for copies of the project (`dvc exp
-        run --temp`); the system frees it however the process ends.
+        run --temp`). The system frees it however the process ends.
 
         Raises:
             UserError: another process has it.
@@ -78,9 +78,9 @@ class Store:
 
 
 def project_root() -> Path:
-    """The repository's root, wherever the command was typed.
+    """Return the repository's root, wherever the command runs.
 
-    Under `dvc exp run --temp` and `--queue` the working directory is a throw-away copy; DVC_ROOT
+    Under `dvc exp run --temp` and `--queue` the working directory is a temporary copy; DVC_ROOT
     names the real one.
     """
     if root := os.environ.get("DVC_ROOT"):
@@ -94,27 +94,27 @@ def project_root() -> Path:
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or the SQLite file at the repository's root."""
+    """Return MLFLOW_TRACKING_URI, or the SQLite file at the repository's root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{project_root() / DATABASE}"
 
 
 def database_path(uri: str) -> Path | None:
-    """The file of a SQLite URI; None for any other kind of store."""
+    """Return the file of a SQLite URI; None for any other kind of store."""
     if not uri.startswith(SQLITE):
         return None
     return Path(uri.removeprefix(SQLITE).partition("?")[0]).absolute()
 
 
 def artifact_root(uri: str) -> Path | None:
-    """The folder beside a SQLite store that keeps its artifacts; None where a server decides."""
+    """Return the artifact folder beside a SQLite store; None if a server decides."""
     database = database_path(uri)
     return None if database is None else database.with_name(ARTIFACTS)
 
 
 def lock_path(uri: str, part: str = "") -> Path:
-    """The lock file of a store, or of a part of it.
+    """Return the lock file of a store, or of a part of it.
 
-    It lies beside a SQLite file, else among this machine's temporary files.
+    It lies beside a SQLite file, otherwise among this machine's temporary files.
     """
     end = f".{part}.lock" if part else ".lock"
     if database := database_path(uri):
@@ -124,29 +124,29 @@ def lock_path(uri: str, part: str = "") -> Path:
 
 
 def _claimed(path: Path, stage: str, fingerprint: str) -> str:
-    """What to tell who finds `path` locked."""
+    """Write the message for a process that finds `path` locked."""
     try:
         holder = path.read_text("utf-8")
-    except FileNotFoundError:  # it has just ended
+    except FileNotFoundError:  # the other process has just ended
         holder = ""
     return (
         f"stage {stage}: another process (pid {holder or 'unknown'}) is at work on the same "
         f"training (fingerprint {fingerprint[:16]}); start again when it has ended, or end it: "
-        "what it has done until then is kept."
+        "its results until then are kept."
     )
 
 
 def set_defaults() -> None:
-    """Safe and quiet settings for MLflow in this process and its children."""
+    """Set safe and quiet defaults for MLflow in this process and its children."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def configure() -> str:
-    """Point MLflow in this process at the project's store and return the store's URI.
+    """Point MLflow in this process at the project's store, and return the store's URI.
 
-    For notebooks and scripts that call MLflow themselves; `run`, `study` and `runs` do not need it.
+    This is for notebooks and scripts that call MLflow; `run`, `study` and `runs` do not need it.
     """
     set_defaults()
     uri = tracking_uri()
@@ -158,18 +158,18 @@ def configure() -> str:
 
 
 def create_database(uri: str) -> None:
-    """Make the SQLite store if there is none; nothing for other stores.
+    """Create the SQLite store if there is none; other kinds of store are left alone.
 
-    MLflow's own first touch runs hundreds of schema changes in place: done by several processes at
-    once it kills most of them, and a kill half-way leaves a broken file. Here one process makes it
-    under a lock, elsewhere, and moves it into place when whole.
+    MLflow's first access runs hundreds of schema changes in place: if several processes do this at
+    once, most of them fail, and a kill half-way leaves a broken file. Here one process creates it
+    under a lock, elsewhere, and moves it into place when complete.
     """
     database, artifacts = database_path(uri), artifact_root(uri)
-    if database is None or artifacts is None or _is_made(database):
+    if database is None or artifacts is None or _is_created(database):
         return
     database.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock_path(uri)):
-        if _is_made(database):
+        if _is_created(database):
             return
         with importing():
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -181,12 +181,12 @@ def create_database(uri: str) -> None:
             store.engine.dispose()
 
 
-def _is_made(database: Path) -> bool:
+def _is_created(database: Path) -> bool:
     return database.exists() and database.stat().st_size > 0
 
 
 def open_store() -> Store:
-    """The project's store with its experiment, both made if missing.
+    """Open the project's store with its experiment; both are created if missing.
 
     Raises:
         UserError: the experiment was deleted.
@@ -202,7 +202,7 @@ def open_store() -> Store:
 
 
 def experiment_name() -> str:
-    """`vaebalance`, or what VAEBALANCE_EXPERIMENT says."""
+    """Return VAEBALANCE_EXPERIMENT, or `vaebalance`."""
     return os.environ.get("VAEBALANCE_EXPERIMENT") or EXPERIMENT
 
 
@@ -221,5 +221,5 @@ def _experiment_id(client: MlflowClient, uri: str) -> str:
             f"experiments restore --experiment-id {experiment.experiment_id}`, or name another "
             "one in the environment variable VAEBALANCE_EXPERIMENT."
         )
-    found: str = experiment.experiment_id
-    return found
+    existing: str = experiment.experiment_id
+    return existing

@@ -1,4 +1,4 @@
-"""`study`: a study's run, with one nested run a trial, found again by name and number."""
+"""`study`: a study's run with one nested run per trial, found again by name and number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STUDY = "vaebalance.study"
 TRIAL = "vaebalance.trial"
 STATE = "state"
 STUDY_ITSELF = "study"
-"""In the place of a trial's number: the run of the study, not of a trial."""
+"""Instead of a trial's number: the run of the study itself."""
 Exceptions = tuple[type[BaseException], ...]
 
 
@@ -35,14 +35,14 @@ class StudyTracker:
 
     @property
     def run_id(self) -> str:
-        """Of the study's run."""
+        """Id of the study's run."""
         return self._tracker.run_id
 
     @contextmanager
     def trial(
         self, number: int, params: Mapping[str, Any], tags: Mapping[str, str] | None = None
     ) -> Iterator[Tracker]:
-        """The nested run of a trial; the same number with the same parameters finds it again.
+        """Open the nested run of a trial; the same number with the same parameters finds it again.
 
         A trial of that number with other parameters belongs to a former study of this name: its run
         goes to MLflow's trash.
@@ -54,24 +54,24 @@ class StudyTracker:
             yield tracker
 
     def log_metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
-        """See `Tracker.log_metrics`."""
+        """Log final numbers: see `Tracker.log_metrics`."""
         self._tracker.log_metrics(values, step)
 
     def log_artifacts(self, path: Path, artifact_path: str = "") -> None:
-        """See `Tracker.log_artifacts`."""
+        """Log files: see `Tracker.log_artifacts`."""
         self._tracker.log_artifacts(path, artifact_path)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """See `Tracker.set_tags`."""
+        """Set tags: see `Tracker.set_tags`."""
         self._tracker.set_tags(tags)
 
     def _find_or_create(self, number: int, params: Mapping[str, Any]) -> Run:
         store = self._tracker.store
-        found = _find(store, f"tags.`{STUDY}` = '{self.name}' AND tags.`{TRIAL}` = '{number}'")
-        if found is not None:
-            if _agree(found.data.params, params):
-                return found
-            store.client.delete_run(found.info.run_id)
+        run = _find(store, f"tags.`{STUDY}` = '{self.name}' AND tags.`{TRIAL}` = '{number}'")
+        if run is not None:
+            if _agree(run.data.params, params):
+                return run
+            store.client.delete_run(run.info.run_id)
         return store.client.create_run(
             store.experiment_id,
             run_name=f"trial {number}",
@@ -86,11 +86,11 @@ class StudyTracker:
 
 @contextmanager
 def study(name: str, params: Mapping[str, Any], pruned: Exceptions = ()) -> Iterator[StudyTracker]:
-    """The run of the study `name`, made or found; continuing it repeats nothing.
+    """Open the run of the study `name`, creating it if needed; continuing it repeats nothing.
 
-    A parameter that differs from the run's (a larger number of trials, say) becomes a tag, since
-    MLflow never changes a parameter. Exceptions of the types `pruned` mark a trial as KILLED, not
-    FAILED; like all others they reach the caller.
+    A parameter that differs from the run's (such as a larger number of trials) becomes a tag,
+    because MLflow never changes a parameter. Exceptions of the types `pruned` mark a trial as
+    KILLED, not FAILED; like all others they reach the caller.
 
     Raises:
         UserError: MLflow could not search for that name.
@@ -111,16 +111,16 @@ def study(name: str, params: Mapping[str, Any], pruned: Exceptions = ()) -> Iter
 
 def _study_run(store: Store, name: str) -> Run:
     with store.lock():
-        found = _find(store, f"tags.`{STUDY}` = '{name}' AND tags.`{TRIAL}` = '{STUDY_ITSELF}'")
-        if found is not None:
-            return found
+        run = _find(store, f"tags.`{STUDY}` = '{name}' AND tags.`{TRIAL}` = '{STUDY_ITSELF}'")
+        if run is not None:
+            return run
         tags = {STUDY: name, TRIAL: STUDY_ITSELF, **origin()}
         return store.client.create_run(store.experiment_id, run_name=name, tags=tags)
 
 
 def _find(store: Store, condition: str) -> Run | None:
-    found = store.client.search_runs([store.experiment_id], condition, max_results=1)
-    return found[0] if found else None
+    runs = store.client.search_runs([store.experiment_id], condition, max_results=1)
+    return runs[0] if runs else None
 
 
 def _agree(known: Mapping[str, str], params: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""`Tracker`: what a stage or a trial says to its MLflow run, each thing once."""
+"""`Tracker`: logs a stage or a trial to its MLflow run, each thing once."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ STOPPED = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class EpochRecord(Protocol):
-    """What an epoch did, as `training.EpochReport` has it."""
+    """The result of an epoch, as in `reports.EpochReport`."""
 
     @property
     def epoch(self) -> int:
-        """From 1."""
+        """Number of the epoch, from 1."""
 
     @property
     def step(self) -> int:
@@ -44,7 +44,7 @@ class EpochRecord(Protocol):
 
     @property
     def seconds(self) -> float:
-        """Of the epoch's training steps."""
+        """Duration of the epoch's training steps."""
 
     @property
     def images_per_second(self) -> float:
@@ -55,13 +55,13 @@ class EpochRecord(Protocol):
         """Unix time in ms."""
 
     def metrics(self) -> dict[str, float]:
-        """Everything else, under its name in MLflow."""
+        """Return everything else by its name in MLflow."""
 
 
 class Buffer:
-    """Sends points from another thread: one batch at a time, at most one a second.
+    """Sends points from another thread: one batch at a time, at most one per second.
 
-    A slow store delays only the end of the stage; its error is raised by the next call.
+    A slow store delays only the end of the stage; the next call raises its error.
     """
 
     def __init__(self, send: Callable[[Sequence[Point]], None]) -> None:
@@ -72,7 +72,7 @@ class Buffer:
         self._sent_at = 0.0
 
     def add(self, points: Iterable[Point]) -> None:
-        """Take `points`; returns without waiting for the store."""
+        """Take `points`, and return without waiting for the store."""
         self._waiting += points
         if self._sending is not None and not self._sending.done():
             return
@@ -98,7 +98,7 @@ class Buffer:
 
 
 class Tracker:
-    """One MLflow run, to which everything may be told again without changing it."""
+    """One MLflow run; logging the same thing again does not change it."""
 
     def __init__(self, store: Store, run: Run) -> None:
         self.store = store
@@ -106,7 +106,7 @@ class Tracker:
         self.become(run)
 
     def become(self, run: Run) -> None:
-        """Speak to `run` from now on."""
+        """Log to `run` from now on."""
         self.run_id: str = run.info.run_id
         self._tags: dict[str, str] = dict(run.data.tags)
         self._params: dict[str, str] = dict(run.data.params)
@@ -119,11 +119,11 @@ class Tracker:
 
     @property
     def params(self) -> Mapping[str, str]:
-        """The run's parameters as MLflow keeps them: text."""
+        """The run's parameters as MLflow keeps them, as text."""
         return self._params
 
     def log_epoch(self, record: EpochRecord) -> None:
-        """Add an epoch's points, unless the run has them; returns without waiting for the store."""
+        """Add an epoch's points unless the run has them, without waiting for the store."""
         values = {
             "epoch": float(record.epoch),
             **record.metrics(),
@@ -135,14 +135,14 @@ class Tracker:
         )
 
     def log_points(self, points: Iterable[Point]) -> None:
-        """Add the points whose step the run's curve lacks; returns without waiting."""
+        """Add the points whose step the run's curve lacks, without waiting for the store."""
         new = [point for point in points if point.step not in self._curves.get(point.key, {})]
         for point in new:
             self._curves.setdefault(point.key, {})[point.step] = point.value
         self._buffer.add(new)
 
     def contradicts(self, points: Iterable[Point]) -> bool:
-        """Whether the run has another value where `points` has one; speeds never count."""
+        """Return whether the run has another value for one of `points`; speeds are not compared."""
         return any(
             not same(self._curves[point.key][point.step], point.value)
             for point in points
@@ -150,7 +150,7 @@ class Tracker:
         )
 
     def log_metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
-        """Add final numbers; None and what the run already says are left out."""
+        """Add final numbers; None and numbers that the run already has are left out."""
         self.flush()
         now = int(time.time() * 1000)
         known = self.store.client.get_run(self.run_id).data.metrics
@@ -162,7 +162,7 @@ class Tracker:
         self._write(new)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Add nested parameters as `model.latent_size`; MLflow never changes one that it has."""
+        """Add nested parameters as `model.latent_size`; MLflow never changes an existing one."""
         from mlflow.entities import Param
 
         texts = {name: param_text(value) for name, value in flatten(params, ".").items()}
@@ -172,11 +172,11 @@ class Tracker:
             self.store.client.log_batch(self.run_id, params=batch)
 
     def log_verdicts(self, verdicts: Sequence[Verdict], *, so_far: bool = False) -> None:
-        """Say what is wrong with the training, as a tag and as the run's description.
+        """Report what is wrong with the training, as a tag and as the run's description.
 
         Args:
-            verdicts: nothing: it is healthy.
-            so_far: the training goes on; then it is not called healthy yet.
+            verdicts: empty if the training is healthy.
+            so_far: whether the training is still running; then it is not called healthy yet.
         """
         if not verdicts and so_far:
             return
@@ -186,7 +186,7 @@ class Tracker:
         self.set_tags({VERDICT: names(verdicts), NOTE: f"{heading}: {text}"})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set the tags that differ; a long text is cut."""
+        """Set the tags that differ; long texts are cut."""
         from mlflow.entities import RunTag
 
         cut = {name: value[:TAG_LENGTH] for name, value in tags.items()}
@@ -196,7 +196,7 @@ class Tracker:
             self.store.client.log_batch(self.run_id, tags=batch)
 
     def log_artifacts(self, path: Path, artifact_path: str = "") -> None:
-        """Copy a file into, or a folder as, `artifact_path`, unless the run has it as it is."""
+        """Copy a file into, or a folder as, `artifact_path`, unless the run has it unchanged."""
         target = artifact_path if path.is_dir() else f"{artifact_path}/{path.name}".lstrip("/")
         known, digest = json.loads(self._tags.get(ARTIFACTS, "{}")), digest_files(path)
         if known.get(target) == digest and self._has_artifact(target):
@@ -208,7 +208,7 @@ class Tracker:
         self.set_tags({ARTIFACTS: json.dumps(known | {target: digest})})
 
     def log_model(self, folder: Path) -> None:
-        """Log the trained model in `folder`, servable, unless the run has it as it is."""
+        """Log the trained model in `folder` for serving, unless the run has it unchanged."""
         from vaebalance.tracking.packaging import log_model
 
         log_model(self.store, self.run_id, folder, digest_files(folder))
@@ -218,7 +218,7 @@ class Tracker:
         self._buffer.flush()
 
     def begin(self, activity: str) -> None:
-        """Mark the run as running `activity`; an earlier failure is forgotten."""
+        """Mark the run as running `activity`, and remove an earlier failure."""
         self.store.client.update_run(self.run_id, status="RUNNING")
         self.set_tags({activity: "running"})
         if self._tags.pop(FAILURE, None) is not None:
@@ -235,14 +235,14 @@ class Tracker:
 
     def _has_artifact(self, target: str) -> bool:
         parent = target.rpartition("/")[0]
-        found = self.store.client.list_artifacts(self.run_id, parent or None)
-        return any(file.path == target for file in found)
+        files = self.store.client.list_artifacts(self.run_id, parent or None)
+        return any(file.path == target for file in files)
 
     def _send(self, points: Sequence[Point]) -> None:
-        """Write those that no other process has written since the run was read.
+        """Write the points that no other process has written since the run was read.
 
-        Everybody writes the values of an epoch in the same order: if the run lacks the first key's
-        steps, it lacks the others', too, and one key need be read.
+        Every process writes the values of an epoch in the same order: if the run lacks the steps of
+        the first key, it also lacks those of the others, so reading one key is enough.
         """
         taken = self._read_curve(points[0].key)
         if any(point.step in taken for point in points):
@@ -264,7 +264,7 @@ def lifecycle(
 ) -> Iterator[None]:
     """Mark the run RUNNING for the block, then FINISHED, FAILED, or KILLED by one of `stopped`.
 
-    The block's exception always reaches the caller, whether or not MLflow can be told of it.
+    The block's exception always reaches the caller, even if MLflow cannot record it.
     """
     try:
         tracker.begin(activity)
@@ -288,7 +288,7 @@ def _record_failure(tracker: Tracker, activity: str, error: BaseException, stopp
 
 
 def digest_files(path: Path) -> str:
-    """128 bits of SHA-256 over names and contents of a file, or of all files below a folder."""
+    """Hash names and contents of a file, or of all files below a folder: 128 bits of SHA-256."""
     digest = hashlib.sha256()
     files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
     for file in files:

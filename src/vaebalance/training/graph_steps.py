@@ -18,7 +18,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from vaebalance.balancing.balances import State
+from vaebalance.balancing import State
 from vaebalance.base.adam import Moments, moments_of, take_adam_step
 from vaebalance.training.cuda_graphs import Recorded, RecordingError
 from vaebalance.training.loader import Images

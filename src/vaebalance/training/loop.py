@@ -21,13 +21,24 @@ from torch import Tensor
 
 from vaebalance.base.devices import on_threads
 from vaebalance.base.errors import UserError
-from vaebalance.base.reports import EpochReport, GradientNorms, SplitReport, StepReport, Vitals
+from vaebalance.base.reports import (
+    EpochReport,
+    GradientNorms,
+    PosteriorStats,
+    SplitReport,
+    StepReport,
+)
 from vaebalance.base.seeds import derive_seed, forked
 from vaebalance.base.specs import Spec
 from vaebalance.training.graph_steps import CompiledStep, RecordedStep
 from vaebalance.training.loader import Images
 from vaebalance.training.precision import Compile, Precision, is_compiled
-from vaebalance.training.running_means import NonFiniteBatch, RunningMeans, vital_sums, vitals
+from vaebalance.training.running_means import (
+    NonFiniteBatch,
+    RunningMeans,
+    posterior_stats,
+    posterior_sums,
+)
 from vaebalance.training.step import Learner, Step, penalty_components
 from vaebalance.vae.elbo import elbo_terms, rate_by_latent, weighted_terms
 
@@ -251,7 +262,7 @@ class Measured(NamedTuple):
 
     train: SplitReport
     validation: SplitReport
-    vitals: Vitals
+    posterior_stats: PosteriorStats
     gradient_norms: GradientNorms
 
 
@@ -294,7 +305,7 @@ def refuse_non_finite(norms: GradientNorms) -> None:
 @torch.no_grad()
 def validate(
     learner: Learner, images: Images, spec: TrainSpec, seed: int
-) -> tuple[SplitReport, Vitals]:
+) -> tuple[SplitReport, PosteriorStats]:
     """Measure a split with the weights of the next step, and the same noise at every epoch."""
     means = RunningMeans(learner.model, learner.penalty)
     is_density = learner.model.likelihood.is_density
@@ -307,8 +318,8 @@ def validate(
             terms = elbo_terms(learner.model, x)
             weights = learner.balance.weights(learner.balance_state, terms)
             means.add(terms, weights, penalty_components(learner, terms, len(images)))
-            sums += vital_sums(terms, is_density=is_density)
-    return means.read(), vitals(sums, len(images), is_density=is_density)
+            sums += posterior_sums(terms, is_density=is_density)
+    return means.read(), posterior_stats(sums, len(images), is_density=is_density)
 
 
 def gradient_norms(learner: Learner, images: Images, spec: TrainSpec, seed: int) -> GradientNorms:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaebalance.balancing.penalties import AbstractPenalty, Components
-from vaebalance.base.reports import SplitReport, Vitals
+from vaebalance.base.reports import PosteriorStats, SplitReport
 from vaebalance.vae.elbo import ElboTerms, Weights, weighted_terms
 from vaebalance.vae.model import VAE
 
@@ -105,8 +105,8 @@ def batch_sums(terms: ElboTerms, weights: Weights, components: Components) -> Te
     return torch.stack(row)
 
 
-def vital_sums(terms: ElboTerms, *, is_density: bool) -> Tensor:
-    """Sum over a batch what `vitals` needs: [2 + 2Z] float64, on the CPU.
+def posterior_sums(terms: ElboTerms, *, is_density: bool) -> Tensor:
+    """Sum over a batch what `posterior_stats` needs: [2 + 2Z] float64, on the CPU.
 
     Squared error and variance of p(x|z) (0 for what is no density), each a mean over pixels; rates
     and variances of q(z|x) by latent. Of the terms of K stacked models [K, 2 + 2Z].
@@ -117,11 +117,11 @@ def vital_sums(terms: ElboTerms, *, is_density: bool) -> Tensor:
     return rows.sum(-2).cpu().double()
 
 
-def vitals(sums: Tensor, images: int, *, is_density: bool) -> Vitals:
-    """Return the vitals of a split of so many images from the sum of its `vital_sums`."""
+def posterior_stats(sums: Tensor, images: int, *, is_density: bool) -> PosteriorStats:
+    """Return the posterior stats of a split of `images` images from the sum of its batches."""
     squared_error, predicted, *by_latent = (sums / images).tolist()
     rates, variances = by_latent[: len(by_latent) // 2], by_latent[len(by_latent) // 2 :]
-    return Vitals(
+    return PosteriorStats(
         rmse=math.sqrt(squared_error),
         predicted_sigma=math.sqrt(predicted) if is_density else None,
         rate_by_latent=tuple(rates),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from vaebalance.balancing.balances import AbstractBalance, State
+from vaebalance.balancing import AbstractBalance, State
 from vaebalance.balancing.penalties import AbstractPenalty, Codes, Components, NoPenalty
 from vaebalance.data import to_pixels
 from vaebalance.training.loader import Images

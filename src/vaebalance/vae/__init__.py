@@ -2,8 +2,8 @@
 
 model         the VAE
 networks      encoders and decoders
-likelihoods   what the decoder says about a value
+likelihoods   p(x|z) from raw decoder output
 elbo          distortion, rate, and the one loss
-conditioning  a VAE with β as an input, and folding it back into an ordinary VAE
+conditioning  a VAE with β as an input, which folds back into an ordinary VAE
 saved_model   the trained model on disk
 """

@@ -1,11 +1,11 @@
-"""One VAE for a whole range of β: each torso is told log β, and forgets it again when asked.
+"""One VAE for a whole range of β: conditioned on log β, it folds into an ordinary VAE at any one.
 
-Layer by layer the output h of a linear or convolutional layer becomes scale(β)·h + shift(β), by
-unit or channel and before the activation, so that at any one β it folds into the layer's own weight
-and bias: `ConditionedVAE.at(beta)` is an ordinary VAE. How scale and shift come from β is a
-`Conditioning`; a new one is one class here and its name in that union. None of them knows the
-architectures, nor do these know of it: a torso is an `nn.Sequential` of linear and convolutional
-layers and of layers without weights.
+The output h of a linear or convolutional layer becomes scale(β)·h + shift(β), by unit or channel
+and before the activation. At any one β this folds into the layer's weight and bias:
+`ConditionedVAE.at(beta)` is an ordinary VAE. A `Conditioning` computes scale and shift from β; to
+add one, write a class here and add its name to that union. Conditionings and architectures do not
+depend on each other: a torso is an `nn.Sequential` of linear and convolutional layers and of layers
+without weights.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
 class Modulation(NamedTuple):
-    """What β does to a layer's output h: scale·h + shift."""
+    """The effect of β on a layer's output h: scale·h + shift."""
 
     scale: Tensor | None  # [G, 1, H]; None: 1
     shift: Tensor | None  # [G, 1, H]; None: 0
 
     def __call__(self, h: Tensor) -> Tensor:
-        """On h [N, H] or [N, H, height, width], whose N/G neighbours have one β."""
+        """Modulate h [N, H] or [N, H, height, width], whose groups of N/G neighbours share a β."""
         groups = next(len(part) for part in self if part is not None)
         scale, shift = (_like(part, h) for part in self)
         changed = h.reshape(groups, -1, *h.shape[1:])
-        # (Not addcmul, which on a processor takes many times as long in bf16, and on maps.)
+        # Not addcmul, which takes many times as long on a CPU in bf16 and on feature maps.
         if scale is not None:
             changed = changed * scale
         if shift is not None:
@@ -50,7 +50,7 @@ class Modulation(NamedTuple):
 
 
 def _like(part: Tensor | None, h: Tensor) -> Tensor | None:
-    """A modulation's part [G, 1, H] for h, in the precision that h is in."""
+    """Return a modulation's part [G, 1, H] in h's precision, broadcastable to h."""
     if part is None:
         return None
     part = part.to(h.dtype)
@@ -58,33 +58,35 @@ def _like(part: Tensor | None, h: Tensor) -> Tensor | None:
 
 
 class AbstractModulator(nn.Module, ABC):
-    """b [G], standardised log β -> what it does to the layers of a torso, from the first on."""
+    """A module from b [G], the standardised log β, to modulations of the first layers."""
 
     @abstractmethod
     def forward(self, b: Tensor) -> list[Modulation]:
-        """One for each layer that is modulated."""
+        """Compute one modulation for each modulated layer."""
 
 
 class AbstractConditioning(Spec, ABC):
-    """How a torso is told β."""
+    """How a torso is conditioned on β."""
 
     @abstractmethod
     def modulated(self, widths: Sequence[int], part: Part) -> Sequence[int]:
-        """Of the outputs (units or channels) of each layer, those that it acts on: the first ones.
+        """Return the widths of the layers to modulate, which are the first ones.
 
-        The last layer gives features or raw output.
+        Args:
+            widths: outputs (units or channels) of each layer; the last has features or raw output.
+            part: encoder or decoder.
         """
 
     @abstractmethod
     def modulator(self, widths: Sequence[int], part: Part) -> AbstractModulator:
-        """For the layers that `modulated` gave."""
+        """Make the modulator for the layers that `modulated` returned."""
 
 
 class FilmMlp(AbstractConditioning):
-    """h·(1 + γ) + δ at hidden layers, γ and δ from a small MLP of b (FiLM, Perez et al. 2018).
+    """h·(1 + γ) + δ at hidden layers, with γ and δ from a small MLP of b (FiLM, Perez et al. 2018).
 
-    One such MLP for a torso, since with one for each layer a small net's step waits for many small
-    operations. It begins as the plain VAE: γ = δ = 0.
+    There is one MLP per torso: with one per layer, a small net's step would wait for many small
+    operations. It starts as the plain VAE: γ = δ = 0.
     """
 
     kind: Literal["film_mlp"] = "film_mlp"
@@ -93,11 +95,11 @@ class FilmMlp(AbstractConditioning):
     128 by 4 to 9%; on MNIST there was no difference. The spline needs neither.)"""
 
     def modulated(self, widths: Sequence[int], part: Part) -> Sequence[int]:
-        """All but the last."""
+        """Modulate all layers but the last."""
         return widths[:-1]
 
     def modulator(self, widths: Sequence[int], part: Part) -> AbstractModulator:
-        """The same for both torsos."""
+        """Make the modulator, which is the same for both torsos."""
         return _FilmMlp(widths, self.width)
 
 
@@ -119,37 +121,37 @@ class _FilmMlp(AbstractModulator):
 
 
 class FilmSpline(AbstractConditioning):
-    """h·(1 + γ) + δ, each γ and δ piecewise linear in log β, with values of its own at knots.
+    """h·(1 + γ) + δ, with γ and δ piecewise linear in log β between values at knots.
 
-    FiLM (Perez et al. 2018) without an MLP between: a β has the parameters of the knots on both
-    sides of it, which other β hardly move, and a step has one small product a torso. The encoder's
-    last layer is told β, too, so that a latent closes where β is large and nowhere else. It begins
-    as the plain VAE: γ = δ = 0.
+    This is FiLM (Perez et al. 2018) without an MLP. Each β uses the parameters of the two nearest
+    knots, which other β hardly change, and a step has one small product per torso. The encoder's
+    last layer is modulated, too, so that a latent can close at large β only. It starts as the plain
+    VAE: γ = δ = 0.
     """
 
     kind: Literal["film_spline"] = "film_spline"
     knots: int = Field(default=8, ge=2)
-    """Evenly spaced in log β from the least to the largest."""
+    """Number of knots, evenly spaced in log β from the smallest to the largest."""
 
     def modulated(self, widths: Sequence[int], part: Part) -> Sequence[int]:
-        """All of the encoder, all but the last of the decoder, whose outputs are many."""
+        """Modulate all layers of the encoder, and all but the last, wide one of the decoder."""
         return widths if part == "encoder" else widths[:-1]
 
     def modulator(self, widths: Sequence[int], part: Part) -> AbstractModulator:
-        """The same for both torsos."""
+        """Make the modulator, which is the same for both torsos."""
         return _FilmSpline(widths, self.knots)
 
 
 GAIN = 5.0
-"""Of γ and δ over the parameters that hold them. Adam moves a parameter by its learning rate a
-step; a γ has further to go than a weight, and each knot sees a share of the steps. (On MNIST the
-least β was 0.6% above a separate run with 5, 10% with 20; on sprites the largest 5 to 7% with
-either. An MLP in the spline's place has such a gain by the number of its hidden units.)"""
+"""Ratio of γ and δ to the parameters that hold them. Adam moves a parameter by its learning rate
+per step; a γ has further to go than a weight, and each knot sees a share of the steps. (On MNIST
+the smallest β was 0.6% above a separate run with 5, 10% with 20; on sprites the largest 5 to 7%
+with either. An MLP instead of the spline has such a gain from the number of its hidden units.)"""
 
 
 class _FilmSpline(AbstractModulator):
-    start: Tensor  # [2·outputs]: all 1 + γ and all δ where the parameters are 0
-    places: Tensor  # [K] of the knots, in units of their spacing
+    start: Tensor  # [2·outputs]: all 1 + γ and all δ while the parameters are 0
+    positions: Tensor  # [K] of the knots, in units of their spacing
 
     def __init__(self, widths: Sequence[int], knots: int) -> None:
         super().__init__()
@@ -158,13 +160,13 @@ class _FilmSpline(AbstractModulator):
         self.values = nn.Parameter(torch.zeros(knots, 2 * outputs))
         start = torch.cat([torch.ones(outputs), torch.zeros(outputs)])
         self.register_buffer("start", start, persistent=False)
-        edge = math.sqrt(3)  # where a variance of 1 puts the ends of an even distribution
+        edge = math.sqrt(3)  # a uniform distribution of variance 1 ends there
         self._density = (knots - 1) / (2 * edge)
-        places = torch.linspace(-edge, edge, knots) * self._density
-        self.register_buffer("places", places, persistent=False)
+        positions = torch.linspace(-edge, edge, knots) * self._density
+        self.register_buffer("positions", positions, persistent=False)
 
     def forward(self, b: Tensor) -> list[Modulation]:
-        from_knots = torch.sub(self.places, b[:, None], alpha=self._density).abs()
+        from_knots = torch.sub(self.positions, b[:, None], alpha=self._density).abs()
         hats = torch.rsub(from_knots, GAIN, alpha=GAIN).relu()  # [G, K], sums GAIN
         out = torch.addmm(self.start, hats, self.values)
         parts = out[:, None].split(2 * self._widths, -1)
@@ -175,17 +177,17 @@ class _FilmSpline(AbstractModulator):
 class MultiRate(AbstractConditioning):
     """Gates: sigmoid(wb + c) in the encoder, √relu(1 − exp(wb + c)) in the decoder (Bae 2023).
 
-    As published: about half of the decoder's units begin closed, with no gradient to open them.
+    As published, about half of the decoder's units start closed, without a gradient to open them.
     """
 
     kind: Literal["multi_rate"] = "multi_rate"
 
     def modulated(self, widths: Sequence[int], part: Part) -> Sequence[int]:
-        """All but the last."""
+        """Modulate all layers but the last."""
         return widths[:-1]
 
     def modulator(self, widths: Sequence[int], part: Part) -> AbstractModulator:
-        """Of a kind for each torso."""
+        """Make the gates, which differ between the torsos."""
         return _EncoderGates(widths) if part == "encoder" else _DecoderGates(widths)
 
 
@@ -209,20 +211,20 @@ class _DecoderGates(_EncoderGates):
 
 
 class Concatenation(AbstractConditioning):
-    """b as one more input of each torso's first layer.
+    """b as a further input of each torso's first layer.
 
-    To a convolution it is a constant channel, padded with its own value at the borders: with zeros
-    there, no bias of a plain convolution could take its place.
+    For a convolution it is a constant channel that is padded with its own value at the borders:
+    with zeros there, a plain convolution's bias could not replace it.
     """
 
     kind: Literal["concatenation"] = "concatenation"
 
     def modulated(self, widths: Sequence[int], part: Part) -> Sequence[int]:
-        """The first."""
+        """Modulate the first layer."""
         return widths[:1]
 
     def modulator(self, widths: Sequence[int], part: Part) -> AbstractModulator:
-        """The same for both torsos."""
+        """Make the modulator, which is the same for both torsos."""
         return _ExtraInput(widths[0])
 
 
@@ -241,9 +243,9 @@ Conditioning = Annotated[
 
 
 class GivenBeta:
-    """A conditioned VAE at given β: what `elbo_terms` takes.
+    """A conditioned VAE at given β, with the interface that `elbo_terms` needs.
 
-    There are G β for a batch of B images: B/G neighbours share one.
+    A batch of B images has G β, each shared by B/G neighbours.
     """
 
     def __init__(self, model: ConditionedVAE, betas: Tensor) -> None:
@@ -256,13 +258,13 @@ class GivenBeta:
         return self._model.vae.prior
 
     def encode(self, x: Tensor) -> Independent[Distribution]:
-        """[B, C, H, W] pixels in [0, 1] -> q(z|x, β), event [Z]."""
+        """Map pixels [B, C, H, W] in [0, 1] to q(z|x, β), event [Z]."""
         model = self._model
         modulations = model.encoder_modulator(self._b)
         return model.vae.posterior(widened(_run(model.vae.encoder, modulations, x)))
 
     def decode(self, z: Tensor) -> Distribution:
-        """[..., B, Z] -> p(x|z, β), event [C, H, W]."""
+        """Map z [..., B, Z] to p(x|z, β), event [C, H, W]."""
         model, batch = self._model, z.shape[:-1]
         b = self._b.expand(*batch[:-1], -1).flatten()
         raw = widened(_run(model.vae.decoder, model.decoder_modulator(b), z.flatten(0, -2)))
@@ -270,7 +272,7 @@ class GivenBeta:
 
 
 class ConditionedVAE(nn.Module):
-    """A VAE that is told log β, for β from `low` to `high`."""
+    """A VAE that is conditioned on log β, for β from `low` to `high`."""
 
     def __init__(
         self, vae: VAE, conditioning: AbstractConditioning, low: float, high: float
@@ -290,25 +292,25 @@ class ConditionedVAE(nn.Module):
         self.decoder_modulator = _modulator(vae.decoder, conditioning, "decoder")
 
     def standardised(self, betas: Tensor) -> Tensor:
-        """The logarithm of β, with mean 0 and variance 1 where β is log-uniform over the range."""
+        """Scale log β to mean 0 and variance 1, for a β that is log-uniform over the range."""
         low, high = math.log(self.low), math.log(self.high)
         return (betas.log() - (low + high) / 2) * (math.sqrt(12) / (high - low))
 
     def given(self, betas: Tensor) -> GivenBeta:
-        """At `betas` [G], one for each image of a batch, or for as many neighbours in it."""
+        """Return the model at `betas` [G], each for as many neighbouring images of a batch."""
         return GivenBeta(self, betas)
 
     @torch.no_grad()
     def at(self, beta: float) -> VAE:
-        """An ordinary VAE that does what this one does at `beta`; in evaluation mode.
+        """Return the ordinary VAE that equals this one at `beta`, in evaluation mode.
 
         Raises:
-            UserError: `beta` is outside of the range that was trained.
+            UserError: `beta` is outside the trained range.
         """
         if not self.low <= beta <= self.high:
             raise UserError(
                 f"β = {beta:g}: this curve was trained for β from {self.low:g} to {self.high:g}; "
-                "stay within, or train one with another curve.low or curve.high."
+                "stay within, or train one with a different curve.low or curve.high."
             )
         vae = copy.deepcopy(self.vae)
         b = self.standardised(torch.tensor([beta], device=vae.prior_mean.device))
@@ -316,7 +318,7 @@ class ConditionedVAE(nn.Module):
             (vae.encoder, "encoder", self.encoder_modulator),
             (vae.decoder, "decoder", self.decoder_modulator),
         ):
-            # Without strict: those after the last that is modulated stay as they are.
+            # Not strict: the layers after the last modulated one stay unchanged.
             for layer, modulation in zip(_layers(torso, part), modulator(b), strict=False):
                 _fold(layer, modulation)
         return vae.eval()
@@ -325,41 +327,41 @@ class ConditionedVAE(nn.Module):
 def _refuse(vae: VAE) -> None:
     if not vae.is_variational:
         raise UserError(
-            "model.posterior = 'deterministic': a plain autoencoder has no rate, so β changes "
-            "nothing and there is no curve; set it to gaussian."
+            "model.posterior = 'deterministic': a plain autoencoder has no rate, so β has no "
+            "effect and there is no curve; set it to gaussian."
         )
     if vae.likelihood_parameters.state_dict():
         kind = vae.likelihood.model_dump()["kind"]
         raise UserError(
-            f"likelihood.kind = {kind!r} learns one scale for all images, and the best one differs "
-            "with β, so one conditioned model cannot hold it. Take curve.method: continuation, or "
-            "a likelihood of fixed scale (gaussian with sigma, say)."
+            f"likelihood.kind = {kind!r} learns one scale for all images, but the best one depends "
+            "on β, so one conditioned model cannot have it. Use curve.method: continuation, or "
+            "a likelihood of fixed scale (such as gaussian with sigma)."
         )
 
 
 def _layers(torso: nn.Module, part: str) -> list[Layer]:
-    """The linear and convolutional layers of a torso, in order."""
+    """List the linear and convolutional layers of a torso in order."""
     if not isinstance(torso, nn.Sequential):
         raise _unknown(torso, part)
-    found: list[Layer] = []
+    layers: list[Layer] = []
     for layer in torso.children():
         if isinstance(layer, Layer):
             if layer.bias is None or getattr(layer, "groups", 1) != 1:
                 raise UserError(
                     f"model.architecture: the {part}'s layer {layer} has no bias, or groups, so β "
-                    "cannot be folded into it; take another architecture, or curve.method: "
+                    "cannot be folded into it; use another architecture, or curve.method: "
                     "continuation."
                 )
-            found.append(layer)
+            layers.append(layer)
         elif layer.state_dict():
             raise _unknown(layer, part)
-    return found
+    return layers
 
 
 def _unknown(module: nn.Module, part: str) -> UserError:
     return UserError(
-        f"model.architecture: the {part} has a {type(module).__name__}, and only linear and "
-        "convolutional layers in a row can be conditioned; take another architecture, or "
+        f"model.architecture: the {part} has a {type(module).__name__}, but only a sequence of "
+        "linear and convolutional layers can be conditioned; use another architecture, or "
         "curve.method: continuation."
     )
 
@@ -367,12 +369,12 @@ def _unknown(module: nn.Module, part: str) -> UserError:
 def _modulator(
     torso: nn.Module, conditioning: AbstractConditioning, part: Part
 ) -> AbstractModulator:
-    """What tells a torso β."""
+    """Make the modulator of a torso."""
     widths = conditioning.modulated([_outputs(layer) for layer in _layers(torso, part)], part)
     if not widths:
         raise UserError(
-            f"model.architecture: the {part} has no hidden layer that curve.conditioning could "
-            "act on; give it one (hidden: [256], say), or take {kind: concatenation}."
+            f"model.architecture: the {part} has no hidden layer for curve.conditioning to act on; "
+            "add one (such as hidden: [256]), or use {kind: concatenation}."
         )
     return conditioning.modulator(widths, part)
 
@@ -382,17 +384,17 @@ def _outputs(layer: Layer) -> int:
 
 
 def _run(torso: nn.Module, modulations: Sequence[Modulation], h: Tensor) -> Tensor:
-    """The torso on h [N, ...], its first layers modulated."""
-    left = iter(modulations)
+    """Run the torso on h [N, ...], with its first layers modulated."""
+    remaining = iter(modulations)
     for layer in torso.children():
         h = layer(h)
-        if isinstance(layer, Layer) and (modulation := next(left, None)) is not None:
+        if isinstance(layer, Layer) and (modulation := next(remaining, None)) is not None:
             h = modulation(h)
     return h
 
 
 def _fold(layer: Layer, modulation: Modulation) -> None:
-    """Put a modulation [1, 1, H] into a layer's own weight and bias."""
+    """Put a modulation [1, 1, H] into a layer's weight and bias."""
     assert layer.bias is not None  # see `_layers`
     scale, shift = modulation
     if scale is not None:

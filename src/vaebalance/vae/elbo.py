@@ -1,7 +1,7 @@
 """Distortion, rate, and the one loss: weighted loss = α·D + β·R.
 
-Everything is in nats per image: summed over an image's dimensions, averaged over images. Nothing
-else anywhere: `reduction="mean"` would divide D by the number of pixels.
+Everything is in nats per image: summed over an image's dimensions, averaged over images.
+`reduction="mean"` would divide D by the number of pixels.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from vaebalance.vae.likelihoods import IMAGE_DIMENSIONS
 
 
 class EncoderDecoder(Protocol):
-    """What has terms: a `model.VAE`, or one that is told more than the image."""
+    """A model that `elbo_terms` accepts: a `model.VAE`, or one at given β."""
 
     @property
     def prior(self) -> Independent[Distribution]:
         """p(z), event [Z]."""
 
     def encode(self, x: Tensor) -> Independent[Distribution]:
-        """[B, C, H, W] -> q(z|x), event [Z]."""
+        """Map images [B, C, H, W] to q(z|x), event [Z]."""
 
     def decode(self, z: Tensor) -> Distribution:
-        """[..., B, Z] -> p(x|z), event [C, H, W]."""
+        """Map z [..., B, Z] to p(x|z), event [C, H, W]."""
 
 
 @dataclass(frozen=True)
 class ElboTerms:
-    """The two halves of the bound for a batch, one posterior sample per image.
+    """The two terms of the bound for a batch, with one posterior sample per image.
 
-    Those of stacked models (`stacked`) have the models' dimension before the batch's.
+    Terms of stacked models (`stacked`) have the models' dimension before the batch's.
     """
 
     distortion: Tensor  # [B] nats: −log p(x|z), z ~ q(z|x)
@@ -47,19 +47,19 @@ class ElboTerms:
 
     @property
     def rate(self) -> Tensor:
-        """[B] nats: KL(q(z|x) ‖ p(z))."""
+        """KL(q(z|x) ‖ p(z)): [B] nats."""
         return self.rate_by_latent.sum(-1)
 
     @property
     def negative_elbo(self) -> Tensor:
-        """[B] nats: D + R, always with α = β = 1."""
+        """D + R, always with α = β = 1: [B] nats."""
         return self.distortion + self.rate
 
     @property
     def squared_error(self) -> Tensor:
-        """[B]: ‖x − E[x|z]‖², summed over the image. A measurement, without a graph.
+        """‖x − E[x|z]‖², summed over the image: [B]. A measurement without a graph.
 
-        Computed when asked for, so that it costs nothing to whoever does not ask.
+        It is computed only on access.
 
         Raises:
             ValueError: the terms were made without `likelihood` and `x`.
@@ -68,14 +68,14 @@ class ElboTerms:
 
     @property
     def mean_squared_error(self) -> Tensor:
-        """[B]: the same, averaged over the image."""
+        """‖x − E[x|z]‖², averaged over the image: [B]."""
         return self._squared_errors().mean(-1)
 
     @property
     def predicted_variance(self) -> Tensor:
-        """[B]: Var[x|z], averaged over the image: what p(x|z) expects of the squared error.
+        """Var[x|z], averaged over the image, the squared error that p(x|z) expects: [B].
 
-        A measurement, as `squared_error` is.
+        A measurement without a graph.
         """
         if self.likelihood is None:
             raise ValueError("predicted_variance needs terms made with likelihood")
@@ -84,34 +84,34 @@ class ElboTerms:
 
     @property
     def posterior_variance(self) -> Tensor:
-        """[B, Z]: Var[z_j|x]. A measurement, as `squared_error` is."""
+        """Var[z_j|x]: [B, Z]. A measurement without a graph."""
         if self.posterior is None:
             raise ValueError("posterior_variance needs terms made with posterior")
         return self.posterior.variance.detach()
 
     @torch.no_grad()
     def _squared_errors(self) -> Tensor:
-        """[B, n]"""
+        """Compute the squared error of each dimension: [B, n]."""
         if self.likelihood is None or self.x is None:
             raise ValueError("squared_error needs terms made with likelihood and x")
         return (self.x - self.likelihood.mean).square().flatten(-IMAGE_DIMENSIONS)
 
     def detach(self) -> ElboTerms:
-        """The same numbers without their graph."""
+        """Return the same numbers without their graph."""
         return replace(
             self, distortion=self.distortion.detach(), rate_by_latent=self.rate_by_latent.detach()
         )
 
 
 class Weights(NamedTuple):
-    """What a balance sets at a step."""
+    """The weights that a balance sets at a step."""
 
-    alpha: float | Tensor  # [], or [B] of each image; ≥ 0
-    beta: float | Tensor  # [], [Z], or [B, 1] of each image; negative where more rate is wanted
+    alpha: float | Tensor  # [], or [B] for each image; ≥ 0
+    beta: float | Tensor  # [], [Z], or [B, 1] for each image; negative to raise the rate
 
 
 def elbo_terms(model: EncoderDecoder, x: Tensor) -> ElboTerms:
-    """D and R of a batch x [B, C, H, W] in [0, 1], by one reparametrised sample of q(z|x)."""
+    """Compute D and R of a batch x [B, C, H, W] in [0, 1], with one sample of q(z|x) per image."""
     posterior = model.encode(x)
     z = posterior.rsample()
     likelihood = model.decode(z)
@@ -122,24 +122,24 @@ def elbo_terms(model: EncoderDecoder, x: Tensor) -> ElboTerms:
 def rate_by_latent(
     posterior: Independent[Distribution], prior: Independent[Distribution]
 ) -> Tensor:
-    """[B, Z] nats: KL(q(z_j|x) ‖ p(z_j)), in closed form; both factorise over latents."""
+    """Compute KL(q(z_j|x) ‖ p(z_j)) in closed form: [B, Z] nats. Both factorise over latents."""
     return kl_divergence(posterior.base_dist, prior.base_dist)
 
 
 def weighted_terms(terms: ElboTerms, weights: Weights) -> tuple[Tensor, Tensor]:
-    """(α·D, β·R) averaged over the batch, each []."""
+    """Compute α·D and β·R averaged over the batch, each []."""
     alpha, beta, rates = weights.alpha, weights.beta, terms.rate_by_latent
-    if isinstance(alpha, Tensor) and alpha.ndim == 1:  # of each image
+    if isinstance(alpha, Tensor) and alpha.ndim == 1:  # one per image
         weighted_distortion = (alpha * terms.distortion).mean()
     else:
         weighted_distortion = alpha * terms.distortion.mean()
-    if isinstance(beta, Tensor) and beta.ndim == 2:  # of each image
+    if isinstance(beta, Tensor) and beta.ndim == 2:  # one per image
         return weighted_distortion, (beta * rates).sum(1).mean()
     weighted_rate = (beta * rates.mean(0)).sum()
     return weighted_distortion, weighted_rate
 
 
 def weighted_loss(terms: ElboTerms, weights: Weights) -> Tensor:
-    """α·D + β·R, []: minimised in training, never reported as an ELBO."""
+    """Compute α·D + β·R, []: minimised in training, never reported as an ELBO."""
     weighted_distortion, weighted_rate = weighted_terms(terms, weights)
     return weighted_distortion + weighted_rate

@@ -1,4 +1,4 @@
-"""The VAE: encode and decode return distributions, never a (mu, logvar) pair."""
+"""The VAE. Its encode and decode return distributions, never a (mu, logvar) pair."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vaebalance.vae.likelihoods import AbstractLikelihood
 from vaebalance.vae.networks import Architecture, ImageShape, widened
 
 LOG_VARIANCE_RANGE = (-20.0, 20.0)
-"""Bounds of log σ² of the posterior; beyond them exp leaves float32 within a few steps."""
+"""Bounds of the posterior's log σ²; beyond them exp overflows float32 within a few steps."""
 
 
 class ModelSpec(Spec):
@@ -27,11 +27,11 @@ class ModelSpec(Spec):
     latent_size: int = Field(ge=1)
     """Z, the number of latents."""
     posterior: Literal["gaussian", "deterministic"]
-    """gaussian: a VAE; deterministic: the plain autoencoder (a code, no sampling, no KL)."""
+    """gaussian: a VAE; deterministic: a plain autoencoder (a code without sampling or KL)."""
 
 
 class Delta(Distribution):
-    """All mass at `mean`: the posterior of a plain autoencoder."""
+    """A point mass at `mean`: the posterior of a plain autoencoder."""
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = True
@@ -51,17 +51,17 @@ class Delta(Distribution):
         return torch.zeros_like(self._mean)
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """The code again: [*sample_shape, B, Z]."""
+        """Repeat the code: [*sample_shape, B, Z]."""
         return self._mean.expand(*sample_shape, *self._mean.shape)
 
     def expand(self, batch_shape: Sequence[int], _instance: object = None) -> Delta:
-        """The same point for a larger batch."""
+        """Return the same point for a larger batch."""
         return Delta(self._mean.expand(*batch_shape))
 
 
 @register_kl(Delta, Normal)  # type: ignore[untyped-decorator]
 def _no_rate(code: Delta, prior: Normal) -> Tensor:
-    """The autoencoder's loss has no KL term: R = 0 by convention (the true KL is infinite)."""
+    """Return R = 0: the autoencoder's loss has no KL term (the true KL is infinite)."""
     return torch.zeros_like(code.mean)
 
 
@@ -94,15 +94,15 @@ class VAE(nn.Module):
         return _independent(Normal(self.prior_mean, self.prior_scale, validate_args=False))
 
     def encode(self, x: Tensor) -> Independent[Distribution]:
-        """[B, C, H, W] pixels in [0, 1] -> q(z|x), event [Z]."""
+        """Map pixels [B, C, H, W] in [0, 1] to q(z|x), event [Z]."""
         return self.posterior(self.features(x))
 
     def features(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] pixels in [0, 1] -> what the encoder puts out, [B, features]."""
+        """Map pixels [B, C, H, W] in [0, 1] to the encoder's output, [B, features]."""
         return widened(self.encoder(x))
 
     def posterior(self, features: Tensor) -> Independent[Distribution]:
-        """The encoder's output [B, features] as q(z|x)."""
+        """Read the encoder's output [B, features] as q(z|x)."""
         if not self.is_variational:
             return _independent(Delta(features))
         mean, log_variance = features.chunk(2, dim=-1)
@@ -110,12 +110,12 @@ class VAE(nn.Module):
         return _independent(Normal(mean, scale, validate_args=False))
 
     def decode(self, z: Tensor) -> Distribution:
-        """[..., Z] -> p(x|z), event [C, H, W]."""
+        """Map z [..., Z] to p(x|z), event [C, H, W]."""
         raw = widened(self.decoder(z.flatten(0, -2)))
         return self.read(raw.unflatten(0, z.shape[:-1]))
 
     def read(self, raw: Tensor) -> Distribution:
-        """The decoder's output [..., channels, H, W] as p(x|z)."""
+        """Read the decoder's output [..., channels, H, W] as p(x|z)."""
         return self.likelihood.distribution(raw, self.likelihood_parameters)
 
 

@@ -1,6 +1,6 @@
-"""Encoder and decoder torsos: image -> features, latent -> raw decoder output.
+"""Networks of encoder and decoder: image -> features, latent -> raw decoder output.
 
-A new architecture is one class here and its name in `Architecture`.
+To add an architecture, write one class here and add its name to `Architecture`.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ Width = Annotated[int, Field(ge=1)]
 
 
 class AbstractArchitecture(Spec, ABC):
-    """A pair of torsos for one image shape."""
+    """A pair of networks (torsos) for one image shape."""
 
     @abstractmethod
     def encoder(self, image_shape: ImageShape, features: int) -> nn.Module:
-        """[B, C, H, W] -> [B, features]."""
+        """Build a network [B, C, H, W] -> [B, features]."""
 
     @abstractmethod
     def decoder(self, latent_size: int, raw_shape: ImageShape) -> nn.Module:
-        """[B, Z] -> [B, *raw_shape]."""
+        """Build a network [B, Z] -> [B, *raw_shape]."""
 
 
 class Mlp(AbstractArchitecture):
@@ -53,18 +53,18 @@ class Mlp(AbstractArchitecture):
     """Activation function between the layers."""
 
     def encoder(self, image_shape: ImageShape, features: int) -> nn.Module:
-        """Flatten, hidden layers, linear."""
+        """Build flatten, hidden layers, linear."""
         widths = (math.prod(image_shape), *self.hidden, features)
         return nn.Sequential(nn.Flatten(), *_dense(widths, self.activation))
 
     def decoder(self, latent_size: int, raw_shape: ImageShape) -> nn.Module:
-        """The encoder's mirror."""
+        """Build the encoder's mirror image."""
         widths = (latent_size, *self.hidden[::-1], math.prod(raw_shape))
         return nn.Sequential(*_dense(widths, self.activation), nn.Unflatten(1, raw_shape))
 
 
 class Conv(AbstractArchitecture):
-    """Strided 4×4 convolutions, each halving the side; any square image from 8×8 up."""
+    """Strided 4×4 convolutions that halve the side, for square images from 8×8."""
 
     kind: Literal["conv"] = "conv"
     channels: tuple[Width, ...] = Field(default=(32, 64), min_length=1)
@@ -75,7 +75,7 @@ class Conv(AbstractArchitecture):
     """Activation function between the layers."""
 
     def encoder(self, image_shape: ImageShape, features: int) -> nn.Module:
-        """Convolutions, hidden layers, linear."""
+        """Build convolutions, hidden layers, linear."""
         sides = self._sides(image_shape)
         widths = (image_shape[0], *self.channels)
         layers: list[nn.Module] = []
@@ -85,7 +85,7 @@ class Conv(AbstractArchitecture):
         return nn.Sequential(*layers, nn.Flatten(), *_dense(dense, self.activation))
 
     def decoder(self, latent_size: int, raw_shape: ImageShape) -> nn.Module:
-        """The encoder's mirror; output padding restores odd sides."""
+        """Build the encoder's mirror image; output padding restores odd sides."""
         sides = self._sides(raw_shape)
         widths = (*self.channels[::-1], raw_shape[0])
         dense = (latent_size, *self.hidden[::-1], widths[0] * sides[-1] ** 2)
@@ -102,12 +102,12 @@ class Conv(AbstractArchitecture):
         return ACTIVATIONS[self.activation]()
 
     def _sides(self, image_shape: ImageShape) -> list[int]:
-        """The image's side before the first and after each convolution."""
+        """Return the image's side before the first and after each convolution."""
         _, height, width = image_shape
         if height != width or height < 8:
             raise UserError(
-                f"model.architecture: conv takes square images from 8×8 up, not {height}×{width}; "
-                "set the source's size, or use {kind: mlp}."
+                f"model.architecture: conv needs square images from 8×8, not {height}×{width}; set "
+                "the source's size, or use {kind: mlp}."
             )
         sides = [height // 2**halvings for halvings in range(len(self.channels) + 1)]
         if sides[-1] < 1:
@@ -119,12 +119,12 @@ class Conv(AbstractArchitecture):
 
 
 def widened(output: Tensor) -> Tensor:
-    """What a torso puts out, bf16 as float32: nothing after the networks is rounded to 8 bits."""
+    """Convert bf16 output to float32, so that only the networks round to 8 bits of precision."""
     return output.float() if output.dtype == torch.bfloat16 else output
 
 
 def _dense(widths: tuple[int, ...], activation: Activation) -> list[nn.Module]:
-    """Linear layers through `widths` with an activation between them, none after the last."""
+    """Build linear layers through `widths` with an activation between them, none after the last."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]

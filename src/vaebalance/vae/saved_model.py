@@ -1,4 +1,4 @@
-"""A trained model on disk: safetensors, and what is needed to build it again. No pickled code."""
+"""A trained model on disk: safetensors, and a description to build it again. No pickled code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DESCRIPTION = "model.json"
 
 
 def save_model(folder: Path, model: VAE, weights: dict[str, Tensor]) -> None:
-    """Write `weights` of `model` and what is needed to build it again into `folder`."""
+    """Write `weights` of `model`, and a description to build it again, into `folder`."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ NAMES = ("a", "b", "c", "d")
 
 
 def grid(sizes: tuple[int, ...] = SIZES, repeats: int = 5) -> np.ndarray:
-    """Every combination of the factors, `repeats` times."""
+    """Repeat every combination of the factors `repeats` times."""
     return np.tile(np.indices(sizes).reshape(len(sizes), -1).T, (repeats, 1))
 
 
@@ -22,14 +22,14 @@ def standardised(values: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def perfect() -> FactorCodes:
-    """One latent for each factor, linear in it."""
+    """Make codes with one latent for each factor, linear in it."""
     factors = grid()
     return FactorCodes(standardised(factors), factors, NAMES)
 
 
 @pytest.fixture
 def rotated() -> FactorCodes:
-    """Two factors of equal size on the diagonals of two latents, and two more on two others."""
+    """Make codes with two factors on the diagonals of two latents, and two more on two others."""
     factors = grid((4, 4, 5, 5))
     codes = standardised(factors)
     turn = np.array([[1.0, 1.0], [-1.0, 1.0]]) / np.sqrt(2)
@@ -39,12 +39,12 @@ def rotated() -> FactorCodes:
 
 @pytest.fixture
 def noise() -> FactorCodes:
-    """Codes that know nothing."""
+    """Make codes without information."""
     factors = grid()
     return FactorCodes(np.random.default_rng(0).standard_normal((len(factors), 4)), factors, NAMES)
 
 
 @pytest.fixture
 def generator() -> np.random.Generator:
-    """Seeded."""
+    """Return a seeded generator."""
     return np.random.default_rng(1)

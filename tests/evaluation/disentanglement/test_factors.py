@@ -1,4 +1,4 @@
-"""Images that share a factor's value, and which factors count."""
+"""Images that share a factor's value, and the factors that vary."""
 
 import numpy as np
 import pytest

@@ -18,7 +18,7 @@ from vaebalance.settings import PARAMS, Settings, load
 from vaebalance.study.by_curve import ask as command
 from vaebalance.study.by_curve.ask import run
 from vaebalance.study.options import Options
-from vaebalance.tracking.promotions import read_promotion
+from vaebalance.tracking.registry import read_promotion
 
 ROOT = Path(__file__).parents[3]
 RUN = Options(list=False, promote=None)

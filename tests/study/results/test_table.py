@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from vaebalance.base.reports import EpochReport, GradientNorms, SplitReport, Vitals
+from vaebalance.base.reports import EpochReport, GradientNorms, PosteriorStats, SplitReport
 from vaebalance.objectives.objectives import Constrained, Frontier, Metric, NegativeElbo, Nll
 from vaebalance.study.results.choice import chosen
 from vaebalance.study.results.table import Screen, View, describe_goals, duration, make_table
@@ -67,8 +67,8 @@ def test_the_earliest_of_equals_is_best():
 
 def report(epoch):
     split = SplitReport(17.0, 3.0, 17.0, 3.0, 20.0, 20.0, 1.0, 1.0)
-    vitals, norms = Vitals(0.1, 0.1, (3.0,), (0.5,)), GradientNorms(1.0, 1.0)
-    return EpochReport(epoch, epoch, split, split, vitals, norms, 0.001, 1.0, 100.0, 0)
+    posterior_stats, norms = PosteriorStats(0.1, 0.1, (3.0,), (0.5,)), GradientNorms(1.0, 1.0)
+    return EpochReport(epoch, epoch, split, split, posterior_stats, norms, 0.001, 1.0, 100.0, 0)
 
 
 def play(console):

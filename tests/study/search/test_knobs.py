@@ -2,7 +2,7 @@
 
 import pytest
 
-from vaebalance.balancing.balances import Fixed
+from vaebalance.balancing import Fixed
 from vaebalance.base.errors import UserError
 from vaebalance.settings import PARAMS, Settings, load, parse
 from vaebalance.study.search.knobs import current_point, search_space, with_values

@@ -13,7 +13,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class FactorCodes:
-    """Posterior means beside factors; every factor has at least two values among these images."""
+    """Posterior means with factors; every factor has at least two values among these images."""
 
     codes: NDArray[np.float64]  # [N, Z]
     factors: Indices  # [N, F] index of each factor's value
@@ -21,13 +21,13 @@ class FactorCodes:
 
     @property
     def latents(self) -> int:
-        """Z."""
+        """Number of latents Z."""
         return int(self.codes.shape[1])
 
     def sharing(
         self, factor: int, images: Indices, count: int, generator: np.random.Generator
     ) -> Indices:
-        """`count` images each, drawn from those that share `factor`'s value with `images` [n].
+        """Draw `count` images for each of `images` [n] that share its value of `factor`.
 
         Returns:
             [n, count], with repetition.
@@ -36,12 +36,12 @@ class FactorCodes:
         values = self.factors[images, factor]
         draws = generator.random((len(images), count))
         within = (draws * sizes[values][:, None]).astype(np.int64)
-        found: Indices = order[starts[values][:, None] + within]
-        return found
+        drawn: Indices = order[starts[values][:, None] + within]
+        return drawn
 
     @cached_property
     def _by_value(self) -> list[tuple[Indices, Indices, Indices]]:
-        """Of each factor: images in the order of its values, where each value starts, how many."""
+        """For each factor: images ordered by its value, the start of each value, its count."""
         groups = []
         for column in self.factors.T:
             sizes = np.bincount(column)
@@ -52,7 +52,7 @@ class FactorCodes:
 def known_factors(
     codes: NDArray[np.float64], factors: Indices, names: tuple[str, ...]
 ) -> FactorCodes | None:
-    """The factors that vary among the images; None where fewer than two do: nothing to separate."""
+    """Keep the factors that vary among the images; None if fewer than two do."""
     varying = [index for index, column in enumerate(factors.T) if column.min() < column.max()]
     if len(varying) < 2:
         return None
@@ -60,7 +60,7 @@ def known_factors(
 
 
 def shares(images: int, largest: tuple[int, int]) -> tuple[int, int]:
-    """How many of the images to learn from and to test on: two thirds and one, or the largest."""
+    """Return the numbers of images to learn from and to test on: 2/3 and 1/3, or the largest."""
     train = min(largest[0], 2 * images // 3)
     return train, min(largest[1], images - train)
 
@@ -68,7 +68,7 @@ def shares(images: int, largest: tuple[int, int]) -> tuple[int, int]:
 def train_and_test(
     images: int, largest: tuple[int, int], generator: np.random.Generator
 ) -> tuple[Indices, Indices]:
-    """Random images to learn from and others to test on."""
+    """Draw random images to learn from, and others to test on."""
     train, test = shares(images, largest)
     order = generator.permutation(images)
     return order[:train], order[train : train + test]

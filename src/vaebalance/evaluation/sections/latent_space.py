@@ -1,4 +1,4 @@
-"""Section `latents`: what the codes of the test images look like beside the prior."""
+"""Section `latents`: the codes of the test images against the prior."""
 
 from __future__ import annotations
 
@@ -18,76 +18,75 @@ from vaebalance.evaluation.prior_match import (
     gaps,
     prior_draws,
 )
-from vaebalance.evaluation.probe import linear_probe
+from vaebalance.evaluation.probe import linear_probe, two_sample_accuracy
 from vaebalance.evaluation.results import LatentMetrics
-from vaebalance.evaluation.sections.subject import Subject
+from vaebalance.evaluation.sections.context import EvaluationContext
 from vaebalance.evaluation.surgery import held_out_marginal_kl, surgery
-from vaebalance.evaluation.two_sample import two_sample_accuracy
 
 
 def measure_latents(
-    subject: Subject, moments: PosteriorMoments, training: PosteriorMoments
+    context: EvaluationContext, moments: PosteriorMoments, training: PosteriorMoments
 ) -> tuple[LatentMetrics, dict[str, Any]]:
-    """The numbers of the latent space, and how they came about.
+    """Measure the latent space; return the numbers and the settings.
 
     Args:
-        subject: what is measured.
-        moments: of all test images.
-        training: of the training images to learn from.
+        context: what is measured.
+        moments: moments of all test images.
+        training: moments of the training images to learn from.
     """
-    spec, clock, seed = subject.spec, subject.clock, subject.seed
-    some = moments[spread(len(moments), spec.latent_samples)]
-    z = some.sample(derive_seed(seed, "codes"))
-    found, words = _parts_of_the_rate(subject, some, z, training)
+    spec, clock, seed = context.spec, context.clock, context.seed
+    subset = moments[spread(len(moments), spec.latent_samples)]
+    z = subset.sample(derive_seed(seed, "codes"))
+    numbers, descriptions = _parts_of_the_rate(context, subset, z, training)
     with clock.part("energy distances"):
-        found |= _beside_null(energies(z, seed))
+        numbers |= _with_null(energies(z, seed))
     with clock.part("gaps"):
-        found |= _beside_null(gaps(z, seed))
+        numbers |= _with_null(gaps(z, seed))
     with clock.part("two-sample test"):
-        found |= _two_sample_test(z, seed)
+        numbers |= _two_sample_test(z, seed)
     with clock.part("probe"):
-        found |= _probe(subject, moments, training)
-    null = aggregate_moments_null(len(moments), subject.model.latent_size)
-    found |= _beside_null((aggregate_moments(moments), null))
+        numbers |= _probe(context, moments, training)
+    null = aggregate_moments_null(len(moments), context.model.latent_size)
+    numbers |= _with_null((aggregate_moments(moments), null))
     metrics = LatentMetrics(
         active_units=int(active_units(moments, spec.active_threshold).sum()),
-        latent_size=subject.model.latent_size,
-        **found,
+        latent_size=context.model.latent_size,
+        **numbers,
     )
     settings = {
         "active_threshold": spec.active_threshold,
-        "latent_images": len(some),
+        "latent_images": len(subset),
         "training_codes": len(training),
         "neighbours": NEIGHBOURS,
     }
-    return metrics, settings | words
+    return metrics, settings | descriptions
 
 
 def _parts_of_the_rate(
-    subject: Subject, moments: PosteriorMoments, z: Tensor, training: PosteriorMoments
+    context: EvaluationContext, moments: PosteriorMoments, z: Tensor, training: PosteriorMoments
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Mutual information and marginal KL, and the estimators in words; of a VAE only."""
-    if not subject.model.is_variational:
+    """Estimate mutual information and marginal KL; describe the estimators; empty unless a VAE."""
+    if not context.model.is_variational:
         return {}, {}
-    seed = subject.seed
-    with subject.clock.part("mutual information"):
-        found = surgery(moments, seed)
-    with subject.clock.part("held-out marginal KL"):
+    seed = context.seed
+    with context.clock.part("mutual information"):
+        parts = surgery(moments, seed)
+    with context.clock.part("held-out marginal KL"):
         training_z = training.sample(derive_seed(seed, "training codes"))
         bound = held_out_marginal_kl(training_z, z, seed)
     numbers = {
-        "mutual_information": found.mutual_information,
-        "mutual_information_standard_error": found.standard_error,
-        "mutual_information_ceiling": found.ceiling,
-        "marginal_kl": found.marginal_kl,
+        "mutual_information": parts.mutual_information,
+        "mutual_information_standard_error": parts.standard_error,
+        "mutual_information_ceiling": parts.ceiling,
+        "marginal_kl": parts.marginal_kl,
         "held_out_marginal_kl": bound.value,
         "held_out_marginal_kl_standard_error": bound.standard_error,
     }
-    words = {
-        "mutual_information_estimator": found.estimator,
+    descriptions = {
+        "mutual_information_estimator": parts.estimator,
         "held_out_density": bound.density,
     }
-    return numbers, words
+    return numbers, descriptions
 
 
 def _two_sample_test(z: Tensor, seed: int) -> dict[str, float]:
@@ -101,18 +100,18 @@ def _two_sample_test(z: Tensor, seed: int) -> dict[str, float]:
     }
 
 
-def _beside_null(pair: tuple[Any, Any] | None) -> dict[str, float]:
-    """{"recall": …, "recall_null": …} of a measurement and its null; nothing of None."""
+def _with_null(pair: tuple[Any, Any] | None) -> dict[str, float]:
+    """Merge a measurement with its null: {"recall": …, "recall_null": …}; empty for None."""
     if pair is None:
         return {}
-    found, null = (asdict(part) for part in pair)
-    return found | {f"{name}_null": value for name, value in null.items()}
+    numbers, null = (asdict(part) for part in pair)
+    return numbers | {f"{name}_null": value for name, value in null.items()}
 
 
 def _probe(
-    subject: Subject, moments: PosteriorMoments, training: PosteriorMoments
+    context: EvaluationContext, moments: PosteriorMoments, training: PosteriorMoments
 ) -> dict[str, float]:
-    labels, test_labels = (subject.dataset.labels(split) for split in ("train", "test"))
+    labels, test_labels = (context.dataset.labels(split) for split in ("train", "test"))
     if labels is None or test_labels is None:
         return {}
     labels = labels[spread(len(labels), len(training))]

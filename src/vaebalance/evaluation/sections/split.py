@@ -20,19 +20,19 @@ from vaebalance.evaluation.calibration import CalibratedGaussian, calibrate
 from vaebalance.evaluation.measured_images import MeasuredImages
 from vaebalance.evaluation.reconstructions import reconstruction_quality, ssim_window
 from vaebalance.evaluation.results import SplitMetrics
-from vaebalance.evaluation.sections.subject import Subject
+from vaebalance.evaluation.sections.context import EvaluationContext
 
 
 def measure_split(
-    subject: Subject, images: MeasuredImages
+    context: EvaluationContext, images: MeasuredImages
 ) -> tuple[SplitMetrics, Tensor, dict[str, Any]]:
-    """The split's numbers, its rate by latent [Z], and how they came about.
+    """Measure the split; return the numbers, the rate by latent [Z] and the settings.
 
-    Without a posterior (the plain autoencoder) D alone is left of the bounds: −log p(x|code).
+    Without a posterior (a plain autoencoder) the only bound is D: −log p(x|code).
     """
-    model, clock, spec = subject.model, subject.clock, subject.spec
+    model, clock, spec = context.model, context.clock, context.spec
     with clock.part("calibration"):
-        score, gaussian = _scores(subject)
+        score, gaussian = _scores(context)
     draws = distortion_draws(len(images))
     with clock.part("distortion and rate"):
         parts = elbo_parts(
@@ -40,7 +40,7 @@ def measure_split(
             images,
             samples=draws,
             batch_size=spec.batch_size,
-            seed=subject.seed,
+            seed=context.seed,
             score=score,
         )
     with clock.part("reconstructions"):
@@ -48,11 +48,11 @@ def measure_split(
     bounds: dict[str, Any] = {}
     if model.is_variational:
         with clock.part("importance-weighted nll"):
-            bounds = _bounds(subject, images, score, gaussian)
+            bounds = _bounds(context, images, score, gaussian)
         bounds |= {
             "rate": parts.rate,
             "negative_elbo": parts.negative_elbo,
-            "negative_elbo_bits_per_dim": _bits_per_dim(subject, parts.negative_elbo),
+            "negative_elbo_bits_per_dim": _bits_per_dim(context, parts.negative_elbo),
         }
     metrics = SplitMetrics(
         distortion=parts.distortion,
@@ -64,57 +64,60 @@ def measure_split(
         "nll_samples": spec.nll_samples,
         "distortion_samples": draws,
         "ssim_window": ssim_window(images.stored.shape),
-        "nats_of": _nats_of(subject),
+        "nats_of": _nats_of(context),
     }
     return metrics, parts.rate_by_latent, settings
 
 
-def _scores(subject: Subject) -> tuple[Score, CalibratedGaussian | None]:
-    """What the model's nats are of, and the Gaussian by which it compares with others.
+def _scores(context: EvaluationContext) -> tuple[Score, CalibratedGaussian | None]:
+    """Return the score of the model's nats, and the Gaussian that compares it with other models.
 
-    They are the same where the likelihood is no density. There is no Gaussian where there is
-    nothing to compare: no bound (the plain autoencoder), or no validation image to fit σ to.
+    They are the same if the likelihood is not a density. There is no Gaussian if there is nothing
+    to compare: no bound (a plain autoencoder), or no validation image to fit σ to.
     """
-    model, spec = subject.model, subject.spec
+    model, spec = context.model, context.spec
     is_density = model.likelihood.is_density
-    comparable = model.is_variational and len(subject.dataset.images("validation")) > 0
+    comparable = model.is_variational and len(context.dataset.images("validation")) > 0
     if is_density and not comparable:
         return own_score, None
     gaussian = calibrate(
-        model, subject.images("validation"), batch_size=spec.batch_size, seed=subject.seed
+        model, context.images("validation"), batch_size=spec.batch_size, seed=context.seed
     )
     return own_score if is_density else gaussian, gaussian
 
 
-def _nats_of(subject: Subject) -> str:
-    likelihood = subject.model.likelihood
+def _nats_of(context: EvaluationContext) -> str:
+    likelihood = context.model.likelihood
     if not likelihood.is_density:
         return "the calibrated Gaussian"
     return f"the model's likelihood, {likelihood.model_dump()['kind']}"
 
 
 def _bounds(
-    subject: Subject, images: MeasuredImages, score: Score, gaussian: CalibratedGaussian | None
+    context: EvaluationContext,
+    images: MeasuredImages,
+    score: Score,
+    gaussian: CalibratedGaussian | None,
 ) -> dict[str, float | None]:
-    """The model's nll and the calibrated one, from the same decoded codes."""
-    spec = subject.spec
+    """Estimate the model's nll and the calibrated one from the same decoded codes."""
+    spec = context.spec
     scores = [score]
     if gaussian is not None and gaussian is not score:
         scores.append(gaussian)
     nlls = importance_weighted_nlls(
-        subject.model,
+        context.model,
         images,
         scores,
         samples=spec.nll_samples,
         batch_size=spec.batch_size,
-        seed=subject.seed,
+        seed=context.seed,
     )
-    own = nlls[0]
+    nll = nlls[0]
     bounds = {
-        "importance_weighted_nll": own.mean,
-        "importance_weighted_nll_standard_error": own.standard_error,
-        "effective_sample_size": float(own.effective_sample_size.mean()),
-        "bits_per_dim": _bits_per_dim(subject, own.mean),
+        "importance_weighted_nll": nll.mean,
+        "importance_weighted_nll_standard_error": nll.standard_error,
+        "effective_sample_size": float(nll.effective_sample_size.mean()),
+        "bits_per_dim": _bits_per_dim(context, nll.mean),
     }
     if gaussian is not None:
         calibrated = nlls[-1]
@@ -126,10 +129,10 @@ def _bounds(
     return bounds
 
 
-def _bits_per_dim(subject: Subject, nats: float) -> float | None:
+def _bits_per_dim(context: EvaluationContext, nats: float) -> float | None:
     return bits_per_dim(
         nats,
-        subject.model.likelihood,
-        binarised=subject.is_binarised,
-        dimensions=math.prod(subject.model.image_shape),
+        context.model.likelihood,
+        binarised=context.is_binarised,
+        dimensions=math.prod(context.model.image_shape),
     )

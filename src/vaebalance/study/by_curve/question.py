@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vaebalance.balancing.balances import Fixed
+from vaebalance.balancing import Fixed
 from vaebalance.base.errors import UserError
 from vaebalance.objectives.objectives import AbstractObjective, Metric
 from vaebalance.settings import CurveSpec, Settings

@@ -1,12 +1,14 @@
-"""The FactorVAE and the β-VAE score on codes of known scores."""
+"""FactorVAE and β-VAE scores on codes of known scores."""
 
 import numpy as np
 import pytest
 
-from vaebalance.evaluation.disentanglement import beta_vae, factor_vae
-from vaebalance.evaluation.disentanglement.beta_vae import beta_vae_score
-from vaebalance.evaluation.disentanglement.factor_vae import factor_vae_score
+from vaebalance.evaluation.disentanglement import intervention_scores
 from vaebalance.evaluation.disentanglement.factors import FactorCodes
+from vaebalance.evaluation.disentanglement.intervention_scores import (
+    beta_vae_score,
+    factor_vae_score,
+)
 
 
 def test_a_perfect_code_scores_one(perfect, generator):
@@ -20,12 +22,12 @@ def test_noise_scores_chance(noise, generator):
 
 
 def test_a_code_on_the_diagonals_tells_pairs_of_factors_but_not_which(rotated, generator):
-    """Each pair shares its two latents, which vary alike whichever of the two is fixed."""
+    """Expect one half: each pair shares its two latents, which vary alike for both factors."""
     assert factor_vae_score(rotated, generator) == pytest.approx(1 / 2, abs=0.05)
 
 
 def test_latents_that_hardly_vary_have_no_vote(perfect, generator):
-    """Unpruned, a latent that never moves varies least for whatever factor, and all is lost."""
+    """Add latents that hardly move: unpruned they would vary least for every factor."""
     still = 1e-4 * np.random.default_rng(0).standard_normal((len(perfect.codes), 2))
     more = FactorCodes(np.hstack([still, perfect.codes]), perfect.factors, perfect.names)
     assert factor_vae_score(more, generator) == 1
@@ -39,17 +41,17 @@ def test_scale_does_not_matter_to_the_factorvae_score(perfect, generator):
 
 
 def test_votes_are_what_the_protocol_says(perfect, generator, monkeypatch):
-    """Against a plain loop over votes, the factors fixed in turn."""
-    monkeypatch.setattr(factor_vae, "AT_ONCE", 7)
-    table = factor_vae._table(perfect, perfect.codes, 500, generator)
+    """Compare with a plain loop over votes that fixes the factors in turn."""
+    monkeypatch.setattr(intervention_scores, "AT_ONCE", 7)
+    table = intervention_scores._vote_table(perfect, perfect.codes, 500, generator)
     assert table.sum() == 500
     assert (table == np.diag(np.diag(table))).all()
     assert np.diag(table) == pytest.approx(125, rel=0.35)
 
 
 def test_points_are_mean_differences_of_pairs_that_share_a_factor(perfect, generator, monkeypatch):
-    monkeypatch.setattr(beta_vae, "AT_ONCE", 13)
-    points, shared = beta_vae._points(perfect, 300, generator)
+    monkeypatch.setattr(intervention_scores, "AT_ONCE", 13)
+    points, shared = intervention_scores._points(perfect, 300, generator)
     assert points.shape == (300, 4)
     assert (points[np.arange(300), shared] == 0).all()  # latent k is factor k
     # Of a factor that they do not share, E|z − z'| is that of independent draws of its values.

@@ -1,4 +1,4 @@
-"""Mutual information, MIG and modularity: scikit-learn, closed forms, codes of known scores."""
+"""Mutual information, MIG and modularity against scikit-learn, closed forms and known scores."""
 
 import math
 
@@ -7,13 +7,17 @@ import pytest
 from sklearn.metrics import mutual_info_score
 
 from vaebalance.evaluation.disentanglement.factors import FactorCodes
-from vaebalance.evaluation.disentanglement.information import factor_entropies, mutual_information
-from vaebalance.evaluation.disentanglement.mig import gap_of_best_two, mutual_information_gap
-from vaebalance.evaluation.disentanglement.modularity import modularity
+from vaebalance.evaluation.disentanglement.information_scores import (
+    factor_entropies,
+    gap_of_best_two,
+    modularity,
+    mutual_information,
+    mutual_information_gap,
+)
 
 
 def test_information_is_scikit_learns_of_the_protocols_bins(rotated):
-    """20 bins as disentanglement_lib cuts them: np.digitize by all edges but the last."""
+    """Cut 20 bins like disentanglement_lib: np.digitize by all edges but the last."""
     found = mutual_information(rotated)
     for latent in range(4):
         codes = rotated.codes[:, latent]
@@ -35,7 +39,7 @@ def test_a_perfect_code_has_gap_one_and_is_modular(perfect):
 
 
 def test_a_rotated_code_has_no_gap_and_is_less_modular(rotated):
-    """Each factor is in two latents alike, and each latent knows two factors alike."""
+    """Use codes with each factor equally in two latents, and each latent with two factors."""
     information = mutual_information(rotated)
     gap = mutual_information_gap(information, factor_entropies(rotated))
     assert gap == pytest.approx(0, abs=0.01)
@@ -57,7 +61,7 @@ def test_the_gap_by_hand():
 
 
 def test_modularity_by_hand():
-    """Of two factors: 1 − (0.1/0.6)², 1 − (0.2/0.4)², and 0 without any information."""
+    """Expect 1 − (0.1/0.6)², 1 − (0.2/0.4)², and 0 for a latent without information."""
     information = np.array([[0.6, 0.1], [0.2, 0.4], [0.0, 0.0]])
     expected = ((1 - 1 / 36) + (1 - 1 / 4) + 0) / 3
     assert modularity(information) == pytest.approx(expected)

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
-from vaebalance.evaluation.disentanglement.dci import dci, weighted_certainty
 from vaebalance.evaluation.disentanglement.factors import FactorCodes
-from vaebalance.evaluation.disentanglement.sap import separated_attribute_predictability
+from vaebalance.evaluation.disentanglement.predictor_scores import (
+    dci,
+    separated_attribute_predictability,
+    weighted_certainty,
+)
 
 
 def test_dci_of_a_perfect_code_is_one(perfect, generator):
@@ -32,7 +35,7 @@ def test_dci_of_noise_is_nought(noise, generator):
 
 
 def test_weighted_certainty_by_hand():
-    """Rows: sure; torn between two of three; useless, and so without weight."""
+    """Use rows that are certain, split between two of three, and useless (without weight)."""
     importance = np.array([[3.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.0]])
     expected = 0.75 * 1 + 0.25 * (1 - np.log(2) / np.log(3))
     assert weighted_certainty(importance) == pytest.approx(expected, abs=1e-6)
@@ -41,13 +44,13 @@ def test_weighted_certainty_by_hand():
 
 
 def of_two_values():
-    """Three factors of two values each, many times over."""
+    """Make three factors of two values each, repeated many times."""
     factors = np.tile(np.indices((2, 2, 2)).reshape(3, -1).T, (60, 1))
     return factors, ("a", "b", "c")
 
 
 def test_sap_of_a_perfect_code_of_two_values_is_nearly_one_half(generator):
-    """The best latent is always right, and the second best no better than a coin."""
+    """Expect the best latent to be always right, and the second best to be at chance."""
     factors, names = of_two_values()
     codes = 2.0 * factors - 1
     found = separated_attribute_predictability(FactorCodes(codes, factors, names), generator)
