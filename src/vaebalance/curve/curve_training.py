@@ -80,7 +80,7 @@ class AbstractCurveTraining(ResumableTraining[CurveReport]):
         self._spec, self._curve, self._seed = settings.train, settings.curve, settings.seed
         self._device = choose_device(settings.train.device)
         start_threads()
-        self._images = Images(dataset.images("train"), dataset.info.binarisation).near(self._device)
+        self._images = Images(dataset.images("train"), dataset.info.binarisation).to(self._device)
         self.images_per_epoch = len(self._images)
         self.steps_per_epoch = steps_per_epoch(len(self._images), settings.train)
         self._steps = epochs * self.steps_per_epoch

@@ -144,7 +144,7 @@ class StackTraining:
         """Stack the members, which `obstacle` found nothing against."""
         first = members[0]
         self._device = first.learner.device
-        self._images, self._validation = images.near(self._device), validation.near(self._device)
+        self._images, self._validation = images.to(self._device), validation.to(self._device)
         self._all = list(members)
         self._left: set[int] = set()
         self.planned_epochs = max(member.spec.epochs for member in members)
