@@ -1,6 +1,6 @@
-"""What a person sees in the terminal while a command runs.
+"""Terminal output while a command runs.
 
-    progress  the live line of a training
+    progress  the progress line of a training
 
 No DVC stage depends on this room.
 """
