@@ -18,7 +18,7 @@ SECONDS = Path("artifacts/evaluation_timing.csv")
 
 
 def main() -> None:
-    """Measure, write, tell MLflow, and print the numbers with what to know of the likelihood."""
+    """Evaluate the model, write and log the results, and print them with cautions."""
     settings = load(EvaluateSettings)
     dataset = open_dataset(Path("data/prepared"))
     model = load_model(MODEL).to(choose_device("auto"))

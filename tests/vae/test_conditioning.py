@@ -1,4 +1,4 @@
-"""A VAE that is told β: what it does at one β, an ordinary VAE does, too."""
+"""A conditioned VAE: folded at one β, it is an ordinary VAE with the same outputs."""
 
 from typing import get_args
 

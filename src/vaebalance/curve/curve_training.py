@@ -254,9 +254,7 @@ def draw_betas(spec: CurveSpec, count: int, device: torch.device | None = None) 
     so every batch covers the whole range.
     """
     u = (torch.arange(count, device=device) + torch.rand(count, device=device)) / count
-    place = (1 - TILT) * u + TILT * torch.sin(
-        u * math.pi / 2
-    ).square()  # position of log β in its range, 0 to 1
+    place = (1 - TILT) * u + TILT * torch.sin(u * math.pi / 2).square()  # log β, as 0 to 1
     betas = spec.low * torch.exp(place * math.log(spec.high / spec.low))
     return betas.clamp(spec.low, spec.high)
 
@@ -265,7 +263,8 @@ class ContinuationTraining(AbstractLearnerTraining):
     """One plain model, warm-started from each β to the next larger, with a snapshot at each.
 
     The least β, which starts from random weights, has `FIRST_SHARE` of the steps; the others divide
-    the rest evenly. Each β has its own cosine schedule, so that each snapshot has converged.
+    the rest evenly. Each β has its own cosine schedule, so that the learning rate is near 0 at each
+    snapshot.
     """
 
     def __init__(self, settings: CurveSettings, dataset: Dataset) -> None:

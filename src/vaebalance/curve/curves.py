@@ -114,7 +114,7 @@ class ContinuationCurve(AbstractCurve):
         nearest = min(self.snapshots, key=lambda s: abs(math.log(s[0] / beta)) if beta > 0 else 0)
         raise UserError(
             f"β = {beta:g}: a continuation has models at its own β only, the nearest is "
-            f"{nearest[0]:g} (all: {', '.join(f'{known:.6g}' for known, _ in self.snapshots)}). Take "
+            f"{nearest[0]:g} (all: {', '.join(f'{b:.6g}' for b, _ in self.snapshots)}). Take "
             "one of them, train more with curve.points, or take curve.method: conditioned."
         )
 

@@ -24,7 +24,7 @@ CODES = "codes.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class SplitMetrics:
-    """Means over the test split. What each number is, and its unit: see `vocabulary`.
+    """Means over the test split; for the meaning and the unit of each number see `metrics`.
 
     The plain autoencoder has a code and no posterior, so neither a rate nor any bound on log p(x).
     """

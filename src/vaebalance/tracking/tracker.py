@@ -32,7 +32,7 @@ STOPPED = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class EpochRecord(Protocol):
-    """What an epoch did, as `training.EpochReport` has it."""
+    """An epoch's numbers, as `reports.EpochReport` has them."""
 
     @property
     def epoch(self) -> int:

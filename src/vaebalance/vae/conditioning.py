@@ -1,4 +1,4 @@
-"""One VAE for a whole range of β: each torso is told log β, and forgets it again when asked.
+"""One VAE for a whole range of β: each torso is conditioned on log β, and folded at a β on request.
 
 Layer by layer the output h of a linear or convolutional layer becomes scale(β)·h + shift(β), by
 unit or channel and before the activation, so that at any one β it folds into the layer's own weight
@@ -66,7 +66,7 @@ class AbstractModulator(nn.Module, ABC):
 
 
 class AbstractConditioning(Spec, ABC):
-    """How a torso is told β."""
+    """How a torso is conditioned on β."""
 
     @abstractmethod
     def modulated(self, widths: Sequence[int], part: Part) -> Sequence[int]:
@@ -123,8 +123,8 @@ class FilmSpline(AbstractConditioning):
 
     FiLM (Perez et al. 2018) without an MLP between: a β has the parameters of the knots on both
     sides of it, which other β hardly move, and a step has one small product a torso. The encoder's
-    last layer is told β, too, so that a latent closes where β is large and nowhere else. It begins
-    as the plain VAE: γ = δ = 0.
+    last layer is conditioned too, so that a latent closes where β is large and nowhere else. It
+    begins as the plain VAE: γ = δ = 0.
     """
 
     kind: Literal["film_spline"] = "film_spline"
@@ -270,7 +270,7 @@ class GivenBeta:
 
 
 class ConditionedVAE(nn.Module):
-    """A VAE that is told log β, for β from `low` to `high`."""
+    """A VAE conditioned on log β, for β from `low` to `high`."""
 
     def __init__(
         self, vae: VAE, conditioning: AbstractConditioning, low: float, high: float

@@ -17,7 +17,7 @@ from vaebalance.vae.likelihoods import IMAGE_DIMENSIONS
 
 
 class EncoderDecoder(Protocol):
-    """What has terms: a `model.VAE`, or one that is told more than the image."""
+    """A model that has terms: a `model.VAE`, or one conditioned on more than the image."""
 
     @property
     def prior(self) -> Independent[Distribution]:
@@ -34,7 +34,7 @@ class EncoderDecoder(Protocol):
 class ElboTerms:
     """The two halves of the bound for a batch, one posterior sample per image.
 
-    Those of stacked models (`stacked`) have the models' dimension before the batch's.
+    The terms of stacked models (see `stacking`) have the dimension of the models before the batch.
     """
 
     distortion: Tensor  # [B] nats: −log p(x|z), z ~ q(z|x)
