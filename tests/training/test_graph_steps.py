@@ -68,7 +68,8 @@ def test_compiled_it_is_the_same(clip, backend):
     """Compare draws, clipping, Adam and results, and run the generated code."""
     plain, compiled = Run(clip=clip), Run(CompiledStep, clip=clip, backend=backend)
     sizes = [8] * 5
-    torch.testing.assert_close(compiled.follow(sizes), plain.follow(sizes), rtol=1e-3, atol=1e-4)
+    expected = plain.follow(sizes)  # first: torch's compiler cannot look up a new pair's KL
+    torch.testing.assert_close(compiled.follow(sizes), expected, rtol=1e-3, atol=1e-4)
     assert_same(compiled, plain)
     assert compiled.step.failure is None
     assert compiled.step.status.startswith("the training step is compiled (")

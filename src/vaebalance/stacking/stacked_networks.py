@@ -106,17 +106,17 @@ def _network(model: VAE, part: Part) -> nn.Module:
 def _parameter_names(model: VAE, part: Part) -> dict[str, str]:
     """Map a network's own parameter names to the model's; tied weights map to one name."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    own = _network(model, part).named_parameters(remove_duplicate=False)
-    return {local: names[id(parameter)] for local, parameter in own}
+    parameters = _network(model, part).named_parameters(remove_duplicate=False)
+    return {local: names[id(parameter)] for local, parameter in parameters}
 
 
 def _differing_buffers(models: Sequence[VAE], part: Part) -> dict[str, Tensor]:
     """Stack the buffers that are not the same in all models: [K, ...] each."""
     buffers = [dict(_network(m, part).named_buffers(remove_duplicate=False)) for m in models]
     return {
-        name: torch.stack([own[name] for own in buffers])
+        name: torch.stack([tensors[name] for tensors in buffers])
         for name, first in buffers[0].items()
-        if not all(torch.equal(own[name], first) for own in buffers)
+        if not all(torch.equal(tensors[name], first) for tensors in buffers)
     }
 
 
@@ -355,16 +355,16 @@ def _disagreement(models: Sequence[VAE], in_bf16: bool) -> str | None:
             model.train(probe.training)
         with torch.set_grad_enabled(probe.has_gradients):
             batches = x.expand(len(models), *x.shape[1:])
-            alone = [_alone(m, own, probe) for m, own in zip(models, batches, strict=True)]
+            alone = [_alone(m, batch, probe) for m, batch in zip(models, batches, strict=True)]
             try:
                 stacked = _stacked(models, x, probe)
             except Exception as error:  # whatever a network raises under vmap is the reason
                 return f"their networks cannot be run as one ({reason_of(error)})"
         for slot, expected in enumerate(alone):
-            found = [tensor[slot] for tensor in stacked]
+            tensors = [tensor[slot] for tensor in stacked]
             if not (
-                _agree(found[:OUTPUTS], expected[:OUTPUTS], probe.tolerance)
-                and _agree(found[OUTPUTS:], expected[OUTPUTS:], probe.tolerance)
+                _agree(tensors[:OUTPUTS], expected[:OUTPUTS], probe.tolerance)
+                and _agree(tensors[OUTPUTS:], expected[OUTPUTS:], probe.tolerance)
             ):
                 return "their networks give other outputs or gradients when they are run as one"
     return None
@@ -380,10 +380,12 @@ def _alone(model: VAE, x: Tensor, probe: _Probe) -> list[Tensor]:
 
 def _stacked(models: Sequence[VAE], x: Tensor, probe: _Probe) -> list[Tensor]:
     """Compute the same for all models as one, [K, ...] each."""
-    own = [dict(model.named_parameters()) for model in models]
+    parameters = [dict(model.named_parameters()) for model in models]
     weights = {
-        name: torch.stack([w[name].detach() for w in own]).requires_grad_(parameter.requires_grad)
-        for name, parameter in own[0].items()
+        name: torch.stack([w[name].detach() for w in parameters]).requires_grad_(
+            parameter.requires_grad
+        )
+        for name, parameter in parameters[0].items()
     }
     networks, all_of_them = StackedNetworks(models), slice(None)
     features = networks.encode(weights, all_of_them, x, in_bf16=probe.in_bf16)
