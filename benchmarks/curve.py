@@ -50,7 +50,7 @@ SCALES: dict[str, dict[str, Any]] = {
     "digits": {
         "model": {"latent_size": 8},
         "train": {"epochs": 100},
-        "curve": {"factor": 1.7},  # conditioned, since a step that is told β costs most here
+        "curve": {"factor": 1.7},  # conditioned, since a conditioned step costs most here
     },
     "mnist": {
         "model": {

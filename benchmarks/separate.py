@@ -86,7 +86,7 @@ class SeparateTraining(AbstractCurveTraining):
         return sums, Weights(1.0, sum(self._betas) / len(self._betas))
 
     def _take_step(self, batch: Tensor) -> Tensor:
-        """Return the models' mean of `tally.batch_sums`."""
+        """Return the models' mean of `running_means.batch_sums`."""
         stack = self._stacked()
         x = to_pixels(self._images.read(batch), self._images.binarisation)
         noise = torch.randn(len(x), self._vae.latent_size, device=self._device)

@@ -5,7 +5,7 @@
 
 Wall seconds, whole: from a command's start to its end. The naive runs (`naive.py`: torch, numpy and
 the loop, a validation pass an epoch) go one after the other, each a process of its own with torch's
-default threads, their weights evenly spread on a log scale. A study is `pipelines/tune.py` with its
+default threads, their weights evenly spread on a log scale. A study is `vaebalance study` with its
 files, its table and figures, and MLflow's runs, on the same prepared images, with the same net and
 as many epochs (patience is off); its objective is D + R, which the naive runs print, too. It
 begins anew each time, in a project that has an MLflow store, as after any pipeline. `curve` answers

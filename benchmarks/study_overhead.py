@@ -3,7 +3,7 @@
     python benchmarks/study_overhead.py [--rounds 3] [--trials 16] [--many 500]
                                         [--out benchmarks/results]
 
-In one run, interleaved: `pipelines/tune.py` with 1 and with 2 workers on digits, and the same
+In one run, interleaved: `vaebalance study` with 1 and with 2 workers on digits, and the same
 trainings (the weights that the study tried) bare, one after the other in one process and in two
 processes of one thread each, which is what this machine can gain at all. Wall times of whole
 processes, imports included, with an MLflow store that is there, as after any pipeline; medians.

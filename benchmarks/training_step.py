@@ -199,7 +199,7 @@ def our_epoch(
         precision=precision,
         compile=compile,
     )
-    stored = Images(images, "none").near(learner.device)
+    stored = Images(images, "none").to(learner.device)
     learner.step = make_step(learner, stored, spec, steps)
     one = Images(images[:1], "none")  # measured after an epoch: the loops beside it measure nothing
 

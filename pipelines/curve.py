@@ -11,7 +11,7 @@ from vaebalance.base.process import run_stage
 
 def main() -> None:
     """Train the curve."""
-    # torch and MLflow: options need not wait for them to be read
+    # Imported late: options need not wait for torch and MLflow.
     from vaebalance.curve import curve_command
     from vaebalance.curve.options import Options
 

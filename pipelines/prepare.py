@@ -8,7 +8,7 @@ from vaebalance.settings import PrepareSettings, load
 
 
 def main() -> None:
-    """Prepare the data and say what was done with it."""
+    """Prepare the data and print a summary."""
     settings = load(PrepareSettings)
     info = prepare(settings.data, settings.seed, Path("data/prepared"))
     print(info.summary())

@@ -33,37 +33,48 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
 ]
 
-# With several workers the long ones first: whoever gets them last keeps the others waiting.
-LONGEST_FIRST = ("pipeline", "report", "tuning", "comparison", "slider", "curve", "tracking")
-"""Folders of tests."""
-TOGETHER = {"report", "comparison", "slider", "curve"}
-"""Folders whose files share what is costly to make: one worker runs them all."""
+LONGEST_FIRST = (
+    "pipeline",
+    "pages/report",
+    "study",
+    "study/search",
+    "study/storage",
+    "study/results",
+    "study/by_curve",
+    "pages/comparison",
+    "pages/slider",
+    "curve",
+    "tracking",
+)
+"""Folders of long tests, which start first so that no worker runs one alone at the end."""
+TOGETHER = {"pages/report", "pages/comparison", "pages/slider", "curve"}
+"""Folders whose files share costly fixtures, so that one worker runs each of them whole."""
 
-# A busy machine is no error.
+# A busy machine must not fail a test.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 
 def folder_of(nodeid: str) -> str:
-    """The folder below tests/ that a test is in; empty for those at the top."""
+    """Return a test's folder below tests/; empty for a file directly in tests/."""
     return "/".join(nodeid.partition("::")[0].split("/")[1:-1])
 
 
 def scope_of(nodeid: str) -> str:
-    """What one worker runs whole: a file, or a folder of files that share."""
+    """Return the file, or the folder in `TOGETHER`, that one worker runs whole."""
     folder = folder_of(nodeid)
     return folder if folder in TOGETHER else nodeid.partition("::")[0]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bring the longest folders to the front; all else stays as it was."""
+    """Move the folders in `LONGEST_FIRST` to the front and keep the order of the rest."""
     place = {folder: index for index, folder in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: place.get(folder_of(item.nodeid), len(place)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--dist loadfile`: files in that order, and some folders whole."""
+    """Schedule files in that order, and some folders whole, for `--dist loadfile`."""
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -72,12 +83,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             return scope_of(nodeid)
 
-    config.option.loadscopereorder = False  # the files with the most tests are not the longest
+    config.option.loadscopereorder = False  # files with the most tests take not the most time
     return Scheduling(config, log)
 
 
 def make_data_spec(source: dict[str, Any] | None = None, **changes: Any) -> DataSpec:
-    """The `data` section with ordinary values but for `changes`."""
+    """Build a `data` section with ordinary values except for `changes`."""
     values: dict[str, Any] = {
         "source": source or {"kind": "digits"},
         "root": "data/raw",
@@ -94,19 +105,19 @@ def make_data_spec(source: dict[str, Any] | None = None, **changes: Any) -> Data
 
 @pytest.fixture
 def quick_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As often as `train.checkpoint_every` says, however little lies between them."""
+    """Write checkpoints as often as `train.checkpoint_every` says, without a minimum interval."""
     monkeypatch.setattr("vaebalance.run.checkpoints.SECONDS_BETWEEN", 0.0)
 
 
 @pytest.fixture(scope="session")
 def data_spec() -> Callable[..., DataSpec]:
-    """Makes a `DataSpec`: `data_spec({"kind": ...}, root=..., ...)`."""
+    """Return a function that makes a `DataSpec`: `data_spec({"kind": ...}, root=..., ...)`."""
     return make_data_spec
 
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The embedded digits, prepared with seed 0."""
+    """Prepare the embedded digits with seed 0."""
     folder = tmp_path_factory.mktemp("digits") / "prepared"
     prepare(make_data_spec(), 0, folder)
     return open_dataset(folder)
@@ -114,7 +125,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="session")
 def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new MLflow store to copy, made by one worker for all: making one takes seconds."""
+    """Create an empty MLflow store to copy, once for all workers, since this takes seconds."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
@@ -126,7 +137,7 @@ def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The process has three threads, and its user has said nothing of them."""
+    """Run with three threads and without `OMP_NUM_THREADS`."""
     import torch
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -138,7 +149,7 @@ def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def step_compiled() -> Callable[..., Any]:
-    """`step_compiled(balance=…, likelihood=…, penalty=…)`: see `both_steps.take_both`."""
+    """Return a function of balance, likelihood and penalty: see `both_steps.take_both`."""
     from tests.helpers.both_steps import take_both
 
     return take_both
@@ -146,7 +157,7 @@ def step_compiled() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:
-    """A folder with torchvision's MNIST in it."""
+    """Return a folder with torchvision's MNIST."""
     places = [os.environ.get("VAEBALANCE_MNIST"), ROOT.parent / "shared" / "data"]
     for place in places:
         if place and (Path(place) / "MNIST" / "raw").is_dir():
@@ -156,7 +167,7 @@ def mnist_root() -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless Chromium, through playwright."""
+    """Start a headless Chromium with playwright."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not Path(CHROMIUM).exists():
         missing = f"no Chromium at {CHROMIUM}; name one in VAEBALANCE_CHROMIUM"
@@ -174,7 +185,7 @@ Visit = Callable[..., tuple[Any, list[str]]]
 
 @contextmanager
 def visiting(browser: Any) -> Iterator[Visit]:
-    """`visit(path, before, **options)`: a page, and what it asked for and complained of.
+    """Return `visit(path, before, **options)`: a page, its requests and its complaints.
 
     `before` is a script that runs before those of the page.
     """
@@ -207,13 +218,13 @@ def visiting(browser: Any) -> Iterator[Visit]:
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Visit]:
-    """See `visiting`: the pages of one test."""
+    """Open pages for one test: see `visiting`."""
     with visiting(browser) as go:
         yield go
 
 
 @pytest.fixture(scope="module")
 def visit_once(browser: Any) -> Iterator[Visit]:
-    """See `visiting`: pages that a file's tests share."""
+    """Open pages that a file's tests share: see `visiting`."""
     with visiting(browser) as go:
         yield go

@@ -55,7 +55,7 @@ def test_it_does_what_torch_does_and_each_takes_over_the_other_s_state(kind, oth
 
 
 def test_no_compiler_is_loaded():
-    """(Where torch has other wrappings, this says that `optimizers` is out of date.)"""
+    """(A failure with another torch means that `base.adam` unwraps it no longer.)"""
     done = subprocess.run(
         [sys.executable, "-c", TRAIN], capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""The command as a whole: quick, one line for a mistake, and its older spellings."""
+"""The whole command: speed, one-line errors, and its older spellings."""
 
 import os
 import resource
@@ -21,12 +21,12 @@ SPELLINGS = {
     "port": [str(PIPELINES / "port.py")],
     "ui": ["-m", "vaebalance.tracking"],
 }
-"""Each command as it was called before there was `vaebalance`."""
+"""Each command by its script, as before `vaebalance` existed."""
 HELP_SECONDS = 0.3
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with the package that is tested."""
+    """Run Python with the tested package."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     return subprocess.run(
         [sys.executable, *arguments],
@@ -60,7 +60,7 @@ def test_help_waits_for_no_heavy_import(command):
 
 
 def test_help_is_quick():
-    """In processor time, which a busy machine does not change much."""
+    """Measure CPU time, which a busy machine hardly changes."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert python("-m", "vaebalance", "--help").returncode == 0
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

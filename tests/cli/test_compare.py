@@ -9,7 +9,7 @@ from vaebalance.pages.comparison.options import OUT, Options
 
 
 def parse_options(arguments: list[str]) -> Options:
-    """The options that the arguments come to."""
+    """Return the options for the arguments."""
     return parse(["compare", *arguments])[1]
 
 

@@ -7,7 +7,7 @@ from vaebalance.porting.options import Options
 
 
 def parse_options(arguments: list[str]) -> Options:
-    """The options that the arguments come to."""
+    """Return the options for the arguments."""
     return parse(["port", *arguments])[1]
 
 

@@ -1,4 +1,4 @@
-"""Curves of the digits from short trainings of a small net."""
+"""Curves of the digits from short trainings of a small network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SMALL = {
 
 
 def make_settings(**sections: dict[str, Any]) -> CurveSettings:
-    """params.yaml with small values, and those given over them."""
+    """Build params.yaml with small values, updated by `sections`."""
     raw = copy.deepcopy(read_yaml(ROOT / "params.yaml"))
     for layer in (SMALL, sections):
         for name, section in layer.items():
@@ -43,12 +43,12 @@ def make_settings(**sections: dict[str, Any]) -> CurveSettings:
 
 @pytest.fixture(scope="session")
 def curve_settings() -> Callable[..., CurveSettings]:
-    """Makes settings: `curve_settings(curve={"points": 3})`."""
+    """Return a function that makes settings: `curve_settings(curve={"points": 3})`."""
     return make_settings
 
 
 def trained(settings: CurveSettings, dataset: Dataset) -> AbstractCurve:
-    """The curve of a finished training."""
+    """Train a curve to the end and return it."""
     training = curve_training(settings, dataset)
     for _ in training:
         pass
@@ -57,18 +57,18 @@ def trained(settings: CurveSettings, dataset: Dataset) -> AbstractCurve:
 
 @pytest.fixture(scope="session")
 def train_curve() -> Callable[[CurveSettings, Dataset], AbstractCurve]:
-    """Trains a curve to its end."""
+    """Return a function that trains a curve to its end."""
     return trained
 
 
 @pytest.fixture(scope="session")
 def conditioned(digits: Dataset) -> AbstractCurve:
-    """A conditioned model."""
+    """Train a conditioned model."""
     return trained(make_settings(), digits)
 
 
 @pytest.fixture(scope="session")
 def continuation(digits: Dataset) -> AbstractCurve:
-    """A sweep through five β."""
+    """Train a sweep through five β."""
     settings = make_settings(train={"epochs": 60}, curve={"method": "continuation"})
     return trained(settings, digits)

@@ -1,4 +1,4 @@
-"""Which β: by the knee, by the nll, by a target."""
+"""The choice of β by the knee, by the nll and by a target."""
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_the_rules():
 
 @pytest.fixture(scope="module")
 def rows_of(digits, curve_settings):
-    """Traces a curve on validation images, once."""
+    """Return a function that traces a curve on validation images, once."""
     spec = curve_settings().evaluate.replace(sample_images=0)
     known = {}
 
@@ -80,7 +80,7 @@ def test_a_target_is_met_with_nothing_to_spare(request, digits, rows_of, method,
 
 
 def test_a_curve_that_is_not_monotone_still_has_an_answer(continuation, digits):
-    """Noise, or a sweep whose first model was trained too briefly."""
+    """Noise makes a curve so, or a sweep whose first model was trained too briefly."""
     values = zip([1.0, 2.0, 3.0, 4.0], [30, 20, 25, 40], [5, 4, 3, 1], strict=True)
     rows = [row(*value) for value in values]
     found = find(continuation, rows, Target("distortion", 27), digits, **COST)

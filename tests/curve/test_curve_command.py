@@ -1,4 +1,4 @@
-"""The commands on a project on disk: train once, then answer from what is there."""
+"""The commands on a project on disk: train once, then answer from the saved curve."""
 
 import json
 import math
@@ -39,7 +39,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, fresh_database):
-    """A project with a curve."""
+    """Make a project with a curve."""
     root = tmp_path_factory.mktemp("project")
     shutil.copy(fresh_database, root)
     text = (ROOT / PARAMS).read_text("utf-8")
@@ -63,7 +63,7 @@ def trained(tmp_path_factory, fresh_database):
 
 @pytest.fixture
 def project(trained, monkeypatch):
-    """The process in that project, whose params.yaml is put back afterwards."""
+    """Enter that project, and restore its params.yaml afterwards."""
     monkeypatch.chdir(trained)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -119,7 +119,7 @@ def test_again_the_same_bytes_and_no_other_run(project):
 
 @pytest.mark.usefixtures("quick_checkpoints")
 def test_a_killed_training_is_finished_by_the_same_command(project, monkeypatch):
-    """And leaves the bytes of one that was never killed, and no checkpoint."""
+    """The result equals that of an uninterrupted training, and no checkpoint remains."""
     before = {path.name: path.read_bytes() for path in Path("artifacts/curve").iterdir()}
     seen = []
 

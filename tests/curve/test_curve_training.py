@@ -1,4 +1,4 @@
-"""One training for the whole curve: the same numbers from the same seed, and a trade-off."""
+"""A curve's training gives the same numbers for the same seed, and a trade-off."""
 
 import functools
 import math
@@ -85,11 +85,11 @@ def test_epochs_are_a_multiple_of_trains(digits, curve_settings):
 
 
 def test_a_report_is_of_the_images_it_saw(digits, curve_settings):
-    """With a step size of nothing the model stays, and D and R are those of its beginning."""
+    """With a step size near 0 the model stays the same, and D and R are the initial ones."""
     settings = curve_settings(train={"epochs": 1, "learning_rate": 1e-30}, curve={"factor": 1.0})
     training = curve_training(settings, digits)
     (report,) = epochs_of(training)
-    model = training.curve.model_at(1.0)  # FiLM begins as the same at every β
+    model = training.curve.model_at(1.0)  # FiLM starts as the identity at every β
     images = measured_images(digits, "train", 0)
     parts = elbo_parts(model, images, samples=8, batch_size=1024, seed=0)
     assert report.train.distortion == pytest.approx(parts.distortion, rel=0.01)
@@ -98,14 +98,14 @@ def test_a_report_is_of_the_images_it_saw(digits, curve_settings):
 
 @pytest.mark.parametrize("group", [1, 3, 1_000_003])
 def test_a_step_descends_the_loss_with_a_beta_for_each_group(digits, curve_settings, group):
-    """Plain gradient descent by hand, beside Adam's first step: the sign of the gradient."""
+    """Adam's first step is the sign of the gradient, computed here by hand."""
     settings = curve_settings(
         train={"epochs": 1, "batch_size": 2000, "gradient_clip": None},
         curve={"factor": 1.0, "group": group},
     )
     training = curve_training(settings, digits)
     images = len(digits.images("train"))
-    shared = 3 if group == 3 else 1  # a group that does not divide the batch is made smaller
+    shared = 3 if group == 3 else 1  # a group that does not divide the batch is reduced
     assert images % 3 == 0
     before = [p.detach().clone() for p in training.model.parameters()]
     from vaebalance.base.seeds import derive_seed, forked
@@ -129,7 +129,7 @@ def test_a_step_descends_the_loss_with_a_beta_for_each_group(digits, curve_setti
 
 
 def place_of(betas):
-    """Of log β in its range, from 0 to 1, made even again: the inverse of how it is drawn."""
+    """Return the uniform variables from which `draw_betas` computed `betas`."""
     return made_even((betas.double().log10() + 2) / 3)
 
 
@@ -145,8 +145,8 @@ def test_betas_are_drawn_over_the_whole_range_the_ends_most_often(curve_settings
     betas = draw_betas(spec, 100_000)
     assert betas.min() >= spec.low
     assert betas.max() <= spec.high
-    density = torch.histc(betas.log10(), 100, -2, 1) / 1000  # 1: as often as if even
-    end = 100 * made_even(torch.tensor(0.01, dtype=torch.float64)).item()  # it falls off quickly
+    density = torch.histc(betas.log10(), 100, -2, 1) / 1000  # 1: uniform
+    end = 100 * made_even(torch.tensor(0.01, dtype=torch.float64)).item()  # steep near the end
     expected = [end, 1 / (0.25 + 0.75 * math.pi / 2), end]
     torch.testing.assert_close(density[[0, 49, 99]], torch.tensor(expected), atol=0.1, rtol=0)
     shares = torch.histc(place_of(betas), 10, 0, 1) / 100_000
@@ -154,7 +154,7 @@ def test_betas_are_drawn_over_the_whole_range_the_ends_most_often(curve_settings
 
 
 def test_few_betas_are_spread_over_the_whole_range(curve_settings):
-    """One in each of equal parts, in which it is uniform."""
+    """Each of equal parts has one β, uniform within it."""
     spec = curve_settings().curve
     torch.manual_seed(0)
     draws = torch.stack([place_of(draw_betas(spec, 4)) for _ in range(2000)])
@@ -187,7 +187,7 @@ def test_the_learning_rate_falls_along_a_cosine(digits, curve_settings):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_its_step_can_be_compiled(digits, curve_settings, monkeypatch, method):
-    """Traced, but run as it is: no code is generated."""
+    """The step is traced, but no code is generated."""
     traced = functools.partial(CompiledStep, backend="eager")
     monkeypatch.setattr(training, "CompiledStep", traced)
     curves = []
@@ -205,7 +205,7 @@ def test_its_step_can_be_compiled(digits, curve_settings, monkeypatch, method):
 
 
 def test_a_continuation_warm_starts(digits, curve_settings, train_curve):
-    """What a β begins with is what the one before it ended with."""
+    """Each β starts with the final weights of the β before."""
     curve = {"method": "continuation", "points": 2, "factor": 1.0}
     settings = curve_settings(train={"epochs": 2, "learning_rate": 1e-30}, curve=curve)
     found = train_curve(settings, digits)
@@ -262,20 +262,20 @@ RESUMED = {
     "conditioned": {"curve": {"method": "conditioned", "factor": 1.0}},
     "continuation": {
         "curve": {"method": "continuation", "factor": 1.0, "points": 4},
-        "likelihood": {"kind": "gaussian_optimal"},  # with a buffer of its own
+        "likelihood": {"kind": "gaussian_optimal"},  # has a buffer
     },
 }
 
 
 def models_of(curve):
-    """What is on disk of it."""
+    """Return the models of a curve as they are saved."""
     if hasattr(curve, "model"):
         return curve.model.state_dict()
     return {f"{b}/{n}": v for b, vae in curve.snapshots for n, v in vae.state_dict().items()}
 
 
 def stopped_after(settings, dataset, epoch, path, fingerprint="f"):
-    """A training that was killed in the epoch after this one."""
+    """Stop a training after `epoch`, as a kill in the next one does."""
     training = curve_training(settings, dataset)
     training.resume(path, fingerprint)
     for report in training:
@@ -290,7 +290,7 @@ def stopped_after(settings, dataset, epoch, path, fingerprint="f"):
 def test_a_killed_training_goes_on_as_if_never_killed(
     digits, curve_settings, tmp_path, monkeypatch, method, stop
 ):
-    """At an epoch with a checkpoint, one without, and the last; the sweep in the midst of a β."""
+    """Kill at an epoch with a checkpoint, one without, the last, and in the middle of a β."""
     settings = curve_settings(train={"epochs": 8, "checkpoint_every": 3}, **RESUMED[method])
     whole = curve_training(settings, digits)
     reports = epochs_of(whole)

@@ -1,4 +1,4 @@
-"""A curve on disk comes back whole, or says what is wrong."""
+"""A saved curve loads unchanged, or the error says what is wrong."""
 
 import json
 

@@ -56,7 +56,7 @@ def test_a_likelihood_that_is_no_density_has_no_nll_of_its_own(digits, curve_set
     (row,) = trace(curve, [1.0], digits, "validation", spec, 0)
     assert row.nll is None
     assert "nll" not in row.numbers()
-    assert 0 < row.distortion < 1  # the loss's own D, not that of the calibrated Gaussian
+    assert 0 < row.distortion < 1  # D of the loss, not of the calibrated Gaussian
     assert math.isfinite(row.calibrated_nll)
 
 

@@ -1,4 +1,4 @@
-"""The members of a discriminated union, so that a class which joins one is tested by itself."""
+"""The members of a discriminated union, so that tests cover a new member automatically."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pydantic import ValidationError
 
 
 def kinds(union: Any) -> tuple[type, ...]:
-    """The classes of `Annotated[A | B, Field(discriminator="kind")]`."""
+    """Return the classes of `Annotated[A | B, Field(discriminator="kind")]`."""
     return get_args(get_args(union)[0])
 
 
 def examples(union: Any, *given: Any) -> list[Any]:
-    """`given`, and of every class that has no example there the one with its default values."""
+    """Return `given`, and for every class without an example in it one with default values."""
     missing = [kind for kind in kinds(union) if kind not in {type(example) for example in given}]
     return [*given, *map(_default, missing)]
 

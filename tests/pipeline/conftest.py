@@ -7,5 +7,5 @@ from tests.helpers.project import Project, clone
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A clone that one module's tests share, in their order."""
+    """Clone the project for one module's tests, which share the clone in their order."""
     return clone(tmp_path_factory.mktemp("project") / "vaebalance")

@@ -1,4 +1,4 @@
-"""The curve's stage: off unless asked for; what it leaves serves the other stages."""
+"""The curve's stage: off by default; other stages can use its results."""
 
 import json
 
@@ -40,7 +40,7 @@ def test_a_weight_that_it_promotes_is_trained_with_and_leaves_the_curve(project:
 
 
 def test_a_distilled_model_serves_the_evaluate_stage(project: Project):
-    """With the numbers that the curve has there."""
+    """The evaluation gives the numbers that the curve has at this β."""
     project.here(COMMAND, "--distill", "best", "artifacts/model")
     project.here("pipelines/evaluate.py")
     best = json.loads((project.root / "metrics/curve.json").read_text())["best"]

@@ -1,4 +1,4 @@
-"""The stages' scripts as processes that share a state, are told to end, or print to nowhere.
+"""The stages' scripts as processes that share a state, are terminated, or have no stdout.
 
 The tests share a clone and build on each other, in this order.
 """
@@ -37,13 +37,13 @@ def start(project: Project, script: str, **environment: str) -> subprocess.Popen
 
 
 def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Its exit status and what it said on stderr."""
+    """Wait for the process; return its exit status and stderr."""
     _, errors = process.communicate(timeout=120)
     return process.returncode, errors
 
 
 def in_shell(project: Project, line: str, **environment: str) -> tuple[int, str]:
-    """The exit status of $RUN SCRIPT in a shell's line, and all that is said."""
+    """Run a shell line with $RUN SCRIPT; return its exit status and output."""
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line],
         cwd=project.root,
@@ -60,12 +60,12 @@ def in_shell(project: Project, line: str, **environment: str) -> tuple[int, str]
 
 
 def checkpoints(project: Project) -> list[Path]:
-    """Of trainings that are not over."""
+    """List the checkpoints of trainings that are not over."""
     return list((project.root / "checkpoints").glob("*.pt"))
 
 
 def trains(project: Project, script: str = TRAIN, **environment: str) -> subprocess.Popen[str]:
-    """A training of the clone that has written a checkpoint."""
+    """Start a training of the clone and wait for its first checkpoint."""
     for left in checkpoints(project):
         left.unlink()
     process = start(project, script, **environment)

@@ -28,7 +28,7 @@ SETTINGS = {
 
 
 def measured(project: Project) -> tuple[float, ...]:
-    """The objective's values of the model in the folder."""
+    """Return the objective's values of the clone's model."""
     with project.entered():
         settings, dataset = load(Settings), open_dataset(Path("data/prepared"))
         model = load_model(Path("artifacts/model"))
@@ -37,7 +37,7 @@ def measured(project: Project) -> tuple[float, ...]:
 
 
 def trials_of(project: Project) -> dict[int, float]:
-    """Trial -> nll, from the study's table."""
+    """Return the nll by trial, from the study's table."""
     import csv
 
     with (project.root / "studies/small/trials.csv").open(newline="") as file:
@@ -46,7 +46,7 @@ def trials_of(project: Project) -> dict[int, float]:
 
 @pytest.fixture(scope="module")
 def studied(project: Project) -> Project:
-    """The clone with a finished study, and no model yet."""
+    """Run a study in the clone, which has no model yet."""
     for old, new in SETTINGS.items():
         project.set(old, new)
     project.repro("prepare")
@@ -55,7 +55,7 @@ def studied(project: Project) -> Project:
 
 
 def test_plots_without_a_study_show_the_others(project: Project):
-    """As in a fresh clone, and after another name in tune.study."""
+    """A fresh clone has no study, nor has one after a change of tune.study."""
     shown = json.loads(plots(project))
     missing = {(e["source"], e["type"]) for e in shown["errors"]}
     assert ("studies/balance/trials.csv", "FileNotFoundError") in missing
@@ -63,7 +63,7 @@ def test_plots_without_a_study_show_the_others(project: Project):
 
 
 def plots(project: Project) -> str:
-    """What `dvc plots show --json` prints, without its warnings."""
+    """Return the output of `dvc plots show --json` without its warnings."""
     return next(
         line
         for line in project.run("dvc", "plots", "show", "--json").splitlines()
@@ -87,7 +87,7 @@ def test_the_promoted_trial_is_reached_bit_for_bit_and_registered(studied: Proje
 
 
 def test_trained_again_all_is_as_it_was(studied: Project):
-    """The same bytes; no second run, point or version."""
+    """Files have the same bytes; no run, point or version is added."""
     files, points = studied.digests("artifacts", "metrics"), studied.tracked(POINTS)
     versions, runs = studied.tracked(VERSIONS), studied.count("runs")
     assert studied.repro("--force", "--single-item", "train") == ["train"]
@@ -111,7 +111,7 @@ def test_an_edit_by_hand_is_not_registered_and_what_dvc_has_is_at_once(studied: 
 
 
 def test_plots_show_the_study(studied: Project):
-    """Only the squares of trials on the Pareto set have a circle."""
+    """Only trials on the Pareto set have a circle."""
     data = json.loads(plots(studied))["data"]
     (plot,) = data["trials and frontier of the study"]
     points = plot["content"]["data"]["values"]

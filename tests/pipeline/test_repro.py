@@ -1,4 +1,4 @@
-"""`dvc repro` and `dvc exp run` with real DVC and MLflow: what runs, what MLflow then has.
+"""`dvc repro` and `dvc exp run` with real DVC and MLflow: stages that run, and MLflow's records.
 
 The tests share a clone and build on each other, in this order; the last kills another.
 """
@@ -28,7 +28,7 @@ of it."""
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the first `dvc repro` of a clone did."""
+    """Results of a clone's first `dvc repro`."""
 
     stages: list[str]
     digests: dict[str, str]
@@ -37,13 +37,13 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def undisturbed(project: Project) -> Outcome:
-    """The shared clone's first `dvc repro`."""
+    """Run the shared clone's first `dvc repro`."""
     stages = project.repro()
     return Outcome(stages, project.digests(*RESULTS), repeated_points(project))
 
 
 def repeated_points(project: Project) -> list[tuple[object, ...]]:
-    """Key, step and value of what MLflow has; of a clock's readings the key and the step."""
+    """Return key, step and value of MLflow's metrics, without the values of durations."""
     return [
         (key, step, None if key in CLOCKED else value)
         for key, step, value, _ in project.tracked(POINTS)
@@ -60,13 +60,13 @@ def test_a_fresh_clone_runs_every_stage(project: Project, undisturbed: Outcome):
         "data/prepared/manifest.parquet",
     ):
         assert (project.root / path).stat().st_size > 0, path
-    assert not (project.root / "artifacts/curve").exists()  # whose stage is off unless asked for
+    assert not (project.root / "artifacts/curve").exists()  # its stage is off by default
     test = json.loads((project.root / "metrics/evaluation.json").read_text())["test"]
     assert test["negative_elbo"] == test["distortion"] + test["rate"]
 
 
 def test_nothing_but_results_is_left(project: Project):
-    """No scratch, no checkpoint of a training that is over; git sees the lock file alone."""
+    """No temporary file or checkpoint is left; git sees only the lock file."""
     assert project.run("git", "status", "--porcelain").split() == ["??", "dvc.lock"]
     assert list((project.root / "checkpoints").iterdir()) == []
     assert [p.name for p in (project.root / "data").iterdir() if p.name.startswith(".")] == []
@@ -98,7 +98,7 @@ def test_an_experiment_with_another_beta_trains_and_what_follows(project: Projec
     assert len(project.tracked(RUNS)) == 2
     difference = json.loads(project.run("dvc", "metrics", "diff", "--json", "four", "HEAD"))
     rate = difference["metrics/evaluation.json"]["test.rate"]
-    assert rate["new"] > rate["old"]  # a lower β buys rate
+    assert rate["new"] > rate["old"]  # a lower β raises the rate
 
 
 def test_the_old_beta_again_runs_nothing(project: Project):
@@ -112,7 +112,7 @@ def test_the_old_beta_again_runs_nothing(project: Project):
 def test_a_change_of_the_report_section_makes_the_report_alone_which_fills_a_lost_store(
     project: Project,
 ):
-    """Curves with their steps, values and the times of the training, evaluation, and model."""
+    """It restores the curves with steps, values and times, the evaluation and the model."""
     provenance = json.loads((project.root / "artifacts/model/provenance.json").read_text())
     query = f"""SELECT m.key, m.step, m.value FROM metrics m
         JOIN tags t ON t.run_uuid = m.run_uuid
@@ -178,7 +178,7 @@ def test_every_knob_can_be_set(project: Project):
                 yield f"{path}{name}", value
 
     def in_words(value):
-        """As -S reads it, whose keys are without quotes."""
+        """Format a value for -S, with keys without quotes."""
         if isinstance(value, dict):
             return "{" + ", ".join(f"{key}: {in_words(v)}" for key, v in value.items()) + "}"
         return json.dumps(value)
@@ -192,9 +192,9 @@ def test_every_knob_can_be_set(project: Project):
 
 
 def test_a_killed_pipeline_ends_as_never_killed(undisturbed: Outcome, tmp_path: Path):
-    """The whole process group dies in each stage in turn.
+    """Kill the whole process group in each stage in turn.
 
-    The same seed, here and in the other clone: byte-identical files, no duplicate run or point.
+    With the same seed as the other clone, files are byte-identical and no run or point is doubled.
     """
     project = clone(tmp_path / "vaebalance")
     for stage, moment in MOMENTS.items():

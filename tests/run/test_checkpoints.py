@@ -1,4 +1,4 @@
-"""Resume states: whole or refused. (That resuming is exact is tested in test_experiment.py.)"""
+"""Checkpoints are read whole or refused. (test_training_run.py tests that resuming is exact.)"""
 
 from types import SimpleNamespace
 
@@ -47,7 +47,7 @@ def save(path, learner, fingerprint="f"):
 
 
 def test_weights_optimizer_and_balance_come_back(tmp_path):
-    """A step after restoring equals a step without the detour."""
+    """A step after saving and restoring equals a step without."""
     learner, other = make_learner(), make_learner(seed=1)
     step(learner)
     save(tmp_path / "c.pt", learner)
@@ -70,8 +70,8 @@ def test_the_same_state_is_the_same_bytes(tmp_path):
 
 
 def test_equal_states_are_the_same_bytes_however_they_came_about(tmp_path):
-    """Whatever shares an object or a storage, needs gradients, or was read from a file."""
-    word = "".join(["steps", " so far"])  # no two of these are one object
+    """Shared objects and storages, gradients and files make no difference."""
+    word = "".join(["steps", " so far"])  # a new object each time
     pool = torch.arange(12.0)
     shared = {
         "a": {word: pool[:6].view(2, 3), "b": pool[6:9]},
@@ -123,7 +123,7 @@ def test_a_cut_file_is_refused(tmp_path, share):
     "content", [{"fingerprint": "f", "learner": {}}, {"format": 2, "fingerprint": "f"}, [1], 3]
 )
 def test_a_file_of_another_format_is_refused(tmp_path, content):
-    """Format 1 named none."""
+    """A file of format 1 has no format number."""
     torch.save(content, tmp_path / "c.pt")
     with pytest.raises(
         UserError, match=r"c\.pt: not a readable checkpoint \(its format is .*delete"
@@ -132,7 +132,7 @@ def test_a_file_of_another_format_is_refused(tmp_path, content):
 
 
 def test_no_code_is_run_on_loading(tmp_path):
-    """A pickle that would run a command is refused."""
+    """A pickle that runs a command is refused."""
     import os
 
     class Trap:

@@ -71,7 +71,7 @@ def finish(training):
 
 
 def last(training, artifacts):
-    """The bytes of the resume state that it leaves."""
+    """Return the bytes of the final checkpoint."""
     provenance = Provenance("f", {}, {}, "")
     save(training, provenance, artifacts, artifacts / "metrics.json")
     return (artifacts / "last.pt").read_bytes()

@@ -1,4 +1,4 @@
-"""Trials trained at once: each as it would be alone, whatever becomes of the others."""
+"""Each trial trained at once with others ends as it would alone, however the others end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 class Heard(toy.Quiet):
-    """What a listener was told."""
+    """A listener that records its calls."""
 
     def __init__(self):
         self.said = []
@@ -44,7 +44,7 @@ def lone(trial):
 
 
 def run(folder, size, attempt, trials=8, reason=None, listener=None, sampler="gp"):
-    """A study of groups, whose attempts are `attempt(trial)`."""
+    """Run a study in groups whose attempts are `attempt(trial)`."""
     search = Search(Journal(folder), Plan(toy.SPACE, sampler, 0, trials, {toy.BETA: 1.0}))
     trainer = Groups(size, attempt, reason)
     search.run_until_complete(trainer, listener or toy.Quiet())
@@ -53,7 +53,7 @@ def run(folder, size, attempt, trials=8, reason=None, listener=None, sampler="gp
 
 @dataclass
 class Groups:
-    """Trains all that are claimed at once as a group, unless there is a reason not to."""
+    """Trains the trials that were claimed together as a group, unless given a reason not to."""
 
     size: int
     attempt: Callable
@@ -65,7 +65,7 @@ class Groups:
 
 
 def epochs(trial, order=None):
-    """Three epochs, then the valley's number."""
+    """Yield for three epochs, then return the outcome."""
     for epoch in range(3):
         if order is not None:
             order.append((epoch, trial.number))
@@ -156,7 +156,7 @@ def test_interrupted_in_a_group_all_of_it_is_run_again(tmp_path):
 
 
 def test_what_a_killed_process_left_is_not_filled_up(tmp_path):
-    """New points wait until the sampler knows what it would have known."""
+    """New points are suggested when the sampler has the results that it would have had."""
     journal = Journal(tmp_path / "s")
     search = Search(journal, Plan(toy.SPACE, "gp", 0, 10, {toy.BETA: 1.0}))
     with journal.heartbeat() as gone:

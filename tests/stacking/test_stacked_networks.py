@@ -1,4 +1,4 @@
-"""A network is stacked if it computes, stacked, what it computes alone; else the reason is said."""
+"""A network is stacked if it computes the same as alone; otherwise the reason is given."""
 
 import copy
 import threading
@@ -59,7 +59,7 @@ class Attention(nn.Module):
 
 
 class TiedDecoder(nn.Module):
-    """The encoder's last layer, transposed, within a functional call."""
+    """A decoder that uses the encoder's last layer, transposed, within a functional call."""
 
     def __init__(self, layer):
         super().__init__()
@@ -72,7 +72,7 @@ class TiedDecoder(nn.Module):
 
 
 class HiddenTie(TiedDecoder):
-    """The same, but torch is not told of it."""
+    """A tied decoder whose tie torch cannot see."""
 
     def __init__(self, layer):
         nn.Module.__init__(self)
@@ -81,7 +81,7 @@ class HiddenTie(TiedDecoder):
 
 
 class Counting(nn.Module):
-    """Its calls change what it computes."""
+    """An encoder whose calls change what it computes."""
 
     calls = 0
 
@@ -91,14 +91,14 @@ class Counting(nn.Module):
 
 
 class Waiting(nn.Module):
-    """Asks for a value on its way."""
+    """An encoder that reads a tensor's value."""
 
     def forward(self, h):
         return h if h.sum() > 0 else 2 * h
 
 
 class Locked(nn.Module):
-    """Cannot be copied."""
+    """An encoder that cannot be copied."""
 
     def __init__(self):
         super().__init__()
@@ -109,7 +109,7 @@ class Locked(nn.Module):
 
 
 class Scaled(nn.Module):
-    """Its constant is out of sight."""
+    """A layer whose constant is no attribute of the module."""
 
     def __init__(self, scale):
         super().__init__()
@@ -120,7 +120,7 @@ class Scaled(nn.Module):
 
 
 class Shifted(nn.Module):
-    """Has a buffer of its own."""
+    """An encoder with a buffer."""
 
     def __init__(self, shift):
         super().__init__()
@@ -131,7 +131,7 @@ class Shifted(nn.Module):
 
 
 def dense(*hidden):
-    """An encoder."""
+    """Build a fully connected encoder."""
     last = nn.Linear(WIDTH, 2 * LATENTS)
     return nn.Sequential(nn.Flatten(), nn.Linear(64, WIDTH), nn.ReLU(), *hidden, last)
 
@@ -150,7 +150,7 @@ def convolutional(norm):
 
 
 def learner_of(encoder, decoder=None, beta=1.0, terms=None):
-    """One that trains `encoder`, and `decoder` if it is not the usual one."""
+    """Build a learner of `encoder` and of `decoder`, or the usual decoder."""
     spec = ModelSpec(architecture=Mlp(hidden=(16,)), latent_size=LATENTS, posterior="gaussian")
     model = VAE(spec, Bernoulli(), SHAPE)
     model.encoder = encoder
@@ -217,7 +217,7 @@ def test_other_networks_are_trained_as_alone(name):
 def check_weights(model, expected):
     weights, others = model.state_dict(), expected.state_dict()
     for key, value in others.items():
-        # (A gradient that is 0 but for rounding, as an attention's key bias has, is a whole step.)
+        # (An attention's key bias has gradient 0 up to rounding, which Adam turns into a step.)
         if "in_proj_bias" not in key:
             torch.testing.assert_close(weights[key], value, rtol=1e-3, atol=1e-4)
 
@@ -313,7 +313,7 @@ def test_what_a_stack_would_lose_is_named(name):
     drawn = torch.get_rng_state()
     with pytest.raises(AssertionError, match=why):
         raise AssertionError(incompatibility(learners))
-    assert torch.equal(torch.get_rng_state(), drawn)  # nothing is changed by asking
+    assert torch.equal(torch.get_rng_state(), drawn)  # the check draws nothing
     for learner, state in zip(learners, before, strict=True):
         for key, value in learner.model.state_dict().items():
             assert torch.equal(value, state[key])

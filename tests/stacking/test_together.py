@@ -1,4 +1,4 @@
-"""Trained together, each comes to what it comes to alone."""
+"""Trainings that run together give the same numbers as each alone."""
 
 import math
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def make_images(count=50, seed=0, binarisation="none"):
 
 @dataclass(frozen=True)
 class Case:
-    """One training."""
+    """The settings of one training."""
 
     balance: object = Fixed()
     likelihood: object = Bernoulli()
@@ -93,7 +93,7 @@ def start(cases, binarisation="none"):
 
 
 def in_turn(streams):
-    """The reports of each, read in turn."""
+    """Read the streams of reports in turn; return the reports of each."""
     found = [[] for _ in streams]
     for _ in range(100):
         for own, stream in zip(found, streams, strict=True):
@@ -186,7 +186,7 @@ def test_a_slot_is_freed_and_the_others_go_on():
         check_same_learner(members[index].learner, lone)
     left = list(members[1].learner.model.parameters())
     assert all(torch.equal(a, b) for a, b in zip(left, weights, strict=True))
-    # None holds on to the others' memory.
+    # No learner keeps the memory of the others.
     storages = [p.untyped_storage().nbytes() for m in members for p in m.learner.model.parameters()]
     sizes = [p.nbytes for m in members for p in m.learner.model.parameters()]
     assert storages == sizes

@@ -30,12 +30,12 @@ SMALL = {
 
 Project = Callable[..., Path]
 SCRIPTS = ("toy_workers.py", "toy_tune.py", "tune.py")
-"""What tests start as processes of their own."""
+"""Scripts that tests start as processes."""
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_running() -> Iterator[None]:
-    """A test that fails must not leave a process that keeps a core busy for ever."""
+    """Kill the processes that a failed test has left."""
     before = set(psutil.Process().children(recursive=True))
     yield
     for process in set(psutil.Process().children(recursive=True)) - before:
@@ -47,12 +47,12 @@ def _nothing_is_left_running() -> Iterator[None]:
 
 
 def edited(text: str, space: str | None = None, **values: str) -> str:
-    """The text of params.yaml with other values of knobs whose names occur once."""
+    """Return the text of params.yaml with other values of knobs whose names occur once."""
     if space is not None:
         text, count = re.subn(r"(?m)^  space: .*\n    .*$", f"  space: {space}", text)
         assert count == 1
     for name, value in values.items():
-        start = text.index("\ntune:") if name == "workers" else 0  # section data has one, too
+        start = text.index("\ntune:") if name == "workers" else 0  # section data has this knob, too
         pattern = rf"(?m)^( *{name}:) +[^#\n]*?( *#|$)"
         tail, count = re.subn(pattern, rf"\1 {value}\2", text[start:])
         assert count == 1, name
@@ -62,7 +62,7 @@ def edited(text: str, space: str | None = None, **values: str) -> str:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """A PostgreSQL server."""
+    """Start a PostgreSQL server."""
     from tests.helpers.postgres import running_server
 
     with running_server() as running:
@@ -71,14 +71,14 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def database(server: Server) -> Iterator[str]:
-    """The URL of an empty database."""
+    """Return the URL of an empty database."""
     with server.new_database() as url:
         yield url
 
 
 @pytest.fixture(params=["file", "database"])
 def place(request: pytest.FixtureRequest) -> str | None:
-    """The URL of an empty database, or None: studies are to lie in their files."""
+    """Return the URL of an empty database, or None for studies in files."""
     if request.param == "file":
         return None
     url: str = request.getfixturevalue("database")
@@ -87,7 +87,7 @@ def place(request: pytest.FixtureRequest) -> str | None:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few of the digits."""
+    """Prepare a few of the digits."""
     folder = tmp_path_factory.mktemp("prepared")
     params = folder / PARAMS
     params.write_text(edited((ROOT / PARAMS).read_text("utf-8"), **SMALL), "utf-8")
@@ -100,7 +100,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made_project(
     tmp_path_factory: pytest.TempPathFactory, prepared: Path, fresh_database: Path
 ) -> Path:
-    """The project's folder."""
+    """Make the project and return its folder."""
     folder = tmp_path_factory.mktemp("project")
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / "dvc.yaml", folder)
@@ -111,7 +111,7 @@ def made_project(
 
 @pytest.fixture(scope="session")
 def write_params(made_project: Path) -> Callable[..., None]:
-    """Writes params.yaml of the project with these values."""
+    """Return a function that writes the project's params.yaml with given values."""
 
     def write(**values: str) -> None:
         text = edited((ROOT / PARAMS).read_text("utf-8"), **{**SMALL, **values})
@@ -124,7 +124,7 @@ def write_params(made_project: Path) -> Callable[..., None]:
 def project(
     made_project: Path, write_params: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> Project:
-    """Puts the process into the project, with these values in params.yaml."""
+    """Enter the project, and return a function that writes params.yaml and gives the folder."""
     monkeypatch.chdir(made_project)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -44,7 +44,7 @@ def spawn(folder, *arguments):
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        # Whoever starts the tests in the background hands down that Ctrl-C is ignored.
+        # A shell that starts the tests in the background makes them ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
@@ -67,7 +67,7 @@ def pairs(trials):
 
 
 def runs_of(folder, study):
-    """(the study's run, its trials' runs by name)."""
+    """Return the study's run, and its trials' runs by name."""
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("vaebalance")
     found = client.search_runs(
@@ -88,7 +88,7 @@ def curve(folder, run, key):
 
 @pytest.fixture(scope="module")
 def whole(made_project):
-    """Fills a study once; the tests that need a finished one look at it."""
+    """Run a study once, for all tests that need a finished one."""
     done = []
 
     def study(project):
@@ -148,7 +148,7 @@ def test_a_study_leaves_trials_table_figures_and_runs(project, whole, capsys):
 
 
 def test_each_trial_has_a_picture_in_both_places_and_named_numbers(project, whole):
-    """As Optuna's dashboard and as MLflow find it."""
+    """Read them as Optuna's dashboard and MLflow do."""
     folder = whole(project)
     study = optuna.load_study(study_name="whole", storage=optuna_storage(folder, "whole"))
     assert study.metric_names == ["validation D + R (α = β = 1), nats per image"]
@@ -340,7 +340,7 @@ def test_alpha_is_searched_likewise(project):
 def test_promoting_says_with_how_many_threads_where_the_rule_has_others(
     project, three_threads, monkeypatch, capsys
 ):
-    """A small net has one by the rule, or those that the user gave the study."""
+    """A small network has one thread by the rule, or the number that the user set."""
     for name, said, expected, command in (
         ("ruled", None, 1, "`dvc repro`"),
         ("said", "3", 3, "`OMP_NUM_THREADS=3 dvc repro`"),
@@ -357,7 +357,7 @@ def test_promoting_says_with_how_many_threads_where_the_rule_has_others(
 
 
 def test_several_knobs_by_nll_are_promoted_bit_for_bit(project, capsys):
-    """A weight, a size, a rate and a kind; with the objective measured anew."""
+    """Search a weight, a size, a rate and a kind, and measure the objective again."""
     space = (
         "{balance.beta: {low: 0.1, high: 4, log: true}, model.latent_size: {low: 2, high: 9}, "
         "train.learning_rate: {low: 0.001, high: 0.01, log: true}, "
@@ -442,14 +442,14 @@ def test_pruned_trials_are_stopped_and_the_others_are_as_without(project, capsys
 
 
 def promoted_values():
-    """(D, R) of a model that the train stage's code makes from params.yaml as it is now."""
+    """Train by the current params.yaml as the train stage does; return (D, R)."""
     training = Training(load(TrainSettings), open_dataset(Path("data/prepared")))
     list(training)
     return training.best.validation.distortion, training.best.validation.rate
 
 
 def test_what_could_not_be_written_back_is_refused_before_any_trial(project):
-    """params.yaml leaves the knob to its default."""
+    """params.yaml does not have the knob, which has a default."""
     folder = project(
         study="unwritable",
         space="{balance.kp: {low: 0.001, high: 0.1, log: true}}",

@@ -18,11 +18,11 @@ from vaebalance.study.trials import Outcome
 
 FILES = list(Path(study.__file__).parent.rglob("*.py"))
 PUBLIC = {"_replace"}
-"""Of named tuples, which is public."""
+"""Public in spite of the underscore: a method of named tuples."""
 
 
 def private_names(tree):
-    """Names with an underscore that belong to another module or object."""
+    """Return names with an underscore that belong to another module or object."""
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.ImportFrom):
@@ -75,7 +75,7 @@ def test_the_journal_asks_our_lock_before_it_writes(tmp_path):
 
 
 def test_our_lock_replaces_all_methods_of_optunas():
-    """Else a new method would act on a lock file that is not ours."""
+    """Otherwise a new method would use Optuna's own lock file."""
     theirs = {name for name in vars(JournalFileOpenLock) if not name.startswith("__")}
     missing = theirs - set(vars(FlockedJournal))
     assert missing == set(), f"FlockedJournal lacks {missing} of Optuna's JournalFileOpenLock"

@@ -1,4 +1,4 @@
-"""What optuna-dashboard and MLflow show of a real study, in a headless Chromium."""
+"""A real study in optuna-dashboard and MLflow, in a headless Chromium."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vaebalance.study.command import run
 from vaebalance.study.options import Options
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT = 60_000  # ms: a busy machine
+TIMEOUT = 60_000  # ms, for a busy machine
 SETTINGS = {
     "study": "seen",
     "objective": "{kind: frontier}",
@@ -33,7 +33,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def folder(made_project, write_params):
-    """A project with a finished study."""
+    """Make a project with a finished study."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made_project)
         for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
@@ -45,7 +45,7 @@ def folder(made_project, write_params):
 
 @contextmanager
 def serving(folder, command, path):
-    """The address of a server that `command` starts, given a port."""
+    """Start a server by `command` and a free port; yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -79,7 +79,7 @@ def answers(address):
 
 @pytest.fixture
 def page(browser):
-    """A page that fails the test when it asks for anything beyond this machine."""
+    """Open a page that fails the test if it requests anything from another machine."""
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.set_default_timeout(TIMEOUT)
     strangers = []
@@ -99,7 +99,7 @@ def page(browser):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Where screenshots go."""
+    """Return the folder for screenshots."""
     wanted = os.environ.get("VAEBALANCE_SCREENSHOTS")
     found = Path(wanted) if wanted else tmp_path_factory.mktemp("screenshots")
     found.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def pictures(tmp_path_factory):
 
 
 def wait_for_picture(page, width, source=""):
-    """Until an image of that width, whose address has `source` in it, is loaded."""
+    """Wait until an image of that width, whose address contains `source`, is loaded."""
     page.wait_for_function(
         """([width, source]) => [...document.images].some(
             image => image.src.includes(source) && image.naturalWidth == width)""",
@@ -116,13 +116,13 @@ def wait_for_picture(page, width, source=""):
 
 
 def width_of(path):
-    """Of a picture, in pixels."""
+    """Return the width of a picture in pixels."""
     with Image.open(path) as picture:
         return picture.width
 
 
 def test_the_dashboard_shows_the_study_its_numbers_by_name_and_pictures(folder, page, pictures):
-    """By the command that the README gives."""
+    """Use the command in the README."""
     study = "studies/seen"
     readme = (ROOT / "README.md").read_text("utf-8")
     arguments = ["--artifact-dir", f"{study}/artifacts", f"{study}/study.journal"]

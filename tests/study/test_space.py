@@ -19,7 +19,7 @@ def test_at_stays_in_range_and_has_an_inverse(low, ratio, fraction):
     space = Range("balance.beta", low, low * ratio)
     weight = space.at(fraction)
     assert space.contains(weight)
-    # Four digits err by 5e-4 of the weight: most of the range where it is just over 10 % wide.
+    # Four digits have an error of 5e-4 of the weight, most visible in a range of just over 10 %.
     assert space.fraction(weight) == pytest.approx(fraction, abs=5e-4 / math.log(1.1) + 1e-6)
 
 

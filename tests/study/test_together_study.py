@@ -1,4 +1,4 @@
-"""A study whose trials are trained at once, with real trainings, files and MLflow store."""
+"""A study whose trials train at once, with real trainings, files and MLflow store."""
 
 import os
 import signal
@@ -107,7 +107,7 @@ def test_killed_in_a_group_all_of_it_is_run_again(project, expected):
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     for line in process.stdout:
-        if line.startswith("trial "):  # the first that ended
+        if line.startswith("trial "):  # the first trial that ended
             break
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

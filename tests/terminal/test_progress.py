@@ -1,4 +1,4 @@
-"""The live line, the same for a training and for a curve."""
+"""The progress line of a training and of a curve."""
 
 import pytest
 
@@ -21,7 +21,7 @@ VERDICT = Verdict("collapsed", "The rate is 0.", "Lower balance.beta.")
 
 
 class Training(ResumableTraining[CurveReport]):
-    """Two epochs of nothing."""
+    """A training of two epochs that does nothing."""
 
     device = None
     status = "the training step is compiled (3 s)"

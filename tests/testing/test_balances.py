@@ -1,4 +1,4 @@
-"""A balance that violates one requirement is told which."""
+"""A balance that violates one requirement gets a report of this requirement."""
 
 from typing import ClassVar
 
@@ -64,7 +64,7 @@ class Growing(Fixed):
 
 
 class Hidden(Fixed):
-    """What is remembered is not in the state."""
+    """Something that changes is not in the state."""
 
     past: ClassVar[list[float]] = []
 
@@ -81,14 +81,14 @@ class PlainBool(Fixed):
 
 
 class Branching(Fixed):
-    """A number leaves its tensor."""
+    """A tensor is converted to a number."""
 
     def weights(self, state, terms):
         return Weights(1.0, 1.0 if terms.rate.mean() > 6 else 0.5)
 
 
 class BadAdvice(Fixed):
-    """It names a knob that there is not."""
+    """The advice names a knob that does not exist."""
 
     for_more_rate: ClassVar[str] = "lower balance.gamma"
 
@@ -100,12 +100,12 @@ class BadAdvice(Fixed):
         (NegativeAlpha, r"α ≥ 0, not \[-1\].*\(Step 0\.\)"),
         (NegativeBeta, r"β ≥ 0, not \[-0\.5\].*`negative_beta: ClassVar\[bool\] = True`"),
         (OfEachImage, r"β one or one a latent, \(4,\).*average over the batch"),
-        (PlainState, r"the state holds tensors alone, but not in \['step'\]"),
-        (InPlace, r"`next_state` leaves the state that it gets alone"),
+        (PlainState, r"the state holds only tensors, but not in \['step'\]"),
+        (InPlace, r"`next_state` does not change its argument"),
         (Growing, r"the state keeps its names.* but after 10 steps has \{'rate'"),
-        (Hidden, r"goes on exactly, but weights differ after the state is saved and loaded"),
+        (Hidden, r"resumes exactly, but the weights differ after the state is saved and loaded"),
         (PlainBool, r"`settled` is a tensor \[\] of bool, not True"),
-        (Branching, r"no number leaves its tensor.*`torch\.where`"),
+        (Branching, r"no tensor is converted to a number.*`torch\.where`"),
         (BadAdvice, r"\['gamma'\] are none of \['alpha', 'beta', 'kind'\]"),
     ],
 )

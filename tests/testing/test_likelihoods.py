@@ -1,4 +1,4 @@
-"""A likelihood that violates one requirement is told which."""
+"""A likelihood that violates one requirement gets a report of this requirement."""
 
 import math
 from typing import ClassVar, Literal
@@ -13,14 +13,14 @@ from vaebalance.vae.likelihoods import AbstractLikelihood, Gaussian
 
 
 class Shape(Gaussian):
-    """Pixels are scored one by one."""
+    """log_prob has one number per pixel."""
 
     def distribution(self, raw, parameters):
         return Normal(torch.sigmoid(raw), self.sigma)
 
 
 class Unbounded(Gaussian):
-    """The mean is any number."""
+    """The mean is unbounded."""
 
     def distribution(self, raw, parameters):
         return Independent(Normal(raw, self.sigma), 3, validate_args=False)
@@ -37,7 +37,7 @@ class Wasteful(Gaussian):
 
 
 class Overflowing(Gaussian):
-    """A scale without bounds."""
+    """The scale is unbounded."""
 
     def raw_channels(self, channels):
         return 2 * channels
@@ -56,21 +56,21 @@ class FromTheFront(Gaussian):
 
 
 class Unnormalised(Gaussian):
-    """A constant is missing."""
+    """A constant of log_prob is missing."""
 
     def distribution(self, raw, parameters):
         return Scaled(super().distribution(raw, parameters), 2.0, 1.0)
 
 
 class WrongVariance(Gaussian):
-    """The variance is another one."""
+    """The variance is wrong."""
 
     def distribution(self, raw, parameters):
         return Scaled(super().distribution(raw, parameters), 1.0, 2.0)
 
 
 class Scaled(Independent):
-    """With a density and a variance that are `density` and `spread` times the right ones."""
+    """A normal distribution whose density and variance are multiplied by `density` and `spread`."""
 
     def __init__(self, whole, density, spread):
         super().__init__(whole.base_dist, 3, validate_args=False)
@@ -85,7 +85,7 @@ class Scaled(Independent):
 
 
 class Forgetful(Gaussian):
-    """What was given at the start does not come back from a file."""
+    """A constructor argument is lost in a file."""
 
     _scale: float = 1.0
 
@@ -99,14 +99,14 @@ class Forgetful(Gaussian):
 
 
 class Nameless(AbstractLikelihood):
-    """It has no kind."""
+    """There is no `kind`."""
 
     def distribution(self, raw, parameters):
         return Gaussian().distribution(raw, parameters)
 
 
 class MassWithoutDensity(Gaussian):
-    """It says both that it is normalised and that it is not."""
+    """`is_mass` and `is_density` contradict each other."""
 
     is_density: ClassVar[bool] = False
 
@@ -115,21 +115,21 @@ class MassWithoutDensity(Gaussian):
 
 
 class Mumbling(Gaussian):
-    """It refuses without a reason."""
+    """`misfit` gives no reason."""
 
     def misfit(self, binarisation):
         return None if binarisation == "none" else "no"
 
 
 class BadAdvice(Gaussian):
-    """It names a knob that there is not."""
+    """The advice names a knob that does not exist."""
 
     def to_calibrate(self, rmse, dimensions, beta):
         return "Raise likelihood.scale."
 
 
 class Crashing(Gaussian):
-    """It raises where a mode is not expected."""
+    """It raises an exception in one of the two modes."""
 
     def distribution(self, raw, parameters):
         if not parameters.training:
@@ -144,10 +144,10 @@ class Crashing(Gaussian):
         (Unbounded, r"the mean is an image with pixels in \[0, 1\].*torch\.sigmoid"),
         (Wasteful, r"no gradient in channels \[2, 3\] of 4: lower `raw_channels`"),
         (Overflowing, r"for any finite raw output, but not at raw = -1000.*soft_clip"),
-        (FromTheFront, r"scores as K batches would"),
+        (FromTheFront, r"has the log_prob of K separate batches"),
         (Unnormalised, r"integrates to 1 .* not to \[2, 2, 2, 2, …\]"),
         (WrongVariance, r"`variance` is that of p\(x\|z\), \[0\.01, .* not \[0\.02"),
-        (Forgetful, r"what is saved builds an equal object"),
+        (Forgetful, r"a saved object is equal when read back"),
         (Nameless, r'Nameless has none: add `kind: Literal\["name"\] = "name"`'),
         (MassWithoutDensity, r"set `is_density`, or `is_mass` returns False"),
         (Mumbling, r"names the likelihood's kind and `data.binarisation = 'threshold'`"),

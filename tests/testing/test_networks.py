@@ -1,4 +1,4 @@
-"""A network that violates one requirement is told which."""
+"""A network that violates one requirement gets a report of this requirement."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def decoder(*last: nn.Module) -> nn.Module:
 
 
 class Spare(nn.Module):
-    """It has a layer that it does not use."""
+    """A layer is not used."""
 
     def __init__(self):
         super().__init__()
@@ -29,21 +29,21 @@ class Spare(nn.Module):
 
 
 class Noisy(nn.Module):
-    """It draws random numbers, in evaluation too."""
+    """Random numbers are drawn in evaluation mode."""
 
     def forward(self, x):
         return x + torch.randn_like(x)
 
 
 class AcrossTheBatch(nn.Module):
-    """It looks at the whole batch."""
+    """An example's output depends on the whole batch."""
 
     def forward(self, x):
         return x - x.mean(0)
 
 
 class Exploding(nn.Module):
-    """Its gradient is infinite."""
+    """The gradient is infinite."""
 
     def forward(self, x):
         return x * (0 * x).sqrt() + x

@@ -1,4 +1,4 @@
-"""A penalty that violates one requirement is told which."""
+"""A penalty that violates one requirement gets a report of this requirement."""
 
 from typing import ClassVar, Literal
 
@@ -10,7 +10,7 @@ from vaebalance.testing import check_penalty
 
 
 class Norm(AbstractPenalty):
-    """The codes' mean square: a penalty without fault."""
+    """The mean square of the codes, a penalty that meets all requirements."""
 
     kind: Literal["norm"] = "norm"
 
@@ -43,28 +43,28 @@ class AloneInfinite(Norm):
 
 
 class Miscounted(Norm):
-    """The sum is another one."""
+    """`weighted` is not the sum."""
 
     def weighted(self, components):
         return 3 * super().weighted(components)
 
 
 class SecretlyRandom(Norm):
-    """It draws random numbers and does not say so."""
+    """Random numbers are drawn, but `draws` is False."""
 
     def measure(self, codes):
         return {"norm": (codes.z * torch.rand_like(codes.z)).square().mean()}
 
 
 class Detached(Norm):
-    """The gradient is cut."""
+    """The gradient is detached."""
 
     def measure(self, codes):
         return {"norm": codes.z.square().mean().detach()}
 
 
 class Branching(Norm):
-    """A number leaves its tensor."""
+    """A tensor is converted to a number."""
 
     draws: ClassVar[bool] = False
 
@@ -86,7 +86,7 @@ def test_one_without_fault_passes():
         (Miscounted, r"`weighted` is the sum of costs times components"),
         (SecretlyRandom, r"set `draws: ClassVar\[bool\] = True`"),
         (Detached, r"the gradient is that of finite differences, but it is not"),
-        (Branching, r"no number leaves its tensor.*`torch\.where`"),
+        (Branching, r"no tensor is converted to a number.*`torch\.where`"),
     ],
 )
 def test_a_violation_is_named_with_its_remedy(kind, words):

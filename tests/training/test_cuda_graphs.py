@@ -1,4 +1,4 @@
-"""Recorded on a CUDA device, a training is what it is step by step. Skipped where there is none."""
+"""A training recorded on a CUDA device equals the plain one. Skipped without a CUDA device."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ TERMS = {"fp32": elbo_terms, "bf16": bf16_terms}
 
 
 def make_images(binarisation="dynamic"):
-    """Seven batches, the last an odd one."""
+    """Return seven batches, the last smaller than the others."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (100, 1, 8, 8), generator=generator, dtype=torch.uint8)
     return Images(pixels, binarisation)
@@ -63,7 +63,7 @@ def make_learner(balance=None, likelihood=None, penalty=None, architecture=None,
 
 
 def left(learner):
-    """All that a training changes."""
+    """Return everything that a training changes."""
     found = [*learner.model.state_dict().values(), *learner.balance_state.values()]
     for weight in learner.model.parameters():
         found += learner.optimizer.state[weight].values()
@@ -160,7 +160,7 @@ def test_what_cannot_be_recorded_goes_the_plain_way_and_says_so():
     assert odd.step.status.startswith("the training step is not recorded: ")
     assert told == expected
     assert_same(odd, plain)
-    recorded, _ = trained(SPEC)  # the device is as it was
+    recorded, _ = trained(SPEC)  # the failure leaves the device usable
     plain, _ = trained(SPEC.replace(compile="off"))
     assert recorded.step.failure is None
     assert_same(recorded, plain)
@@ -169,10 +169,10 @@ def test_what_cannot_be_recorded_goes_the_plain_way_and_says_so():
 def test_images_live_on_the_device_or_are_read_ahead(monkeypatch):
     images, device = make_images("none"), torch.device("cuda")
     order = torch.randperm(100)
-    near = images.near(device)
+    near = images.to(device)
     assert near.stored.is_cuda
-    monkeypatch.setattr("vaebalance.training.loader.room", lambda device: 1000)
-    far = images.near(device)
+    monkeypatch.setattr("vaebalance.training.loader.free_bytes", lambda device: 1000)
+    far = images.to(device)
     assert not far.stored.is_cuda
     expected = [images.stored[part] for part in order.split(16)]
     for place in (near, far):
@@ -183,14 +183,14 @@ def test_images_live_on_the_device_or_are_read_ahead(monkeypatch):
 
 def test_a_training_on_images_that_do_not_fit_is_the_same(monkeypatch):
     near, told = trained(SPEC)
-    monkeypatch.setattr("vaebalance.training.loader.room", lambda device: 0)
+    monkeypatch.setattr("vaebalance.training.loader.free_bytes", lambda device: 0)
     far, expected = trained(SPEC)
     assert told == expected
     assert_same(near, far)
 
 
 def stacked(compile, groups):
-    """Trained together: what is left of each, and what each reports."""
+    """Train together; return the state of each learner and its reports."""
     spec = SPEC.replace(compile=compile)
     members = [Member(make_learner(**parts), spec, seed) for seed, parts in enumerate(groups)]
     images = make_images()
@@ -213,7 +213,7 @@ STACKS = {
 }
 
 
-@pytest.mark.filterwarnings("error")  # it warns where it is not recorded
+@pytest.mark.filterwarnings("error")  # a step that is not recorded warns
 @pytest.mark.parametrize("name", STACKS)
 def test_a_recorded_stack_is_the_same_to_the_last_bit(name):
     recorded, ours, told = stacked("auto", STACKS[name])

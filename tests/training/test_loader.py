@@ -1,4 +1,4 @@
-"""Batches, however they come to the step."""
+"""Batches of stored images: from memory, from a device, or read ahead."""
 
 import pytest
 import torch
@@ -52,7 +52,7 @@ def test_an_error_in_reading_is_raised_where_the_batch_is_asked_for(monkeypatch)
 
 def test_images_stay_where_they_are_without_a_device_of_their_own():
     images = make_images()
-    assert images.near(CPU) is images
+    assert images.to(CPU) is images
 
 
 def test_dynamic_pixels_are_drawn_anew_by_the_generator():

@@ -78,7 +78,7 @@ def test_training_lowers_the_weighted_loss():
 
 
 def test_a_step_is_adam_on_the_weighted_loss():
-    """The step against the eight lines that everyone writes."""
+    """Compare the step with the usual eight lines."""
     ours, naive = make_learner(Fixed(alpha=2.0, beta=0.5)), make_learner()
     images = make_images(16)
     x = images.pixels(slice(None), torch.device("cpu"))
@@ -114,7 +114,7 @@ def test_clipping_bounds_the_gradient():
 
 
 def subnormals(learner):
-    """How many numbers below the least normal one Adam remembers."""
+    """Count the denormal numbers in Adam's moments."""
     averages = [state["exp_avg"] for state in learner.optimizer.state.values()]
     least = torch.finfo(torch.float32).tiny
     return sum(int(((a.abs() < least) & (a.view(torch.int32) != 0)).sum()) for a in averages)
@@ -181,7 +181,7 @@ def test_a_report_survives_a_dict():
 
 
 def test_the_weights_logged_are_those_used():
-    """Warm-up over 8 steps, 4 an epoch: mean β of the epochs, weighted by images."""
+    """Warm-up over 8 steps, 4 per epoch: each epoch's mean β is weighted by images."""
     reports = run(make_learner(WarmUp(beta=1.0, steps=8)))
     sizes = [16, 16, 16, 2]
     for epoch, report in enumerate(reports):
@@ -204,7 +204,7 @@ def test_the_weights_logged_are_those_used():
     ids=lambda spec: spec.kind,
 )
 def test_the_weights_of_every_kind_logged_are_those_used(monkeypatch, balance, likelihood):
-    """What `weighted_loss` got in a step is what the epoch's means are of."""
+    """The epoch's means are those of the weights that `weighted_loss` received."""
     used = []
 
     def spy(terms, weights):
@@ -251,12 +251,12 @@ def test_the_same_seed_trains_the_same_model_and_another_another():
 
 
 def test_going_on_after_an_epoch_equals_never_stopping():
-    """Optimizer and balance kept, RNG derived: the second half is the same to the bit."""
+    """With optimizer and balance kept, the second half is identical to the bit."""
     balance = WarmUp(beta=1.0, steps=9)
     whole, halves = make_learner(balance), make_learner(balance)
     reports = run(whole)
     run(halves, SPEC.replace(epochs=1))
-    torch.manual_seed(99)  # whatever happens between
+    torch.manual_seed(99)  # the random state in between does not matter
     resumed = run(halves, epochs_done=1)
     assert [r.metrics() for r in resumed] == [r.metrics() for r in reports[1:]]
     for a, b in zip(whole.model.parameters(), halves.model.parameters(), strict=True):
@@ -264,7 +264,7 @@ def test_going_on_after_an_epoch_equals_never_stopping():
 
 
 def test_measuring_does_not_change_training():
-    """Validation and gradient norms leave the generators and the gradients alone."""
+    """Validation and gradient norms change neither generators nor gradients."""
     learner = make_learner()
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -298,7 +298,7 @@ def test_the_autoencoder_trains_without_a_rate():
 
 
 def test_rmse_has_its_negative_elbo_from_a_calibrated_gaussian():
-    """Else D + R would mix pixel values with nats, and collapse would always win."""
+    """Otherwise D + R would mix pixel values with nats, and collapse would always win."""
     report = run(make_learner(likelihood=Rmse()), SPEC.replace(epochs=1))[0].validation
     assert report.distortion < 1
     learner = make_learner(likelihood=Rmse())
@@ -316,7 +316,7 @@ def test_rmse_has_its_negative_elbo_from_a_calibrated_gaussian():
 def test_a_non_finite_value_stops_with_epoch_step_and_term(split):
     learner = make_learner()
     if split == "train":
-        learner.optimizer.param_groups[0]["lr"] = 1e30  # step 1 throws the weights away
+        learner.optimizer.param_groups[0]["lr"] = 1e30  # step 1 makes the weights useless
         expected = r"is NaN or infinite at epoch 1, step 2"
     else:
         with torch.no_grad():
@@ -327,10 +327,10 @@ def test_a_non_finite_value_stops_with_epoch_step_and_term(split):
 
 
 def test_a_non_finite_validation_is_named():
-    """Training images are fine; the validation batch is poisoned by the last step."""
+    """Training losses stay finite; the last step makes the validation loss infinite."""
     learner = make_learner()
     learner.optimizer.param_groups[0]["lr"] = 1e30
-    spec = SPEC.replace(epochs=1, batch_size=50)  # a single step, whose terms are still finite
+    spec = SPEC.replace(epochs=1, batch_size=50)  # one step, whose terms are still finite
     with pytest.raises(NonFiniteError, match=r"epoch 1, step 1"):
         run(learner, spec)
 
@@ -345,7 +345,7 @@ def test_running_means_equal_the_plain_means():
             means.add(terms, learner.balance.weights({}, terms), {})
             distortion.append(terms.distortion)
             rate.append(terms.rate)
-            means.read()  # reading in between changes nothing
+            means.read()  # an intermediate reading changes nothing
     report = means.read()
     assert report.distortion == pytest.approx(torch.cat(distortion).mean().item(), rel=1e-6)
     assert report.rate == pytest.approx(torch.cat(rate).mean().item(), rel=1e-6)

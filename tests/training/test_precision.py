@@ -1,4 +1,4 @@
-"""bf16 is for the networks' products alone, and only where it is worth it."""
+"""Only the networks' products use bf16, and only if it is faster."""
 
 import math
 
@@ -53,7 +53,7 @@ def test_terms_in_bf16_are_those_in_float32_but_for_the_rounding_of_products(
         assert b.dtype == torch.float32
         assert not torch.equal(a, b)  # the products are rounded …
         torch.testing.assert_close(a, b, rtol=0.02, atol=0.02)  # … to 8 bits
-    # What is left after the products has no more than float32's error.
+    # All computations after the products have only float32's error.
     rate = -0.5 * (1 + rounded.posterior.variance.log() - rounded.posterior.mean**2)
     rate = rate + 0.5 * rounded.posterior.variance
     torch.testing.assert_close(rounded.rate_by_latent, rate, rtol=1e-5, atol=1e-6)
@@ -76,7 +76,7 @@ def test_weights_and_moments_stay_float32():
 
 
 def test_a_conditioned_model_in_bf16_folds_into_an_ordinary_one():
-    """Its modulations are of float32 weights: nothing of bf16 is left when it is folded."""
+    """The modulations use float32 weights, so a folded model has no bf16 values."""
     model = ConditionedVAE(make_model(), FilmMlp(), 0.01, 10.0)
     x, betas = torch.rand(6, 1, 9, 9), torch.tensor([0.1, 1.0, 10.0])
     with torch.no_grad():
@@ -96,7 +96,7 @@ def test_multiplications_are_those_of_each_layer_done_by_hand(architecture):
         (x,) = inputs
         if isinstance(layer, nn.Linear):
             expected += layer.in_features * layer.out_features
-        elif isinstance(layer, nn.ConvTranspose2d):  # each input pixel with a whole kernel
+        elif isinstance(layer, nn.ConvTranspose2d):  # a whole kernel for each input pixel
             expected += math.prod(x.shape[1:]) * layer.out_channels * math.prod(layer.kernel_size)
         else:  # a whole kernel for each output pixel
             expected += math.prod(output.shape[1:]) * layer.in_channels * 4 * 4
@@ -105,7 +105,7 @@ def test_multiplications_are_those_of_each_layer_done_by_hand(architecture):
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             layer.register_forward_hook(count)
     biases = multiplications(model) - expected
-    assert 0 <= biases < 0.2 * expected  # biases are counted along
+    assert 0 <= biases < 0.2 * expected  # biases are counted too
     assert not any(layer._forward_hooks for layer in make_model(architecture).modules())
 
 
@@ -132,7 +132,7 @@ def test_what_the_processor_says_of_itself(monkeypatch):
     for flag in (True, False):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda flag=flag: {"avx512_bf16": flag})
         assert has_bf16(CPU) is flag
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)  # another architecture's
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)  # as on another architecture
     assert not has_bf16(CPU)
     assert not has_bf16(torch.device("mps"))
 
@@ -144,7 +144,7 @@ def test_what_the_processor_says_of_itself(monkeypatch):
         ("off", ARCHITECTURES[0], 10**6, False),
         ("auto", ARCHITECTURES[0], COMPILED_STEPS, True),
         ("auto", ARCHITECTURES[0], COMPILED_STEPS - 1, False),
-        ("auto", ARCHITECTURES[1], 10**6, False),  # convolutions gain nothing by it
+        ("auto", ARCHITECTURES[1], 10**6, False),  # compiling does not speed up convolutions
     ],
 )
 def test_a_step_is_compiled_where_it_pays(wanted, architecture, steps, expected):
@@ -156,7 +156,7 @@ def test_a_step_is_compiled_where_it_pays(wanted, architecture, steps, expected)
     [
         (THREADS_WORK - 1, "cpu", None, 1),
         (THREADS_WORK, "cpu", None, None),
-        (1, "cpu", "2", None),  # the user's word
+        (1, "cpu", "2", None),  # the user's choice
         (1, "cuda", None, None),
     ],
 )

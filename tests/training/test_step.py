@@ -1,4 +1,4 @@
-"""The training step: what everybody writes by hand, with any optimizer."""
+"""The training step equals one written by hand, with any optimizer."""
 
 from functools import partial
 
@@ -22,7 +22,7 @@ IMAGES = Images(
 
 
 class Odd(nn.Module):
-    """Features from weights that are added, that lie askew, that are frozen or used by nobody."""
+    """An encoder with additive, transposed, frozen and unused weights."""
 
     def __init__(self):
         super().__init__()
@@ -74,7 +74,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("clip", [None, 0.5, 1e6])
 def test_a_step_is_what_everybody_writes(name, clip):
-    """The same weights and the same optimizer's state; ours is to be torch's own Adam."""
+    """Weights and optimizer state are the same; the optimizer is torch's Adam."""
     ours, theirs = make_model(), make_model()
     make = OPTIMIZERS[name]
     by_hand = {"ours": "Adam"}.get(name, name)
@@ -94,7 +94,7 @@ def test_a_step_is_what_everybody_writes(name, clip):
 
 
 def test_a_step_leaves_no_gradients():
-    """They would take memory, and a graph that is compiled would have to put them out."""
+    """Gradients would take memory, and a compiled graph would have to return them."""
     model = make_model()
     train_by_steps(model, Adam(model.parameters(), lr=0.01), 1.0)
     assert all(weight.grad is None for weight in model.parameters())

@@ -38,7 +38,7 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def room(device: torch.device) -> int:
+def free_bytes(device: torch.device) -> int:
     """Return the number of bytes available for images on a CUDA device."""
     free, _ = torch.cuda.mem_get_info(device)
     return int(RESIDENT_SHARE * free)

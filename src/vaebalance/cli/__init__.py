@@ -1,15 +1,15 @@
-"""The command `vaebalance`: all reading of arguments.
+"""The command `vaebalance`, and the only place where arguments are parsed.
 
 study       search weights and other knobs
-curve       all β from one training
-compare     several runs side by side
-port        a weight of another project, and back
-ui          MLflow's pages
-completion  a completion script for a shell
-parser      what the commands' parsers share
+curve       train all β at once
+compare     show several runs side by side
+port        translate weights between projects
+ui          show MLflow's pages
+completion  print a completion script for a shell
+parser      parser class and number types of all commands
 
-Each command is a module with `SUMMARY`, `configure`, `read` and `run`. What is heavy is imported in
-`run`, so that `--help` and a complaint come at once.
+Each command is a module with `SUMMARY`, `configure`, `read` and `run`. Only `run` imports heavy
+packages, so that `--help` and error messages appear without delay.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from vaebalance.cli.parser import Parser
 
 
 class Command(Protocol):
-    """A module of this package: one command."""
+    """A module of this package that implements a command."""
 
     SUMMARY: str
-    """One line of the help."""
+    """One line for the help."""
 
     def configure(self, parser: Parser) -> None:
         """Add description and arguments to the command's parser."""
@@ -37,7 +37,7 @@ class Command(Protocol):
         """Check the arguments as a whole and return what `run` takes."""
 
     def run(self, options: Any, /) -> None:
-        """Do what was asked for."""
+        """Execute the command."""
 
 
 COMMANDS: dict[str, Command] = {
@@ -51,28 +51,28 @@ COMMANDS: dict[str, Command] = {
 
 
 def main(*command: str) -> None:
-    """Run `vaebalance COMMAND` with the arguments of this process; exit with 2 if they are wrong.
+    """Run `vaebalance` with the arguments of this process; exit with 2 if they are wrong.
 
     Args:
-        command: what goes before them; a script that is one command gives its name.
+        command: arguments to insert before them; a script for one command passes its name.
     """
     run_stage(lambda: run([*command, *sys.argv[1:]]))
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Do what the arguments say."""
+    """Execute the command that the arguments name."""
     name, options = parse(arguments)
     COMMANDS[name].run(options)
 
 
 def parse(arguments: Sequence[str]) -> tuple[str, Any]:
-    """Read the arguments; return the command's name and options.
+    """Parse the arguments and return the command's name and options.
 
     Raises:
-        SystemExit: with 2 after one line that says what is wrong, or with 0 after `--help`.
+        SystemExit: with 2 after one line that states the error, or with 0 after `--help`.
     """
-    found = make_parser().parse_args(arguments)
-    return found.command, COMMANDS[found.command].read(found, found.parser)
+    parsed = make_parser().parse_args(arguments)
+    return parsed.command, COMMANDS[parsed.command].read(parsed, parsed.parser)
 
 
 def make_parser() -> Parser:

@@ -29,7 +29,7 @@ examples:
 
 
 def read(arguments: Namespace, parser: Parser) -> Options:
-    """Return what was asked for."""
+    """Check the arguments and return the options."""
     runs = tuple(arguments.runs)
     if arguments.list and runs:
         parser.error("--list takes no run")
@@ -39,7 +39,7 @@ def read(arguments: Namespace, parser: Parser) -> Options:
 
 
 def run(options: Options) -> None:
-    """Compare the runs that were named."""
+    """Compare the named runs."""
     from vaebalance.pages.comparison.compare import run as compare
 
     compare(options)

@@ -12,11 +12,11 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 class Options(NamedTuple):
-    """What was asked for."""
+    """Options of the command."""
 
     shell: str
     whole: Parser
-    """That of all commands."""
+    """The parser of all commands."""
 
 
 def configure(parser: Parser) -> None:
@@ -32,7 +32,7 @@ Print a script with which a shell completes commands and options. To have it in 
 
 
 def read(arguments: Namespace, parser: Parser) -> Options:
-    """Return what was asked for."""
+    """Return the options."""
     return Options(arguments.shell, arguments.whole)
 
 

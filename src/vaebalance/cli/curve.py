@@ -42,7 +42,7 @@ says. With an option, answer from the curve that is there."""
 
 
 def read(arguments: argparse.Namespace, parser: Parser) -> Options:
-    """Return what was asked for."""
+    """Check the arguments and return the options."""
     targets: list[tuple[Quantity, float]] = [
         (quantity, value)
         for quantity in get_args(Quantity)
@@ -58,7 +58,7 @@ def read(arguments: argparse.Namespace, parser: Parser) -> Options:
 
 
 def run(options: Options) -> None:
-    """Train the curve, or take a weight or a model from it."""
+    """Train the curve, or choose a weight or a model from it."""
     from vaebalance.curve.curve_command import run as answer
 
     answer(options)

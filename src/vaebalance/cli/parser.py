@@ -1,4 +1,4 @@
-"""An argument parser whose complaints are one line, and the kinds of numbers that it reads."""
+"""An argument parser with one-line errors, and its types of numbers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """As argparse's, but a wrong argument is answered by one line and exit code 2."""
+    """argparse's parser, but an error is one line and exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Exit with 2 after `message` and where to look."""
+        """Print `message` with a reference to the help, and exit with 2."""
         self.exit(2, f"error: {message}; see `{self.prog} --help`\n")
 
 
 def finite(text: str) -> float:
-    """Read a finite number."""
+    """Parse a finite number."""
     try:
         value = float(text)
     except ValueError as error:
@@ -28,7 +28,7 @@ def finite(text: str) -> float:
 
 
 def positive(what: str) -> Callable[[str], float]:
-    """Make a reader of a finite number above 0, called `what` in complaints."""
+    """Return a parser of a finite number above 0, called `what` in errors."""
 
     def read(text: str) -> float:
         try:
@@ -43,7 +43,7 @@ def positive(what: str) -> Callable[[str], float]:
 
 
 def count(what: str) -> Callable[[str], int]:
-    """Make a reader of a whole number from 1 up, called a number of `what` in complaints."""
+    """Return a parser of an integer of at least 1, called a number of `what` in errors."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and int(text) > 0):

@@ -10,7 +10,7 @@ from vaebalance.cli.parser import Parser, count, positive
 from vaebalance.porting.options import Options, Shape
 
 SUMMARY = "translate a weight of another project, or params.yaml into other conventions"
-MOST_CHANNELS = 4  # of a picture; more is a shape with its channels last
+MOST_CHANNELS = 4  # channels of a picture; a larger first number means that channels come last
 
 
 def configure(parser: Parser) -> None:
@@ -42,7 +42,7 @@ examples:
 
 
 def read(arguments: argparse.Namespace, parser: Parser) -> Options:
-    """Return what was asked for."""
+    """Check the arguments and return the options."""
     convention = arguments.convention
     if convention is not None and arguments.weight is None:
         parser.error(f"{convention}: the weight is missing; give it, as in: {convention} 1.0")
@@ -54,7 +54,7 @@ def read(arguments: argparse.Namespace, parser: Parser) -> Options:
 
 
 def run(options: Options) -> None:
-    """Port a weight, or params.yaml into every convention."""
+    """Translate a weight, or params.yaml into every convention."""
     from vaebalance.porting.port import run as port
 
     port(options)

@@ -28,7 +28,7 @@ training of a curve answers instead."""
 
 
 def read(arguments: argparse.Namespace, parser: Parser) -> Options:
-    """Return what was asked for."""
+    """Return the options."""
     return Options(list=arguments.list, promote=arguments.promote)
 
 

@@ -1,13 +1,12 @@
-"""The whole trade-off from one training: a model at any β, its numbers, and which β to take.
+"""Train the whole trade-off at once: a model at any β, its numbers, and which β to choose.
 
-options         what a person asks for
-curve_command   train, find a target, promote, distill
-curve_training  the two methods: one conditioned model, or one model swept through β
-curves          what they leave: β to an ordinary VAE
+options         options of the command
+curve_command   `vaebalance curve`: train, find a target, promote, distill
+curve_training  the two methods: a conditioned model, or a model swept through β
+curves          a trained curve: maps β to an ordinary VAE
 trace           numbers along the curve
-chosen_beta     knee, best nll, and the β of a target by bisection
+chosen_beta     the knee, the best nll, and the β that meets a target
 saved_curve     a curve on disk
-promotion       a chosen β into params.yaml, and why
-show            its page with the slider, and its animation
-screen          tables and choices in words
+promotion       writes a chosen β to params.yaml
+screen          tables and choices for the terminal
 """

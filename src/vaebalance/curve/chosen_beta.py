@@ -1,4 +1,4 @@
-"""Which β to take: the knee, the best nll, or the one that meets a target."""
+"""Choose a β on a curve: the knee, the best nll, or the β that meets a target."""
 
 from __future__ import annotations
 
@@ -24,45 +24,45 @@ UNITS: dict[Quantity, str] = {
     "psnr": "dB",
 }
 RELATIVE_WIDTH = 1e-4
-"""Of β where the bisection ends: far below what a target moves by from seed to seed."""
+"""Relative width of the β interval at which bisection ends, far below the spread over seeds."""
 
 
 def knee_of(rows: Sequence[CurveRow]) -> CurveRow | None:
-    """The knee of D and R by `frontier.KNEE_RULE`; None: the curve has no bend."""
+    """Return the knee of D and R by `frontier.KNEE_RULE`; None: the curve has no bend."""
     index = knee([(row.distortion, row.rate) for row in rows])
     return None if index is None else rows[index]
 
 
 def best_of(rows: Sequence[CurveRow]) -> CurveRow:
-    """The least calibrated nll, as a study's objective `nll` would choose."""
+    """Return the row with the least calibrated nll, as a study's objective `nll` chooses."""
     return min(rows, key=lambda row: row.calibrated_nll)
 
 
 def best_own_of(rows: Sequence[CurveRow]) -> CurveRow | None:
-    """The least nll of the model's own likelihood; None: it is no density."""
+    """Return the row with the least nll of the model's likelihood; None: it is no density."""
     known = [(row.nll, row) for row in rows if row.nll is not None]
     return min(known, key=lambda pair: pair[0])[1] if known else None
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A place on a curve, and why."""
+    """A chosen β and the reason."""
 
     beta: float  # at α = 1
     rule: str
-    """Which one chose it: knee, best, by hand, or a study's objective."""
+    """Rule that chose it: knee, best, by hand, or a study's objective."""
     why: str
-    """In a sentence, with the numbers of the curve's own model there."""
+    """Reason in a sentence, with the numbers of the curve's model at this β."""
     values: Mapping[str, float]
-    """The numbers by which it was chosen, of validation images."""
+    """Numbers that decided the choice, of validation images."""
 
 
 def choose(curve: AbstractCurve, rows: Sequence[CurveRow], choice: Choice) -> Chosen:
-    """The β that `choice` means.
+    """Return the β that `choice` names.
 
     Args:
         curve: the models.
-        rows: of the validation split, by ascending β.
+        rows: rows of the validation split, by ascending β.
         choice: knee, best, or a β.
 
     Raises:
@@ -84,10 +84,10 @@ def choose(curve: AbstractCurve, rows: Sequence[CurveRow], choice: Choice) -> Ch
 
 
 def choose_knee(rows: Sequence[CurveRow]) -> Chosen:
-    """The knee.
+    """Return the knee.
 
     Raises:
-        UserError: there is none.
+        UserError: the curve has no knee.
     """
     row = knee_of(rows)
     if row is None:
@@ -100,50 +100,50 @@ def choose_knee(rows: Sequence[CurveRow]) -> Chosen:
 
 
 def chosen_row(row: CurveRow, rule: str, why: str, values: Mapping[str, float]) -> Chosen:
-    """One of the traced β."""
+    """Return the β of a row as a choice, with its D and R in the reason."""
     terms = f"D {row.distortion:.2f}, R {row.rate:.2f}"
     return Chosen(row.beta, rule, f"β = {row.beta:.6g} (at α = 1; {terms}), {why}", values)
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a model must keep to: rate, distortion and RMSE at most, PSNR at least."""
+    """A bound on a model's number: rate, distortion and RMSE at most, PSNR at least."""
 
     quantity: Quantity
     value: float
 
     @property
     def is_met_by_less(self) -> bool:
-        """Whether smaller is better."""
+        """Whether the target is an upper bound."""
         return self.quantity != "psnr"
 
     @property
     def is_met_by_high_beta(self) -> bool:
-        """The rate falls with β; reconstructions get worse."""
+        """Whether larger β meet the target: the rate falls with β, reconstructions get worse."""
         return self.quantity == "rate"
 
     def of(self, row: CurveRow) -> float:
-        """What a row has of it."""
+        """Return the row's value of the quantity."""
         value: float = getattr(row, self.quantity)
         return value
 
     def price_of(self, row: CurveRow) -> float:
-        """The other term of the trade-off."""
+        """Return the row's other term of the trade-off: D for a target of the rate, else R."""
         return row.distortion if self.quantity == "rate" else row.rate
 
     def is_met(self, value: float) -> bool:
-        """Whether a model with this value keeps to it."""
+        """Return whether `value` meets the target."""
         return value <= self.value if self.is_met_by_less else value >= self.value
 
     def __str__(self) -> str:
-        """In words."""
+        """Format the target with its unit."""
         sign = "≤" if self.is_met_by_less else "≥"
         return f"{self.quantity} {sign} {self.value:g} {UNITS[self.quantity]}"
 
 
 @dataclass(frozen=True)
 class Found:
-    """The β nearest to a target that keeps to it."""
+    """The β that meets a target, and its value of the target's quantity."""
 
     beta: float
     value: float
@@ -158,21 +158,21 @@ def find(
     batch_size: int,
     seed: int,
 ) -> Found:
-    """The β that meets the target on validation images with the least of the other term.
+    """Find the β that meets the target on validation images with the least of the other term.
 
-    The traced rows give a bracket, and bisection of log β in it the rest; of a continuation, which
-    has no models between, the best of its own.
+    The traced rows bracket it, and bisection of log β refines it. A continuation has no models
+    between its β, so the best of them is returned.
 
     Args:
         curve: the models.
-        rows: of the validation split, by ascending β.
-        target: what is asked for.
-        dataset: what the curve was trained on.
-        batch_size: images decoded at once.
-        seed: of all noise, as along the curve.
+        rows: rows of the validation split, by ascending β.
+        target: target to meet.
+        dataset: data that the curve was trained on.
+        batch_size: number of images decoded at once.
+        seed: seed of all noise, the same as of the rows.
 
     Raises:
-        UserError: every β meets it, or none; says what there is to be had.
+        UserError: every β meets the target, or none does; the message has the curve's range.
     """
     met = [target.is_met(target.of(row)) for row in rows]
     if all(met) or not any(met):
@@ -197,11 +197,11 @@ def find(
 def measure_quantity(
     model: VAE, quantity: Quantity, images: MeasuredImages, *, batch_size: int, seed: int
 ) -> float:
-    """One number of a model, as `trace` gives it, to the last bit."""
+    """Measure one number of a model, identical to that of `trace`."""
     images = encoded(model, images, batch_size)
     if quantity in ("rmse", "psnr"):
-        found = reconstruction_quality(model, images, batch_size=batch_size, with_ssim=False)
-        return found.rmse if quantity == "rmse" else found.psnr
+        quality = reconstruction_quality(model, images, batch_size=batch_size, with_ssim=False)
+        return quality.rmse if quantity == "rmse" else quality.psnr
     draws = distortion_draws(len(images))
     parts = elbo_parts(model, images, samples=draws, batch_size=batch_size, seed=seed)
     return parts.rate if quantity == "rate" else parts.distortion
@@ -221,7 +221,7 @@ def _out_of_range(target: Target, rows: Sequence[CurveRow], *, every: bool) -> U
 
 
 def _bisect(start: Found, fails: float, target: Target, measure: Callable[[float], float]) -> Found:
-    """From a β that meets the target towards one that does not."""
+    """Bisect log β between `start`, which meets the target, and a β that `fails` to."""
     meets = start
     while abs(math.log(meets.beta / fails)) > RELATIVE_WIDTH:
         middle = math.sqrt(meets.beta * fails)

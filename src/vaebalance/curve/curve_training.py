@@ -1,8 +1,8 @@
-"""The two methods: one conditioned model, or one plain model swept from low to high β.
+"""Train a curve by one of two methods: a conditioned model, or a plain model swept through β.
 
-Both are iterated like `experiment.Training`: a report an epoch, and the caller decides. Their β are
-those at α = 1, since only the ratio of the weights matters. They train with Adam and a learning
-rate that falls to 0 along a cosine.
+Both are iterated like `training_run.Training`: they yield a report per epoch, and the caller
+decides. β is that at α = 1, since only the ratio of the weights matters. The optimizer is Adam with
+a cosine learning rate schedule that ends at 0.
 """
 
 from __future__ import annotations
@@ -40,11 +40,14 @@ from vaebalance.vae.elbo import ElboTerms, EncoderDecoder, Weights
 from vaebalance.vae.model import VAE
 
 FIRST_SHARE = 0.5
-"""Of a sweep's steps, for its least β."""
+"""Fraction of a sweep's steps for its least β."""
 
 
 class ExternalBeta(AbstractBalance):
-    """α = 1, and the β in its state, which the caller may change without another graph."""
+    """A balance with α = 1 whose β is in its state, where the caller may change it.
+
+    A recorded or compiled step sees the change without a new graph.
+    """
 
     def weights(self, state: State, terms: ElboTerms) -> Weights:
         """Return 1 and the state's β."""
@@ -52,7 +55,7 @@ class ExternalBeta(AbstractBalance):
 
 
 class SharedBetas(AbstractBalance):
-    """The β that the conditioned model had for each image: see `shared_weights`."""
+    """A balance for the β on which each image was conditioned: see `shared_weights`."""
 
     sharing: float
     """See `CurveSpec`."""
@@ -64,15 +67,15 @@ class SharedBetas(AbstractBalance):
 
 
 class AbstractCurveTraining(ResumableTraining[CurveReport]):
-    """One training for the whole curve, and a `training.Trainee` itself."""
+    """One training for the whole curve. It is a `loop.Trainee` itself."""
 
     advice = "narrow curve.low and curve.high"
 
     def __init__(self, settings: CurveSettings, dataset: Dataset) -> None:
-        """Begin.
+        """Build the model and load the training images.
 
         Raises:
-            UserError: likelihood, penalty and data do not allow it, or a split is empty.
+            UserError: likelihood, penalty or data rule out a curve, or a split is empty.
         """
         _refuse(settings, dataset)
         epochs = max(1, round(settings.curve.factor * settings.train.epochs))
@@ -80,7 +83,7 @@ class AbstractCurveTraining(ResumableTraining[CurveReport]):
         self._spec, self._curve, self._seed = settings.train, settings.curve, settings.seed
         self._device = choose_device(settings.train.device)
         start_threads()
-        self._images = Images(dataset.images("train"), dataset.info.binarisation).near(self._device)
+        self._images = Images(dataset.images("train"), dataset.info.binarisation).to(self._device)
         self.images_per_epoch = len(self._images)
         self.steps_per_epoch = steps_per_epoch(len(self._images), settings.train)
         self._steps = epochs * self.steps_per_epoch
@@ -95,7 +98,7 @@ class AbstractCurveTraining(ResumableTraining[CurveReport]):
 
     @property
     def device(self) -> torch.device:
-        """Where it is trained."""
+        """Device of the training."""
         return self._device
 
     def seed_of(self, epoch: int) -> int:
@@ -103,7 +106,7 @@ class AbstractCurveTraining(ResumableTraining[CurveReport]):
         return derive_seed(self._seed, "curve epoch", epoch)
 
     def batches(self, epoch: int) -> Iterator[Tensor]:
-        """Begin an epoch, and iterate over its batches."""
+        """Begin an epoch and iterate over its batches."""
         self._next_step = (epoch - 1) * self.steps_per_epoch
         self._means = RunningMeans(self._vae, NoPenalty())
         return self._images.shuffled(self._spec.batch_size, self._device)
@@ -115,11 +118,11 @@ class AbstractCurveTraining(ResumableTraining[CurveReport]):
         self._next_step += 1
 
     def means(self) -> SplitReport:
-        """Return the means over the epoch so far, whatever the β of its images."""
+        """Return the means over all images of the epoch so far, of all β together."""
         return self._means.read()
 
     def report(self, epoch: int, seconds: float) -> CurveReport:
-        """Return the report of the epoch that has just ended."""
+        """Return the report of the epoch that just ended."""
         return CurveReport(epoch, self.planned_epochs, self.means(), self._beta_of(epoch))
 
     def _train(self, epochs_done: int) -> Generator[StepReport | CurveReport]:
@@ -130,11 +133,11 @@ class AbstractCurveTraining(ResumableTraining[CurveReport]):
 
     @abstractmethod
     def _step(self, step: int, batch: Tensor) -> tuple[Tensor, Weights]:
-        """Take the `step`-th step from 0; return `tally.batch_sums` and the weights used."""
+        """Take step number `step` (from 0); return its `batch_sums` and the weights used."""
 
     @abstractmethod
     def _beta_of(self, epoch: int) -> float | None:
-        """Return the β of the sweep at the end of an epoch; None: each image has its own."""
+        """Return the β of the sweep at the end of an epoch; None: β differs between images."""
 
     @property
     @abstractmethod
@@ -142,7 +145,7 @@ class AbstractCurveTraining(ResumableTraining[CurveReport]):
         """The trained curve."""
 
     def _plain_learner(self, beta: float) -> Learner:
-        """Return a learner without conditioning, which begins at a β."""
+        """Return a learner without conditioning that starts at `beta`."""
         vae = self._vae.train()
         state = {"beta": torch.tensor(beta, device=self._device)}
         return Learner(vae, self._adam(vae), ExternalBeta(), state, terms=self._terms)
@@ -153,19 +156,19 @@ class AbstractCurveTraining(ResumableTraining[CurveReport]):
         )
 
     def _set_rate(self, optimizer: torch.optim.Optimizer, progress: float) -> None:
-        """Set the learning rate to its place on a falling cosine, at a share of the steps."""
+        """Set the learning rate of the cosine schedule; `progress` goes from 0 to 1."""
         falling = 0.5 * (1 + math.cos(math.pi * progress))
         optimizer.param_groups[0]["lr"] = self._spec.learning_rate * falling
 
 
 class AbstractLearnerTraining(AbstractCurveTraining):
-    """A curve's training with one learner."""
+    """A training of a curve with one learner."""
 
     _learner: Learner
 
     @property
     def status(self) -> str:
-        """How the steps run, where that is worth a line to the user; else empty."""
+        """How the steps run, if the user should know; else empty."""
         return "" if self._learner.step is None else self._learner.step.status
 
     def _begin(self, learner: Learner) -> None:
@@ -173,14 +176,14 @@ class AbstractLearnerTraining(AbstractCurveTraining):
         self._learner = learner
 
     def _take(self, batch: Tensor, progress: float) -> tuple[Tensor, Weights]:
-        """Take a step at the learning rate of a share of the steps."""
+        """Take a step at the learning rate for `progress`, from 0 to 1."""
         self._set_rate(self._learner.optimizer, progress)
         result = self._learner.take_step(batch)
         return result.sums, result.weights
 
 
 class ConditionedTraining(AbstractLearnerTraining):
-    """One conditioned model; β is drawn anew for each group of images of each batch."""
+    """One conditioned model; each group of images in each batch has a newly drawn β."""
 
     def __init__(self, settings: CurveSettings, dataset: Dataset) -> None:
         super().__init__(settings, dataset)
@@ -195,11 +198,11 @@ class ConditionedTraining(AbstractLearnerTraining):
         return self._take(batch, step / self._steps)
 
     def _conditioned_terms(self, model: EncoderDecoder, x: Tensor) -> ElboTerms:
-        """Compute the terms of images x [B, …], of which `curve.group` neighbours share a β.
+        """Compute the terms of images x [B, …]; each `curve.group` adjacent images share a β.
 
-        β is drawn in here, and so is a part of the step that is compiled or recorded.
+        The draw of β takes place here, so that it is part of a compiled or recorded step.
         """
-        group = math.gcd(self._curve.group, len(x))  # an epoch's last batch may be an odd one
+        group = math.gcd(self._curve.group, len(x))  # the last batch of an epoch may be smaller
         betas = draw_betas(self._curve, len(x) // group, x.device)
         terms = self._terms(self.model.given(betas), x)
         return replace(terms, betas=betas.repeat_interleave(group))
@@ -217,45 +220,51 @@ class ConditionedTraining(AbstractLearnerTraining):
 
     @property
     def curve(self) -> ConditionedCurve:
-        """The model as it is now, on its device."""
+        """The model in its current state, on its device."""
         return ConditionedCurve(self.model.eval())
 
 
 def shared_weights(betas: Tensor, sharing: float) -> Weights:
-    """α and β of images, whose ratios are `betas` [B], for one model that serves all of them.
+    """Return α [B] and β [B, 1] of images for a model that all β share.
 
-    The ratio alone decides where the optimum at a β is; α = (1 + β)^−sharing says how much that β
-    counts where the shared weights cannot serve all. With 0, α = 1, and the largest β rules the
-    gradient; with 1, α + β = 1, and the least does. With 0.1 the worst β was 1.8% above a separate
-    run on MNIST (the least) and 4.6% on sprites (the largest); with 0.2, 0.4 and 5.3%.
+    The ratio β/α alone determines the optimum at a β. The scale α = (1 + β)^−sharing sets how much
+    that β counts if the shared parameters cannot serve all. For sharing 0, α = 1, and the largest β
+    dominate the gradient; for 1, α + β = 1, and the smallest do. With 0.1 the worst β had a loss
+    1.8% above a separate training on MNIST (the smallest β) and 4.6% on sprites (the largest); with
+    0.2 the figures were 0.4% and 5.3%.
+
+    Args:
+        betas: β/α of each image, [B].
+        sharing: exponent from 0, which favours the largest β, to 1, which favours the smallest.
     """
     alpha = (1 + betas) ** -sharing
     return Weights(alpha, (alpha * betas)[:, None])
 
 
 TILT = 0.75
-"""Of draws of β towards the ends of the range, from 0 (even on a log scale) to 1."""
+"""Tilt of the density of β towards both ends of the range, from 0 (log-uniform) to 1."""
 
 
 def draw_betas(spec: CurveSpec, count: int, device: torch.device | None = None) -> Tensor:
-    """[count] from low to high on a log scale, 1/(1 − TILT) times as often as evenly at both ends.
+    """Draw β [count] between `spec.low` and `spec.high`, stratified over the range.
 
-    An end has neighbours on one side only that train the shared weights for it, and the middle,
-    drawn 0.7 times as often, has them on both. Every batch has all of the range: u, before it is
-    bent towards the ends, is drawn in each of `count` equal parts.
+    The density of log β is 1/(1 − TILT) times the uniform one at both ends and 0.7 times in the
+    middle. The shared parameters fit a β better if there are draws on both sides of it, and an end
+    has them on one side only. The uniform variable u is drawn once in each of `count` equal parts,
+    so every batch covers the whole range.
     """
     u = (torch.arange(count, device=device) + torch.rand(count, device=device)) / count
-    place = (1 - TILT) * u + TILT * torch.sin(u * math.pi / 2).square()  # of log β, from 0 to 1
+    place = (1 - TILT) * u + TILT * torch.sin(u * math.pi / 2).square()  # log β, as 0 to 1
     betas = spec.low * torch.exp(place * math.log(spec.high / spec.low))
     return betas.clamp(spec.low, spec.high)
 
 
 class ContinuationTraining(AbstractLearnerTraining):
-    """One plain model, warm-started from each β to the next larger; a snapshot at each.
+    """One plain model, warm-started from each β to the next larger, with a snapshot at each.
 
-    The least β, which begins with random weights, has `FIRST_SHARE` of the steps, the others share
-    the rest evenly. Each has a cosine of its own, so that each snapshot is a model that has come to
-    rest, not one in the middle of its way.
+    The least β, which starts from random weights, has `FIRST_SHARE` of the steps; the others divide
+    the rest evenly. Each β has its own cosine schedule, so that the learning rate is near 0 at each
+    snapshot.
     """
 
     def __init__(self, settings: CurveSettings, dataset: Dataset) -> None:
@@ -289,7 +298,7 @@ class ContinuationTraining(AbstractLearnerTraining):
     def _restore(self, state: dict[str, Any]) -> None:
         restore_learner(self._learner, state["learner"])
         self._snapshots = []
-        # Without strict: the larger β are still to come.
+        # Not strict: the larger β have no snapshots yet.
         for beta, weights in zip(self._betas, state["snapshots"], strict=False):
             vae = copy.deepcopy(self._learner.model)
             vae.load_state_dict(weights)
@@ -297,14 +306,22 @@ class ContinuationTraining(AbstractLearnerTraining):
 
     @property
     def curve(self) -> ContinuationCurve:
-        """All snapshots; only when the training is over."""
+        """All snapshots.
+
+        Raises:
+            ValueError: the training is not over.
+        """
         if len(self._snapshots) < len(self._betas):
             raise ValueError("the sweep is not over: iterate the training to its end first")
         return ContinuationCurve(tuple(self._snapshots))
 
 
 def _starts(steps: int, points: int) -> list[int]:
-    """The first step of each β of a sweep, and the number of steps."""
+    """Return the first step of each β of a sweep, then the total number of steps.
+
+    Raises:
+        UserError: there are fewer steps than β.
+    """
     first = round(FIRST_SHARE * steps)
     rest = steps - first
     if first < 1 or rest < points - 1:
@@ -316,7 +333,7 @@ def _starts(steps: int, points: int) -> list[int]:
 
 
 def curve_training(settings: CurveSettings, dataset: Dataset) -> AbstractCurveTraining:
-    """The training that `curve.method` names.
+    """Make the training that `curve.method` names.
 
     Raises:
         UserError: see `AbstractCurveTraining`.

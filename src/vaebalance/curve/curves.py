@@ -1,4 +1,4 @@
-"""A trained curve: β -> an ordinary VAE."""
+"""Trained curves, which map β to an ordinary VAE."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class AbstractCurve(ABC):
     @property
     @abstractmethod
     def is_continuous(self) -> bool:
-        """Whether there is a model at every β of the range, or at some only."""
+        """Whether the curve has a model at every β of the range, not only at some."""
 
     @abstractmethod
     def betas(self, points: int) -> tuple[float, ...]:
-        """So many β, ascending, evenly spread on a log scale as far as there are models."""
+        """Return `points` ascending β, spread evenly on a log scale as far as models exist."""
 
     @abstractmethod
     def model_at(self, beta: float) -> VAE:
-        """An ordinary VAE in evaluation mode.
+        """Return an ordinary VAE in evaluation mode.
 
         Raises:
-            UserError: there is none at this β.
+            UserError: the curve has no model at this β.
         """
 
 
 @dataclass(frozen=True)
 class ConditionedCurve(AbstractCurve):
-    """One conditioned model: any β of its range."""
+    """A conditioned model, with any β of its range."""
 
     model: ConditionedVAE
 
@@ -61,15 +61,15 @@ class ConditionedCurve(AbstractCurve):
 
     @property
     def is_continuous(self) -> bool:
-        """It is."""
+        """True: a conditioned model has every β of its range."""
         return True
 
     def betas(self, points: int) -> tuple[float, ...]:
-        """So many β in equal ratios, both ends among them."""
+        """Return `points` β in equal ratios, including both ends."""
         return log_spaced(self.low, self.high, points)
 
     def model_at(self, beta: float) -> VAE:
-        """The model folded at this β."""
+        """Return the model folded at this β."""
         return self.model.at(beta)
 
 
@@ -78,7 +78,7 @@ class ContinuationCurve(AbstractCurve):
     """Snapshots of one model that was swept from low to high β."""
 
     snapshots: Sequence[tuple[float, VAE]]
-    """By ascending β, in evaluation mode."""
+    """(β, model) by ascending β, in evaluation mode."""
 
     @property
     def low(self) -> float:
@@ -92,31 +92,35 @@ class ContinuationCurve(AbstractCurve):
 
     @property
     def is_continuous(self) -> bool:
-        """It is not."""
+        """False: models exist only at the β of the snapshots."""
         return False
 
     def betas(self, points: int) -> tuple[float, ...]:
-        """So many of its β, evenly spread; all where more are asked for than there are."""
+        """Return `points` β of the snapshots, evenly spread, or all if there are fewer."""
         last = len(self.snapshots) - 1
         kept = min(points, last + 1)
         steps = [round(i * last / max(1, kept - 1)) for i in range(kept)]
         return tuple(self.snapshots[step][0] for step in steps)
 
     def model_at(self, beta: float) -> VAE:
-        """The snapshot at this β."""
-        for own, model in self.snapshots:
-            if math.isclose(own, beta, rel_tol=1e-5):  # as a table prints it
+        """Return the snapshot at this β.
+
+        Raises:
+            UserError: no snapshot has this β.
+        """
+        for snapshot_beta, model in self.snapshots:
+            if math.isclose(snapshot_beta, beta, rel_tol=1e-5):  # tables print six digits
                 return model
         nearest = min(self.snapshots, key=lambda s: abs(math.log(s[0] / beta)) if beta > 0 else 0)
         raise UserError(
             f"β = {beta:g}: a continuation has models at its own β only, the nearest is "
-            f"{nearest[0]:g} (all: {', '.join(f'{own:.6g}' for own, _ in self.snapshots)}). Take "
+            f"{nearest[0]:g} (all: {', '.join(f'{b:.6g}' for b, _ in self.snapshots)}). Take "
             "one of them, train more with curve.points, or take curve.method: conditioned."
         )
 
 
 def log_spaced(low: float, high: float, points: int) -> tuple[float, ...]:
-    """`points` numbers in equal ratios; both ends exactly."""
+    """Return `points` numbers in equal ratios from exactly `low` to exactly `high`."""
     if points == 1:
         return (low,)
     inner = [low * (high / low) ** (i / (points - 1)) for i in range(1, points - 1)]

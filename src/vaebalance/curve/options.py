@@ -1,4 +1,4 @@
-"""What a person asks of a curve."""
+"""Options of `vaebalance curve`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Quantity = Literal["rate", "distortion", "rmse", "psnr"]
 KNEE: Literal["knee"] = "knee"
 BEST: Literal["best"] = "best"
 Choice = float | Literal["knee", "best"]
-"""A β: a number, the knee of D and R, or that of the best nll."""
+"""A β: a number, the knee of D and R, or the β with the best nll."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for; nothing: train and trace the curve."""
+    """Options of the command, at most one; none: train and trace the curve."""
 
     target: tuple[Quantity, float] | None = None
     promote: Choice | None = None

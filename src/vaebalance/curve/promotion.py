@@ -1,4 +1,4 @@
-"""Promote a place on a curve: write its weights to params.yaml, and all else in it unchanged."""
+"""Promote a chosen β: write its weights to params.yaml and leave the rest unchanged."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ from vaebalance.tracking import promote as promote_selection
 
 
 def promote(chosen: Chosen, origin: Provenance, dataset: Dataset) -> str:
-    """Write the fixed balance α = 1, β to params.yaml and the reason beside it; report it.
+    """Write the fixed balance α = 1, β to params.yaml and the reason beside it.
 
-    The `dvc repro` that trains with it registers the model, as after a study; a model that was
-    trained before is registered at once.
+    The next `dvc repro` trains with it and registers the model, as after a study. A model that is
+    already trained is registered now.
 
     Args:
         chosen: the β.
         origin: provenance of the curve.
         dataset: data that the curve was trained on.
 
+    Returns:
+        A description of the change.
+
     Raises:
-        UserError: params.yaml cannot be edited so.
+        UserError: the balance in params.yaml cannot be edited.
     """
     balance = {"kind": "fixed", "alpha": 1.0, "beta": chosen.beta}
     wanted = parse(load(Settings).model_dump(mode="json") | {"balance": balance})
@@ -51,7 +54,7 @@ def _edit_balance(text: str, wanted: Settings) -> str:
     """Return the text of params.yaml with the balance of `wanted`.
 
     Raises:
-        UserError: the file does not then read as `wanted`.
+        UserError: the edited file does not read as `wanted`.
     """
     knobs = wanted.balance.model_dump(mode="json")
     text = edit_section(text, "balance", knobs, name=PARAMS.name)

@@ -1,4 +1,4 @@
-"""A curve on disk: weights as safetensors, what is needed to build it again, its rows as CSV."""
+"""Save and load a curve: weights as safetensors, its description as JSON, its rows as CSV."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COMMAND = "vaebalance curve"
 def save(
     folder: Path, curve: AbstractCurve, rows: Sequence[CurveRow], provenance: Provenance
 ) -> None:
-    """Write a curve as `folder`, all or nothing; the same curve writes the same bytes."""
+    """Write a curve to `folder` atomically; the same curve gives the same bytes."""
     from safetensors.torch import save_file
 
     description, weights = _describe(curve)
@@ -46,7 +46,7 @@ def save(
 
 
 def _describe(curve: AbstractCurve) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Plain data, and tensors by name."""
+    """Return the curve's description as plain data, and its tensors by name."""
     if isinstance(curve, ConditionedCurve):
         model = curve.model
         kind = {
@@ -80,10 +80,10 @@ def _stored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_curve(folder: Path) -> AbstractCurve:
-    """The curve saved in `folder`, on the CPU, in evaluation mode.
+    """Load the curve in `folder`, on the CPU, in evaluation mode.
 
     Raises:
-        UserError: there is none, or its files do not fit together.
+        UserError: there is no curve, or its files do not fit together.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -115,14 +115,14 @@ def _build(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Abs
     snapshots = []
     for point, beta in enumerate(description["betas"]):
         vae, prefix = plain(), f"{point}."
-        own = {n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)}
-        vae.load_state_dict(own)
+        state = {n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)}
+        vae.load_state_dict(state)
         snapshots.append((beta, vae))
     return ContinuationCurve(tuple(snapshots))
 
 
 def read_rows(folder: Path) -> list[CurveRow]:
-    """The rows that `save` wrote.
+    """Read the rows that `save` wrote.
 
     Raises:
         UserError: the table is missing or damaged.

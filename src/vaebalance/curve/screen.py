@@ -1,4 +1,4 @@
-"""A curve in words: its table, and what the rules choose."""
+"""Show a curve in the terminal: its table, and the β that the rules choose."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLUMNS = {
 
 
 def make_table(rows: Sequence[CurveRow], title: str) -> Table:
-    """A line for each β; a column that does not apply is left out."""
+    """Build a table with a line for each β, without columns that do not apply."""
     table = Table(title=title)
     shown = {
         word: name
@@ -41,7 +41,7 @@ def make_table(rows: Sequence[CurveRow], title: str) -> Table:
 
 
 def describe_choices(rows: Sequence[CurveRow]) -> str:
-    """Knee and best nll of the validation split's rows, with what speaks against them."""
+    """Describe the knee and the best nll of the validation split's rows, with warnings."""
     lines = []
     knee = knee_of(rows)
     if knee is None:

@@ -1,4 +1,4 @@
-"""The numbers along a curve: each β costs an evaluation, not a training."""
+"""Measure a curve at several β; each β costs an evaluation, not a training."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ VALIDATION, TEST = "validation", "test"
 
 @dataclass(frozen=True, kw_only=True)
 class CurveRow:
-    """One β on one split; nats per image unless a name says otherwise."""
+    """Numbers of one β on one split, in nats per image unless stated otherwise."""
 
     split: str
     beta: float  # at α = 1
-    distortion: float  # in the training's own terms, whether or not it is a density
+    distortion: float  # of the training's likelihood, whether or not it is a density
     rate: float
     negative_elbo: float
     weighted_loss: float  # D + β·R
     nll: float | None  # importance-weighted; None: the likelihood is no density
     nll_standard_error: float | None
-    calibrated_nll: float  # the same under a Gaussian fitted to validation images
+    calibrated_nll: float  # under a Gaussian calibrated on validation images
     calibrated_nll_standard_error: float | None
     active_units: int
     rmse: float  # in pixel values
     psnr: float  # dB
-    sample_frechet: float | None  # of prior samples, in own features; None: switched off
+    sample_frechet: float | None  # prior samples, in features of the data set; None: switched off
     sample_precision: float | None
     sample_recall: float | None
 
     def numbers(self) -> dict[str, float]:
-        """All that apply, by name."""
+        """Return the numbers that apply, by name."""
         named = {name: value for name, value in asdict(self).items() if name != "split"}
         return {name: float(value) for name, value in named.items() if value is not None}
 
@@ -63,18 +63,18 @@ def trace(
     evaluate: EvaluateSpec,
     seed: int,
 ) -> Iterator[CurveRow]:
-    """The rows of a split, one for each β, all with the same noise.
+    """Yield the rows of a split, one for each β, all with the same noise.
 
     Args:
         curve: the models.
-        betas: where; of a continuation its own.
-        dataset: what the curve was trained on; σ is calibrated on its validation split.
-        split: what is measured.
-        evaluate: how; `nll_samples` is the K of both nlls.
-        seed: of all noise.
+        betas: the β to measure; those of the snapshots for a continuation.
+        dataset: data that the curve was trained on; σ is calibrated on its validation split.
+        split: name of the split to measure.
+        evaluate: settings of the evaluation; `nll_samples` is the K of both nlls.
+        seed: seed of all noise.
 
     Raises:
-        UserError: there is no model at a β, the split is empty, or a number is not finite.
+        UserError: the curve has no model at a β, the split is empty, or a number is not finite.
     """
     for beta in betas:
         row = measure(curve.model_at(beta), beta, dataset, split, evaluate, seed)

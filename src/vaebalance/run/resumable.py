@@ -1,4 +1,4 @@
-"""A training that is iterated for its reports, keeps a checkpoint and resumes from it exactly."""
+"""A training that yields reports, writes checkpoints and resumes from them exactly."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ResumableTraining(ABC, Generic[Report]):
     history: list[Report]
     """The reports so far."""
     planned_epochs: int
-    """Epochs if nothing stops it early."""
+    """Number of epochs if nothing stops the training early."""
 
     def __init__(self, planned_epochs: int, checkpoint_every: int, fingerprint: str = "") -> None:
         self.planned_epochs = planned_epochs
@@ -34,21 +34,22 @@ class ResumableTraining(ABC, Generic[Report]):
         self._fingerprint = fingerprint
 
     def resume(self, path: Path, fingerprint: str) -> None:
-        """Go on from the checkpoint at `path`, if it is of this training, and keep one there.
+        """Resume from the checkpoint at `path` if it belongs to this training.
 
-        It is written every `train.checkpoint_every` epochs (see `CheckpointTimer`), and at the end.
+        Later checkpoints are written to the same path, every `train.checkpoint_every` epochs (see
+        `CheckpointTimer`) and at the end.
 
         Raises:
             UserError: the file cannot be read.
         """
         self._path, self._fingerprint = path, fingerprint
-        found = load_checkpoint(path, fingerprint, self.device)
-        if found is not None:
-            self.history = [self._report_from(values) for values in found.history]
-            self._restore(found.state)
+        checkpoint = load_checkpoint(path, fingerprint, self.device)
+        if checkpoint is not None:
+            self.history = [self._report_from(values) for values in checkpoint.history]
+            self._restore(checkpoint.state)
 
     def __iter__(self) -> Generator[StepReport | Report]:
-        """Iterate over the reports, those before a resume first, then new ones as it trains.
+        """Iterate over the reports: first those before a resume, then new ones while training.
 
         Raises:
             NonFiniteError: a term became NaN or infinite.
@@ -58,9 +59,9 @@ class ResumableTraining(ABC, Generic[Report]):
     def taking(
         self, new: Generator[StepReport | Report] | Generator[Report]
     ) -> Generator[StepReport | Report]:
-        """Iterate over the reports so far, then over those of `new`, which trains this training.
+        """Iterate over the reports so far, then over those of `new`, which does the training.
 
-        `new` is closed at the end, also at an early one, and before the last report is given.
+        `new` is closed before the last report is yielded, and also if the iteration ends early.
         """
         yield from tuple(self.history)
         with closing(new):
@@ -73,26 +74,26 @@ class ResumableTraining(ABC, Generic[Report]):
 
     @property
     def is_over(self) -> bool:
-        """Whether all epochs are trained, or it stopped early."""
+        """Whether all epochs are trained or the training stopped early."""
         return len(self.history) >= self.planned_epochs or self.stopped_early
 
     @property
     def stopped_early(self) -> bool:
-        """Whether it ended before its last epoch."""
+        """Whether the training ended before its last planned epoch."""
         return False
 
     @property
     def verdicts_so_far(self) -> list[Verdict]:
-        """What has been wrong for some epochs of a training that goes on."""
+        """Problems that have lasted for some epochs, while the training goes on."""
         return []
 
     @property
     def status(self) -> str:
-        """How the steps run, where that is worth a line to the user; else empty."""
+        """How the steps run, if the user should know; else empty."""
         return ""
 
     def checkpoint(self) -> Checkpoint:
-        """Return the state at the last epoch's end."""
+        """Return the state at the end of the last epoch."""
         return Checkpoint(
             self._fingerprint, self._state(), [asdict(report) for report in self.history]
         )
@@ -105,20 +106,20 @@ class ResumableTraining(ABC, Generic[Report]):
     @property
     @abstractmethod
     def device(self) -> torch.device:
-        """Where it is trained."""
+        """Device of the training."""
 
     @abstractmethod
     def _train(self, epochs_done: int) -> Generator[StepReport | Report]:
-        """Train for the epochs after `epochs_done`."""
+        """Train the epochs after `epochs_done`."""
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:
-        """Return everything that training changes, but for `history`."""
+        """Return the state that training changes, except for `history`."""
 
     @abstractmethod
     def _restore(self, state: dict[str, Any]) -> None:
-        """Put a `_state` into this training, which is of the same settings."""
+        """Load a `_state` of a training with the same settings."""
 
     @abstractmethod
     def _report_from(self, values: dict[str, Any]) -> Report:
-        """Return a report from its `asdict`."""
+        """Build a report from its `asdict`."""

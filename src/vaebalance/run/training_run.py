@@ -112,8 +112,8 @@ class Training(ResumableTraining[EpochReport]):
         self.spec = settings.train
         self.seed = settings.seed
         self.learner = start_learner(settings, dataset)
-        self.images = _images(dataset, "train").near(self.learner.device)
-        self.validation = _images(dataset, "validation").near(self.learner.device)
+        self.images = _images(dataset, "train").to(self.learner.device)
+        self.validation = _images(dataset, "validation").to(self.learner.device)
         steps = run_facts(settings, dataset).steps
         self.learner.step = make_step(self.learner, self.images, settings.train, steps)
         self.best_weights = copied(self.learner.model.state_dict())

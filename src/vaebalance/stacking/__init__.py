@@ -1,7 +1,8 @@
-"""Several trainings as one stacked model.
+"""Train several models at once as one stacked model.
 
-together      reports of each, as if it were trained alone
-stack         weights of K models as one, and one optimizer step for all
-stacked_step  one step with each model's own balance, penalty and clipping
-groups        how many trainings, and which, are stacked
+together          `Together`: yields each training's reports as if it were trained alone
+stack             `Stack`: weights of K models as one, and one Adam step for all
+stacked_networks  runs K models' networks as one, and finds out whether that works
+stacked_step      one step with a balance, a penalty and clipping for each model
+groups            which trainings are stacked, and how many
 """

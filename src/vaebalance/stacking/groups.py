@@ -1,4 +1,4 @@
-"""How many trials to train at once, and which of them can be."""
+"""Decide how many trials to train at once, and which of them can be stacked."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from vaebalance.run.training_run import Training
 from vaebalance.stacking.together import Member, Together, incompatibility
 
 LARGEST = 16
-"""Trials at once where the model is small; beyond, little is gained (benchmarks/together.py)."""
+"""Trials to train at once for a small model; more gain little (benchmarks/together.py)."""
 CPU_WORK = 80_000_000
 """Multiply–accumulate operations of a step's forward pass from which a step uses a CPU fully, so
 that stacking gains nothing. (784-400-20 in batches of 128 has 83.6 million.)"""
 FEW, FEW_WORK = 4, 20_000_000
-"""How many to train at once from so many operations on a CPU: more gain nothing. (784-400-20 in
-batches of 64, 41.8 million: 2 to 8 at once took 0.85 to 0.98 of the time of one by one, and 16
-took more.)"""
+"""Trials to train at once on a CPU for a step of at least FEW_WORK operations; more gain nothing.
+(784-400-20 in batches of 64, 41.8 million: 2 to 8 at once took 0.85 to 0.98 of the time of one by
+one, and 16 took more.)"""
 ROUNDS = 4
-"""Groups, at least, that a sampler which learns is asked for: all at once would be blind."""
+"""Minimum number of groups for a sampler that learns, which needs results between groups."""
 
 
 def group_size(*, work: int, device: torch.device, learns: bool, trials: int, workers: int) -> int:
-    """Trials that a process trains at once where `tune.together` is auto.
+    """Return the number of trials that a process trains at once if `tune.together` is auto.
 
     Args:
         work: multiply–accumulate operations of a step's forward pass.
-        device: of the training.
-        learns: whether the sampler goes by the trials before.
-        trials: that the study shall have.
-        workers: processes that share them.
+        device: device of the training.
+        learns: whether the sampler uses the results of earlier trials.
+        trials: planned number of trials of the study.
+        workers: number of processes that share the trials.
     """
     if device.type == "cpu" and work >= CPU_WORK:
         return 1
@@ -40,7 +40,11 @@ def group_size(*, work: int, device: torch.device, learns: bool, trials: int, wo
 
 
 def alike(trainings: Sequence[Training]) -> tuple[list[list[int]], str | None]:
-    """Group the indices of trainings that can be trained together; say why not all can, or None."""
+    """Group the indices of trainings that can be trained together.
+
+    Returns:
+        The groups, and the reason why there are several; None: there is one.
+    """
     members = [_member(training) for training in trainings]
     reason = incompatibility(members)
     if reason is None:
@@ -57,7 +61,7 @@ def alike(trainings: Sequence[Training]) -> tuple[list[list[int]], str | None]:
 
 
 def join(trainings: Sequence[Training]) -> list[Generator[EpochReport]]:
-    """Sources of reports for `Training.taking`, to be read in turn."""
+    """Return a source of reports for each training's `taking`; read the sources in turn."""
     first = trainings[0]
     group = Together([_member(t) for t in trainings], first.images, first.validation)
     return [group.reports(index) for index in range(len(trainings))]

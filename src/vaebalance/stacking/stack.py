@@ -1,10 +1,10 @@
-"""The weights of K models of one shape as one model's, [K, ...] each, and one Adam step for all.
+"""Stack the weights of K models of one shape, [K, ...] each, with one Adam step for all.
 
-A small model's step waits for its operations to be called, and these are called once for all K.
-Each learner's own weights and moments become views into the stacked ones, so that it is at any time
-what it would be alone: it can be measured, saved, and trained further by itself.
+Most of a small model's step is the overhead of calling operations; a stack calls each operation
+once for all K models. Each learner's weights and moments become views into the stacked ones. A
+learner is therefore always up to date: it can be measured, saved and trained further by itself.
 
-Networks are those of any architecture that `incompatibility` finds nothing against.
+The networks may have any architecture that passes `incompatibility`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from vaebalance.vae.elbo import ElboTerms, rate_by_latent
 
 LIKELIHOOD = "likelihood_parameters."
 OTHER_ADAMS = ("amsgrad", "maximize", "decoupled_weight_decay")
-"""Options of torch's Adam that `Stack` does not know."""
+"""Options of torch's Adam that `Stack` does not support."""
 AVERAGE, SQUARES = MOMENTS = ("exp_avg", "exp_avg_sq")  # as torch.optim.Adam names them
 
 
 def incompatibility(learners: Sequence[Learner]) -> str | None:
-    """Say why the learners cannot be stacked; None: they can."""
+    """Return why the learners cannot be stacked; None: they can."""
     first = learners[0]
     for learner in learners:
         if type(learner.model.likelihood) is not type(first.model.likelihood):
@@ -57,16 +57,16 @@ def _is_plain_adam(optimizer: torch.optim.Optimizer) -> bool:
 
 @dataclass(frozen=True)
 class StackedTerms:
-    """The terms of a batch, of K models."""
+    """The terms of K models for a batch."""
 
-    terms: ElboTerms  # [K, B]; its p(x|z) only where one likelihood serves all K
+    terms: ElboTerms  # [K, B]; has p(x|z) only if one likelihood serves all K models
     features: Tensor  # [K, B, features]
     raw: Tensor  # [K, B, channels, H, W]
 
     def of(self, slot: int, learner: Learner) -> ElboTerms:
-        """Those of the learner in a slot, with all that a balance or a penalty looks at."""
+        """Return the terms of the learner in `slot`, with all that balance and penalty read."""
         terms = self.terms
-        assert terms.x is not None  # `Stack.terms` gives both
+        assert terms.x is not None  # `Stack.terms` sets both
         assert terms.z is not None
         return ElboTerms(
             terms.distortion[slot],
@@ -80,42 +80,47 @@ class StackedTerms:
 
 @dataclass(frozen=True)
 class _Run:
-    """Neighbours with one learning rate: one call of Adam."""
+    """Adjacent learners with the same optimizer settings, updated by one call of Adam."""
 
     slots: slice
-    group: Mapping[str, Any]  # of their optimizers' settings
+    group: Mapping[str, Any]  # settings of their optimizers
     weights: list[Tensor]
     moments: tuple[list[Tensor], list[Tensor]]
     steps: list[Tensor]
 
 
 class Stack:
-    """Learners that `incompatibility` finds nothing against.
+    """Learners that pass `incompatibility`.
 
-    Those with one learning rate should be neighbours.
+    Learners with the same learning rate should be adjacent, since one call updates them.
     """
 
     def __init__(self, learners: Sequence[Learner]) -> None:
-        """Put them together, with what their optimizers remember.
+        """Stack the learners' weights and their optimizers' state.
 
-        They must have taken as many steps as each other.
+        All learners must have taken the same number of steps.
         """
         self._networks = StackedNetworks([learner.model for learner in learners])
         self._put(learners)
 
     def _put(self, learners: Sequence[Learner]) -> None:
         self.learners = list(learners)
-        own = [dict(learner.model.named_parameters()) for learner in learners]
+        parameters = [dict(learner.model.named_parameters()) for learner in learners]
         self.weights: dict[str, Tensor] = {
-            name: torch.stack([p[name].data for p in own]).requires_grad_(first.requires_grad)
-            for name, first in own[0].items()
+            name: torch.stack([p[name].data for p in parameters]).requires_grad_(
+                first.requires_grad
+            )
+            for name, first in parameters[0].items()
         }
         self._trained = {name: w for name, w in self.weights.items() if w.requires_grad}
         moments: dict[str, dict[str, Tensor]] = {}
         for moment in MOMENTS:
             moments[moment] = {
                 name: torch.stack(
-                    [_moment(a, w[name], moment) for a, w in zip(learners, own, strict=True)]
+                    [
+                        _moment(learner, weights[name], moment)
+                        for learner, weights in zip(learners, parameters, strict=True)
+                    ]
                 )
                 for name in self._trained
             }
@@ -123,21 +128,23 @@ class Stack:
         start = 0
         for _, neighbours in groupby(learners, _options):
             slots = slice(start, start + len(list(neighbours)))
-            self._runs.append(self._run(slots, own[start], moments))
+            self._runs.append(self._run(slots, parameters[start], moments))
             start = slots.stop
         for run in self._runs:
             for slot in range(run.slots.start, run.slots.stop):
-                self._give_views(slot, own[slot], moments, run.steps)
+                self._give_views(slot, parameters[slot], moments, run.steps)
         self._is_alike = self._one_likelihood()
 
-    def _run(self, slots: slice, own: Weights, moments: Mapping[str, Mapping[str, Tensor]]) -> _Run:
+    def _run(
+        self, slots: slice, parameters: Weights, moments: Mapping[str, Mapping[str, Tensor]]
+    ) -> _Run:
         learner = self.learners[slots.start]
         known = learner.optimizer.state
         fused = _group(learner)["fused"]
         device = learner.device if fused else torch.device("cpu")
         steps = [
             known[p]["step"].clone() if p in known else torch.zeros((), device=device)
-            for p in (own[name] for name in self._trained)
+            for p in (parameters[name] for name in self._trained)
         ]
         return _Run(
             slots,
@@ -153,20 +160,20 @@ class Stack:
     def _give_views(
         self,
         slot: int,
-        own: Weights,
+        parameters: Weights,
         moments: Mapping[str, Mapping[str, Tensor]],
         steps: Sequence[Tensor],
     ) -> None:
-        """Let a learner see what becomes of its slot."""
+        """Make a learner's parameters and optimizer state views of its slot."""
         state = self.learners[slot].optimizer.state
-        for name, parameter in own.items():
+        for name, parameter in parameters.items():
             parameter.data = self.weights[name].data[slot]
         for name, step in zip(self._trained, steps, strict=True):
             views = {moment: moments[moment][name][slot] for moment in MOMENTS}
-            state[own[name]] = {"step": step, **views}
+            state[parameters[name]] = {"step": step, **views}
 
     def keep(self, slots: Sequence[int]) -> None:
-        """Let go of all others, which keep what they have come to."""
+        """Remove the learners in all other slots; they keep their current state."""
         for slot, learner in enumerate(self.learners):
             if slot not in slots:
                 _release(learner)
@@ -177,7 +184,7 @@ class Stack:
             self.learners = []
 
     def part(self, slots: slice) -> Weights:
-        """The weights of some slots."""
+        """Return the weights of the models in `slots`."""
         return {name: weight[slots] for name, weight in self.weights.items()}
 
     def terms(
@@ -189,14 +196,14 @@ class Stack:
         *,
         in_bf16: bool = False,
     ) -> StackedTerms:
-        """D and R of a batch, as `elbo_terms` has them.
+        """Compute the terms of a batch, as `elbo_terms` does.
 
         Args:
-            x: [K, B, C, H, W] in [0, 1], or [1, B, ...] for all.
-            noise: [K, B, Z] of the posterior's samples, or [1, B, Z] for all.
-            weights: of these slots; None: those of all.
-            slots: whose terms are wanted.
-            in_bf16: whether the networks multiply in bf16, as `arithmetic.bf16_terms`.
+            x: [K, B, C, H, W] in [0, 1], or [1, B, ...] for all models.
+            noise: noise of the posterior samples, [K, B, Z], or [1, B, Z] for all models.
+            weights: weights of the models in `slots`; None: `self.weights`.
+            slots: models to compute.
+            in_bf16: whether the networks run in bf16, as in `precision.bf16_terms`.
         """
         weights = self.weights if weights is None else weights
         learners = self.learners[slots]
@@ -218,19 +225,21 @@ class Stack:
         return StackedTerms(terms, features, raw)
 
     def step(self, loss: Tensor, clips: Tensor | None, rate: Tensor | None = None) -> None:
-        """One update by the gradient of a loss [], the sum of the learners' own.
+        """Take an Adam step for all learners.
 
         Args:
-            loss: of which each part depends on its own learner's weights alone.
+            loss: sum [] of the learners' losses, each of which depends on its own weights only.
             clips: largest norm of each learner's gradient, [K]; None: no clipping.
-            rate: the learning rate [] of all; None: each its optimizer's.
+            rate: the learning rate [] of all; None: that of each learner's optimizer.
         """
         weights = list(self._trained.values())
-        found = torch.autograd.grad(loss, weights, materialize_grads=True)
-        gradients = [gradient.contiguous() for gradient in found]  # as Adam's kernel reads them
+        gradients = [
+            gradient.contiguous()  # Adam's kernel ignores strides
+            for gradient in torch.autograd.grad(loss, weights, materialize_grads=True)
+        ]
         if clips is not None:
             norms = gradient_norms(gradients)
-            factors = (clips / (norms + 1e-6)).clamp(max=1.0)  # as clip_grad_norm_
+            factors = (clips / (norms + 1e-6)).clamp(max=1.0)  # as clip_grad_norm_ does
             for gradient in gradients:
                 gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
         with torch.no_grad():
@@ -238,45 +247,45 @@ class Stack:
                 _adam(run, gradients, rate)
 
     def _one_likelihood(self) -> bool:
-        """Whether one likelihood without weights of its own serves all."""
+        """Return whether all models have the same likelihood and it has no parameters."""
         first = self.learners[0].model
         alike = all(learner.model.likelihood == first.likelihood for learner in self.learners)
         return alike and not first.likelihood_parameters.state_dict()
 
 
 def gradient_norms(gradients: Sequence[Tensor]) -> Tensor:
-    """Of each of K learners over all its weights: gradients [K, ...] -> [K]."""
+    """Return the norm of each learner's gradient over all weights: gradients [K, ...] -> [K]."""
     norms = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
     total: Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
     return total
 
 
 def _distortions(learners: Sequence[Learner], weights: Weights, raw: Tensor, x: Tensor) -> Tensor:
-    """[K, B] nats, by each learner's own likelihood."""
-    found = []
+    """Compute D [K, B], nats per example, by the likelihood of each learner."""
+    distortions = []
     for slot, learner in enumerate(learners):
-        own = _Parameters(learner, slot, weights)
-        likelihood = learner.model.likelihood.distribution(raw[slot], own)
-        found.append(-likelihood.log_prob(x[slot]))
-    return torch.stack(found)
+        parameters = _Parameters(learner, slot, weights)
+        likelihood = learner.model.likelihood.distribution(raw[slot], parameters)
+        distortions.append(-likelihood.log_prob(x[slot]))
+    return torch.stack(distortions)
 
 
 class _Parameters(nn.Module):
-    """A likelihood's own parameters, those of one slot."""
+    """The parameters of one slot's likelihood, as its module has them."""
 
     def __init__(self, learner: Learner, slot: int, weights: Weights) -> None:
         super().__init__()
-        self._own = [learner.model.likelihood_parameters]  # in a list: not a part of this module
+        self._module = [learner.model.likelihood_parameters]  # a list: it is no submodule
         self._slot, self._weights = slot, weights
-        self.training = self._own[0].training
+        self.training = self._module[0].training
 
     def get_parameter(self, target: str) -> nn.Parameter:
-        """The slice of the stacked one, with its graph."""
+        """Return the slot's slice of the stacked parameter, with its graph."""
         return self._weights[LIKELIHOOD + target][self._slot]  # type: ignore[return-value]
 
     def get_buffer(self, target: str) -> Tensor:
-        """The learner's own, which is not stacked."""
-        return self._own[0].get_buffer(target)
+        """Return the learner's buffer, since buffers are not stacked."""
+        return self._module[0].get_buffer(target)
 
 
 def _group(learner: Learner) -> dict[str, Any]:
@@ -285,18 +294,18 @@ def _group(learner: Learner) -> dict[str, Any]:
 
 
 def _options(learner: Learner) -> dict[str, Any]:
-    """Of its optimizer: the learning rate and others."""
+    """Return the options of a learner's optimizer, such as the learning rate."""
     return {name: value for name, value in _group(learner).items() if name != "params"}
 
 
 def _moment(learner: Learner, parameter: Tensor, name: str) -> Tensor:
     state = learner.optimizer.state
-    found: Tensor = state[parameter][name] if parameter in state else torch.zeros_like(parameter)
-    return found.detach()
+    moment: Tensor = state[parameter][name] if parameter in state else torch.zeros_like(parameter)
+    return moment.detach()
 
 
 def _release(learner: Learner) -> None:
-    """Give a learner tensors of its own, so that it holds no others' in memory."""
+    """Give a learner its own copies, so that it does not keep the stacked tensors in memory."""
     for parameter in learner.model.parameters():
         parameter.data = parameter.data.clone()
         state = learner.optimizer.state.get(parameter, {})
@@ -309,7 +318,7 @@ def _adam(run: _Run, gradients: Sequence[Tensor], rate: Tensor | None) -> None:
         run.weights,
         [gradient[run.slots] for gradient in gradients],
         *run.moments,
-        [],  # largest squares, which amsgrad would keep
+        [],  # largest squares, only for amsgrad
         run.steps,
         fused=group["fused"],
         amsgrad=False,

@@ -1,7 +1,7 @@
-"""Run the encoders and decoders of K models as one by `torch.vmap`, and tell where that fails.
+"""Run the encoders and decoders of K models as one by `torch.vmap`, if that is exact.
 
-Any network can be stacked that computes, stacked, what it computes alone. `incompatibility` finds
-out on a small batch: it compares outputs and gradients, and looks for changes of buffers.
+A network can be stacked if it computes the same in a stack as alone. `incompatibility` tests this
+on a small batch: it compares outputs and gradients, and looks for changes of buffers.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class StackedNetworks:
     def __init__(self, models: Sequence[VAE]) -> None:
         """Copy the first model's networks, which serve all models.
 
-        Networks keep what a call leaves on them, so the model's own are not used. A deep copy
-        preserves tied weights.
+        A call may set attributes of a network, so the model's own networks are not used. A deep
+        copy preserves tied weights.
         """
         first = models[0]
         self._base = copy.deepcopy(nn.ModuleDict({part: _network(first, part) for part in PARTS}))
@@ -59,7 +59,7 @@ class StackedNetworks:
             self._base.train(mode)
 
     def keep(self, slots: Sequence[int]) -> None:
-        """Let go of all other models."""
+        """Remove all other models."""
         self._buffers = {
             part: {name: stacked[list(slots)] for name, stacked in buffers.items()}
             for part, buffers in self._buffers.items()
@@ -69,15 +69,15 @@ class StackedNetworks:
         """Compute the features [K, B, features] of the models in `slots`.
 
         Args:
-            weights: of these models.
-            slots: which of the K models.
-            x: [K, B, C, H, W] pixels, or [1, B, C, H, W] for all models.
-            in_bf16: whether to multiply in bf16.
+            weights: weights of the models in `slots`.
+            slots: models to compute.
+            x: pixels [K, B, C, H, W], or [1, B, C, H, W] for all models.
+            in_bf16: whether to run the networks in bf16.
         """
         return self._call("encoder", weights, slots, x, in_bf16)
 
     def decode(self, weights: Weights, slots: slice, z: Tensor, *, in_bf16: bool) -> Tensor:
-        """Compute the raw outputs [K, B, channels, H, W] for codes z [K, B, Z], as `encode`."""
+        """Compute the raw outputs [K, B, channels, H, W] for codes z [K, B, Z]; see `encode`."""
         return self._call("decoder", weights, slots, z, in_bf16)
 
     def _call(
@@ -106,17 +106,17 @@ def _network(model: VAE, part: Part) -> nn.Module:
 def _parameter_names(model: VAE, part: Part) -> dict[str, str]:
     """Map a network's own parameter names to the model's; tied weights map to one name."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    own = _network(model, part).named_parameters(remove_duplicate=False)
-    return {local: names[id(parameter)] for local, parameter in own}
+    parameters = _network(model, part).named_parameters(remove_duplicate=False)
+    return {local: names[id(parameter)] for local, parameter in parameters}
 
 
 def _differing_buffers(models: Sequence[VAE], part: Part) -> dict[str, Tensor]:
     """Stack the buffers that are not the same in all models: [K, ...] each."""
     buffers = [dict(_network(m, part).named_buffers(remove_duplicate=False)) for m in models]
     return {
-        name: torch.stack([own[name] for own in buffers])
+        name: torch.stack([tensors[name] for tensors in buffers])
         for name, first in buffers[0].items()
-        if not all(torch.equal(own[name], first) for own in buffers)
+        if not all(torch.equal(tensors[name], first) for tensors in buffers)
     }
 
 
@@ -132,7 +132,7 @@ def _place(network: nn.Module, name: str) -> _Place:
 
 @contextmanager
 def _replaced(places: Sequence[_Place], tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Run the block with other tensors, as `functional_call` does, without its checks."""
+    """Replace the tensors within the block, as `functional_call` does without its checks."""
     before = [tensors_of[key] for tensors_of, key in places]
     try:
         for (tensors_of, key), tensor in zip(places, tensors, strict=True):
@@ -147,7 +147,8 @@ def _replaced(places: Sequence[_Place], tensors: Sequence[Tensor]) -> Iterator[N
 def _without_fast_path() -> Iterator[None]:
     """Disable the fast path of transformer layers, which has no derivative.
 
-    In evaluation mode layers take it when no weight needs a gradient; within vmap none seems to.
+    Layers take it in evaluation mode if no weight needs a gradient. Within vmap no weight appears
+    to need one.
     """
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -158,7 +159,7 @@ def _without_fast_path() -> Iterator[None]:
 
 
 def _linear(layer: nn.Linear, input: Tensor) -> Tensor:
-    """Compute W·hᵀ, transposed: the gradients of stacked weights then lie as the weights do.
+    """Compute (W·hᵀ)ᵀ, so that the gradients of stacked weights have the strides of the weights.
 
     vmap's own rule takes up to 1.6 times as long.
     """
@@ -197,7 +198,7 @@ IN_FLOAT32: frozenset[Callable[..., Any]] = frozenset(
 
 
 class _Bf16(TorchFunctionMode):
-    """Cast as autocast does, which vmap ignores."""
+    """Casts as autocast does, which vmap ignores."""
 
     def __torch_function__(
         self,
@@ -218,10 +219,10 @@ def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def incompatibility(models: Sequence[VAE], *, in_bf16: bool) -> str | None:
-    """Say why the models' networks cannot be stacked; None: they can.
+    """Return why the models' networks cannot be stacked; None: they can.
 
     Args:
-        models: which are left as they are.
+        models: models to test; they are not changed.
         in_bf16: whether they are trained in bf16.
     """
     for model in models:
@@ -239,7 +240,7 @@ def incompatibility(models: Sequence[VAE], *, in_bf16: bool) -> str | None:
 
 
 def _difference(one: VAE, other: VAE) -> str | None:
-    """Say what differs in how two models are built."""
+    """Return what differs in the structure of two models."""
     if _layout(one) != _layout(other):
         return "their models differ in shape"
     storages = [p.untyped_storage().data_ptr() for p in other.parameters()]
@@ -255,7 +256,7 @@ def _difference(one: VAE, other: VAE) -> str | None:
 
 
 def _layout(model: VAE) -> tuple[Any, ...]:
-    """List what the modules and tensors of a model are."""
+    """List the modules and tensors of a model, without their values."""
     tensors = chain(model.named_parameters(), model.named_buffers())
     return (
         model.spec,
@@ -275,7 +276,7 @@ def _modules(model: VAE) -> list[tuple[str, nn.Module]]:
 
 
 def _constants(module: nn.Module) -> dict[str, Any]:
-    """Collect a module's own numbers and words: a slope, a dropout rate, a stride."""
+    """Collect a module's constants, such as a slope, a dropout rate or a stride."""
 
     def is_constant(value: Any) -> bool:
         if isinstance(value, tuple | list):
@@ -287,14 +288,14 @@ def _constants(module: nn.Module) -> dict[str, Any]:
 
 @torch.no_grad()
 def _perturb(model: VAE) -> None:
-    """Make weights differ that begin alike or at zero, lest the probe see no difference."""
+    """Change the weights, since those that are equal or zero would hide a difference."""
     for parameter in model.parameters():
         noise = [torch.randn(parameter.shape).to(parameter) for _ in range(2)]
         parameter.mul_(1 + 0.1 * noise[0]).add_(0.01 * noise[1])
 
 
 class _Probe(NamedTuple):
-    """A way in which a stack's networks are called."""
+    """The way in which to call a stack's networks."""
 
     training: bool
     is_shared: bool  # one batch for all models
@@ -303,14 +304,14 @@ class _Probe(NamedTuple):
 
     @property
     def tolerance(self) -> float:
-        """The largest relative difference that rounding may leave."""
+        """Largest relative difference due to rounding."""
         return 0.1 if self.in_bf16 else 1e-4
 
 
 IMAGES = 3
-"""Images of a probe batch."""
+"""Number of images in a probe batch."""
 OUTPUTS = 2
-"""Tensors that `_outputs` computes."""
+"""Number of tensors that `_outputs` computes."""
 PROBES = (
     _Probe(training=True, is_shared=True),
     _Probe(training=True, is_shared=False),
@@ -322,7 +323,7 @@ BF16_PROBE = _Probe(training=True, is_shared=True, in_bf16=True, has_gradients=F
 
 
 def _unsteadiness(models: Sequence[VAE]) -> str | None:
-    """Say what networks do that a stack would lose: draw, or change as they are called."""
+    """Return what networks change or draw when called, which a stack would lose; None: nothing."""
     x = torch.rand(IMAGES, *models[0].image_shape).to(models[0].prior_mean)
     for model in models:
         model.train()
@@ -346,7 +347,7 @@ def _outputs(model: VAE, x: Tensor) -> list[Tensor]:
 
 
 def _disagreement(models: Sequence[VAE], in_bf16: bool) -> str | None:
-    """Compare the networks, stacked, with each alone."""
+    """Compare the stacked networks with each network alone."""
     for probe in (*PROBES, *([BF16_PROBE] if in_bf16 else [])):
         x = torch.rand(1 if probe.is_shared else len(models), IMAGES, *models[0].image_shape)
         x = x.to(models[0].prior_mean)
@@ -354,16 +355,16 @@ def _disagreement(models: Sequence[VAE], in_bf16: bool) -> str | None:
             model.train(probe.training)
         with torch.set_grad_enabled(probe.has_gradients):
             batches = x.expand(len(models), *x.shape[1:])
-            alone = [_alone(m, own, probe) for m, own in zip(models, batches, strict=True)]
+            alone = [_alone(m, batch, probe) for m, batch in zip(models, batches, strict=True)]
             try:
                 stacked = _stacked(models, x, probe)
             except Exception as error:  # whatever a network raises under vmap is the reason
                 return f"their networks cannot be run as one ({reason_of(error)})"
         for slot, expected in enumerate(alone):
-            found = [tensor[slot] for tensor in stacked]
+            tensors = [tensor[slot] for tensor in stacked]
             if not (
-                _agree(found[:OUTPUTS], expected[:OUTPUTS], probe.tolerance)
-                and _agree(found[OUTPUTS:], expected[OUTPUTS:], probe.tolerance)
+                _agree(tensors[:OUTPUTS], expected[:OUTPUTS], probe.tolerance)
+                and _agree(tensors[OUTPUTS:], expected[OUTPUTS:], probe.tolerance)
             ):
                 return "their networks give other outputs or gradients when they are run as one"
     return None
@@ -378,11 +379,13 @@ def _alone(model: VAE, x: Tensor, probe: _Probe) -> list[Tensor]:
 
 
 def _stacked(models: Sequence[VAE], x: Tensor, probe: _Probe) -> list[Tensor]:
-    """Compute the same of all models as one, [K, ...] each."""
-    own = [dict(model.named_parameters()) for model in models]
+    """Compute the same for all models as one, [K, ...] each."""
+    parameters = [dict(model.named_parameters()) for model in models]
     weights = {
-        name: torch.stack([w[name].detach() for w in own]).requires_grad_(parameter.requires_grad)
-        for name, parameter in own[0].items()
+        name: torch.stack([w[name].detach() for w in parameters]).requires_grad_(
+            parameter.requires_grad
+        )
+        for name, parameter in parameters[0].items()
     }
     networks, all_of_them = StackedNetworks(models), slice(None)
     features = networks.encode(weights, all_of_them, x, in_bf16=probe.in_bf16)
@@ -399,7 +402,10 @@ def _gradients(outputs: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Ten
 
 @torch.no_grad()
 def _agree(tensors: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float) -> bool:
-    """Whether they differ by rounding alone: by that of all where a tensor is nearly zero."""
+    """Return whether the tensors differ by rounding only.
+
+    For a tensor that is nearly zero the scale is that of all tensors.
+    """
     total = math.hypot(*(float(tensor.norm()) for tensor in expected))
     bounds = [tolerance * (float(tensor.norm()) + 0.1 * total) for tensor in expected]
     return all(

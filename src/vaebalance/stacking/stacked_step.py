@@ -1,4 +1,4 @@
-"""One update of all learners of a stack: each with its own weights, penalty and clipping."""
+"""One step of all learners in a stack, each with its own balance, penalty and clipping."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ from vaebalance.vae.elbo import ElboTerms, Weights
 class StackedWeights:
     """α and β of K learners."""
 
-    own: list[Weights]
+    by_learner: list[Weights]
     alpha: Tensor  # [K]
     beta: Tensor  # [K, 1] or [K, Z]
-    measured: list[ElboTerms | None]  # what each balance looked at; None: at nothing
+    measured: list[ElboTerms | None]  # terms that each balance read; None: it read none
 
     def terms(self, terms: ElboTerms) -> tuple[Tensor, Tensor]:
-        """(α·D, β·R) of each, averaged over its batch: [K] each."""
+        """Return (α·D, β·R) of each learner, averaged over its batch: [K] each."""
         weighted_rate = (self.beta * terms.rate_by_latent.mean(1)).sum(1)
         return self.alpha * terms.distortion.mean(1), weighted_rate
 
 
 def weigh(
-    learners: Sequence[Learner], states: Sequence[State], found: StackedTerms
+    learners: Sequence[Learner], states: Sequence[State], stacked: StackedTerms
 ) -> StackedWeights:
-    """What each learner's balance, in its state, says of its terms."""
+    """Return the weights that each learner's balance sets for its terms."""
     measured = [
-        None if isinstance(learner.balance, Fixed) else found.of(slot, learner).detach()
+        None if isinstance(learner.balance, Fixed) else stacked.of(slot, learner).detach()
         for slot, learner in enumerate(learners)
     ]
-    own = [
-        learner.balance.weights(state, terms or found.terms)
+    weights = [
+        learner.balance.weights(state, terms or stacked.terms)
         for learner, state, terms in zip(learners, states, measured, strict=True)
     ]
-    like = found.terms.distortion
-    # A number written on a CUDA device, not copied to it, can be recorded there. Elsewhere one copy
-    # of all is the faster.
-    are_numbers = not any(isinstance(weight, Tensor) for weights in own for weight in weights)
+    like = stacked.terms.distortion
+    # On a CUDA device fill tensors with the numbers: unlike copies from the host, fills can be
+    # recorded. Elsewhere one copy of all numbers is faster.
+    are_numbers = not any(isinstance(weight, Tensor) for pair in weights for weight in pair)
     if are_numbers and not like.is_cuda:
-        alpha, beta = torch.tensor(own, dtype=like.dtype, device=like.device).unbind(1)
-        return StackedWeights(own, alpha, beta[:, None], measured)
-    alphas = [_on_device(weights.alpha, like) for weights in own]
-    betas = [_on_device(weights.beta, like) for weights in own]
+        alpha, beta = torch.tensor(weights, dtype=like.dtype, device=like.device).unbind(1)
+        return StackedWeights(weights, alpha, beta[:, None], measured)
+    alphas = [_on_device(pair.alpha, like) for pair in weights]
+    betas = [_on_device(pair.beta, like) for pair in weights]
     beta = torch.stack(torch.broadcast_tensors(*(beta.reshape(-1) for beta in betas)))
-    return StackedWeights(own, torch.stack(alphas), beta, measured)
+    return StackedWeights(weights, torch.stack(alphas), beta, measured)
 
 
 def _on_device(weight: float | Tensor, like: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def _on_device(weight: float | Tensor, like: Tensor) -> Tensor:
 
 
 def row_sums(terms: ElboTerms, parts: tuple[Tensor, Tensor]) -> Tensor:
-    """`tally.batch_sums` of each learner, [K, 5], by its weighted parts."""
+    """Return `running_means.batch_sums` [K, 5] of the learners, given (α·D, β·R) as `parts`."""
     distortion, rates = terms.distortion.detach(), terms.rate_by_latent.detach()
     images = distortion.shape[1]
     weighted = (images * part.detach() for part in parts)
@@ -74,21 +74,21 @@ def row_sums(terms: ElboTerms, parts: tuple[Tensor, Tensor]) -> Tensor:
 
 
 class StackedStep:
-    """`updates.train_step` of all learners of a stack.
+    """`step.train_step` for all learners of a stack.
 
-    Recorded on a CUDA device, as a lone learner's is: the same kernels, the same numbers.
+    On a CUDA device it can be recorded, as the step of a single learner, with identical results.
     """
 
     def __init__(
         self, stack: Stack, clips: Sequence[float | None], images: int, *, is_recorded: bool
     ) -> None:
-        """Begin.
+        """Make the step of a stack.
 
         Args:
-            stack: stays as it is for as long as this is called.
+            stack: the learners; its slots must not change.
             clips: largest norm of each learner's gradient; None: no clipping.
-            images: that are trained on.
-            is_recorded: whether the step is recorded; only on a CUDA device.
+            images: number of training images.
+            is_recorded: whether to record the step; only on a CUDA device.
         """
         self._stack, self._images = stack, images
         self._in_bf16 = stack.learners[0].terms is bf16_terms
@@ -101,66 +101,67 @@ class StackedStep:
 
     @property
     def is_recorded(self) -> bool:
-        """Whether it is, or will be."""
+        """Whether the step is recorded, or will be at a later call."""
         return self._recorded is not None
 
     def __call__(self, x: Tensor, noise: Tensor) -> list[tuple[Tensor, Weights]]:
-        """One update; of each learner its `tally.batch_sums`, and the weights that were used.
+        """Take a step; return the `batch_sums` and the weights used of each learner.
 
         Args:
-            x: as `Stack.terms`.
-            noise: likewise.
+            x: see `Stack.terms`.
+            noise: see `Stack.terms`.
         """
         learners = self._stack.learners
-        found = self._run(x, noise, *(learner.balance_state for learner in learners))
-        for learner, state in zip(learners, found.states, strict=True):
+        result = self._run(x, noise, *(learner.balance_state for learner in learners))
+        for learner, state in zip(learners, result.states, strict=True):
             learner.balance_state = state
-        costs = found.costs or [x.new_empty(0)] * len(learners)
+        costs = result.costs or [x.new_empty(0)] * len(learners)
         rows = [
             torch.cat([sums, cost]) if len(cost) else sums
-            for sums, cost in zip(found.sums, costs, strict=True)
+            for sums, cost in zip(result.sums, costs, strict=True)
         ]
-        return list(zip(rows, found.weights, strict=True))
+        return list(zip(rows, result.weights, strict=True))
 
-    def _run(self, x: Tensor, noise: Tensor, *states: State) -> _Taken:
+    def _run(self, x: Tensor, noise: Tensor, *states: State) -> _Result:
         if self._shape is None:
             self._shape = x.shape
-        if self._recorded is not None and x.shape == self._shape:  # an epoch's last may be odd
+        # The last batch of an epoch may be smaller.
+        if self._recorded is not None and x.shape == self._shape:
             try:
-                taken: _Taken = self._recorded(x, noise, *states)
-                return taken
+                result: _Result = self._recorded(x, noise, *states)
+                return result
             except RecordingError as error:  # raised before anything is changed
                 reason = reason_of(error)
                 warnings.warn(f"the training step is not recorded: {reason}", stacklevel=1)
                 self._recorded = None
         return self._take(x, noise, *states)
 
-    def _take(self, x: Tensor, noise: Tensor, *states: State) -> _Taken:
+    def _take(self, x: Tensor, noise: Tensor, *states: State) -> _Result:
         learners = self._stack.learners
-        found = self._stack.terms(x, noise, in_bf16=self._in_bf16)
-        weights = weigh(learners, states, found)
-        parts = weights.terms(found.terms)
+        stacked = self._stack.terms(x, noise, in_bf16=self._in_bf16)
+        weights = weigh(learners, states, stacked)
+        parts = weights.terms(stacked.terms)
         loss = torch.stack(parts).sum()
         costs: list[Tensor] = []
         if any(learner.penalty.coefficients() for learner in learners):
             for slot, learner in enumerate(learners):
-                codes = found.of(slot, learner)
-                components = penalty_components(learner, codes, self._images)
+                terms = stacked.of(slot, learner)
+                components = penalty_components(learner, terms, self._images)
                 loss = loss + learner.penalty.weighted(components)
-                measured = [x.shape[1] * value.detach() for value in components.values()]
-                costs.append(torch.stack(measured) if measured else x.new_empty(0))
+                sums = [x.shape[1] * value.detach() for value in components.values()]
+                costs.append(torch.stack(sums) if sums else x.new_empty(0))
         self._stack.step(loss, self._clips)
         after = [
-            state if terms is None else learner.balance.next_state(state, terms)
-            for learner, state, terms in zip(learners, states, weights.measured, strict=True)
+            state if measured is None else learner.balance.next_state(state, measured)
+            for learner, state, measured in zip(learners, states, weights.measured, strict=True)
         ]
-        return _Taken(row_sums(found.terms, parts), costs, weights.own, after)
+        return _Result(row_sums(stacked.terms, parts), costs, weights.by_learner, after)
 
 
-class _Taken(NamedTuple):
-    """What an update tells."""
+class _Result(NamedTuple):
+    """Result of a step."""
 
     sums: Tensor  # [K, 5]
-    costs: list[Tensor]  # [components] of each learner's penalty, summed; empty: no one has any
+    costs: list[Tensor]  # sums [components] of each learner's penalty; empty: no penalties
     weights: list[Weights]
-    states: list[State]  # of the balances, after it
+    states: list[State]  # the balances' states after the step

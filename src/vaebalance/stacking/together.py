@@ -1,9 +1,9 @@
-"""Several trainings at once, as one stacked model: each gives the reports that it gives alone.
+"""Run several trainings at once as one stacked model; each yields the reports it would yield alone.
 
-The same batches and the same noise, so the same numbers to float tolerance. Learners may differ in
-seed, learning rate, clipping, balance, penalty and in the likelihood's numbers; epochs end for all
-at once. Whoever reads the reports of one reads in turn with the others, and may stop at any time:
-its slot is freed.
+Batches and noise are the same as alone, so the numbers agree to float tolerance. Learners may
+differ in seed, learning rate, clipping, balance, penalty and the parameters of the likelihood. All
+trainings end an epoch at the same time. Read their reports in turn; a training that is no longer
+read frees its slot.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ from vaebalance.training.running_means import (
 from vaebalance.training.step import Learner
 
 MEASURED_IMAGES = 4000
-"""Images times models of one measuring pass, which bounds its memory."""
+"""Images times models in one measuring pass, to bound its memory."""
 
 
 @dataclass
 class Member:
-    """One of the trainings, as `training.train` takes it."""
+    """One of the trainings: arguments of `loop.train`."""
 
     learner: Learner
     spec: TrainSpec
@@ -68,7 +68,7 @@ Outcome = EpochReport | NonFiniteError
 
 
 def incompatibility(members: Sequence[Member]) -> str | None:
-    """Say why the members cannot be trained together; None: they can."""
+    """Return why the members cannot be trained together; None: they can."""
     if len({member.spec.batch_size for member in members}) > 1:
         return "their batch sizes differ"
     if len({member.epochs_done for member in members}) > 1:
@@ -77,7 +77,7 @@ def incompatibility(members: Sequence[Member]) -> str | None:
 
 
 class Together:
-    """Trainings on the same images, which `incompatibility` found nothing against."""
+    """Trainings on the same images that pass `incompatibility`."""
 
     def __init__(self, members: Sequence[Member], images: Images, validation: Images) -> None:
         self._members = list(members)
@@ -86,10 +86,10 @@ class Together:
         self._outcomes: dict[int, Outcome] = {}
 
     def reports(self, index: int) -> Generator[EpochReport]:
-        """Yield the reports of a member, as `train` does; closing this frees the member's slot.
+        """Yield the reports of a member; closing the generator frees the member's slot.
 
         Raises:
-            NonFiniteError: as `train` does.
+            NonFiniteError: a term of the member became NaN or infinite.
         """
         member = self._members[index]
         try:
@@ -105,14 +105,14 @@ class Together:
             self._training.leave(index)
 
     def _advance(self) -> None:
-        """Train all that are left for an epoch."""
+        """Train all remaining members for an epoch."""
         if self._outcomes:
             raise RuntimeError(f"reports of members {sorted(self._outcomes)} were not read")
         self._outcomes = next(r for r in self._epochs if not isinstance(r, StepReport))
 
 
 class _Draws:
-    """The random numbers of one seed, as torch's own generators give them to a lone training."""
+    """Generators of one seed that draw the random numbers of a training by itself."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.host = torch.Generator().manual_seed(seed)
@@ -121,7 +121,7 @@ class _Draws:
 
 
 class _Source:
-    """Pixels and noise for K members, by their seeds: those of one seed share them."""
+    """Pixels and noise for K members; members with the same seed share them."""
 
     def __init__(self, members: Sequence[Member], *names: object) -> None:
         model = members[0].learner.model
@@ -132,30 +132,35 @@ class _Source:
         self._slots = seeds if len(self.draws) > 1 else seeds[:1]
 
     def batch(self, images: Images, indices: Sequence[Tensor | slice]) -> tuple[Tensor, Tensor]:
-        """([K, B, C, H, W] pixels, [K, B, Z] noise) of `indices` for each seed; K = 1 for all."""
-        found = {}
+        """Return pixels [K, B, C, H, W] and noise [K, B, Z]; K is 1 if all members share a seed.
+
+        Args:
+            images: images to read.
+            indices: places of the batch's images, for each seed.
+        """
+        batches = {}
         for (seed, draws), chosen in zip(self.draws.items(), indices, strict=True):
             x = images.pixels(chosen, self._place, draws.device)
             noise = x.new_empty(len(x), self._latents)
             if self._is_variational:
                 noise.normal_(generator=draws.device)
-            found[seed] = (x, noise)
-        pixels, noises = zip(*(found[seed] for seed in self._slots), strict=True)
+            batches[seed] = (x, noise)
+        pixels, noises = zip(*(batches[seed] for seed in self._slots), strict=True)
         if len(self._slots) == 1:
             return pixels[0][None], noises[0][None]
         return torch.stack(pixels), torch.stack(noises)
 
 
 class StackTraining:
-    """A stack of trainings as a `training.Trainee`; it reports the outcome of each by its index."""
+    """A stack of trainings as a `loop.Trainee`; a report is a dict of outcomes by member index."""
 
     advice = ADVICE
 
     def __init__(self, members: Sequence[Member], images: Images, validation: Images) -> None:
-        """Stack the members, which `obstacle` found nothing against."""
+        """Stack the members, which must pass `incompatibility`."""
         first = members[0]
         self._device = first.learner.device
-        self._images, self._validation = images.near(self._device), validation.near(self._device)
+        self._images, self._validation = images.to(self._device), validation.to(self._device)
         self._all = list(members)
         self._left: set[int] = set()
         self.planned_epochs = max(member.spec.epochs for member in members)
@@ -163,7 +168,7 @@ class StackTraining:
         self.steps_per_epoch = steps_per_epoch(len(images), first.spec)
         work = len(members) * work_of(first.learner.model, first.spec.batch_size)
         self.threads = choose_threads(work, self._device)
-        # Neighbours of one learning rate are updated at once.
+        # Adjacent learners with the same learning rate are updated by one call.
         self._order = sorted(range(len(members)), key=lambda i: members[i].spec.learning_rate)
         self._stack = Stack([member.learner for member in self._members])
         self._step = self._make_step()
@@ -176,17 +181,17 @@ class StackTraining:
         return self._step.is_recorded
 
     def leave(self, index: int) -> None:
-        """Free the slot of a member: at the next epoch, or at once if it is the last."""
+        """Free the slot of a member at the next epoch, or now if no member remains."""
         self._left.add(index)
         if len(self._left) == len(self._all):
             self._free()
 
     def seed_of(self, epoch: int) -> int:
-        """Return a seed that nothing draws by: each member has its own, see `_Source`."""
+        """Return a seed that no draw uses, since each member has its own: see `_Source`."""
         return derive_seed(self._all[0].seed, "epoch", epoch)
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Begin an epoch of all that are left; iterate over pixels and noise: see `_Source`."""
+        """Begin an epoch of the remaining members; iterate over pixels and noise: see `_Source`."""
         ended = (index for index in self._order if self._all[index].spec.epochs < epoch)
         self._left.update(ended)
         self._free()
@@ -214,7 +219,7 @@ class StackTraining:
         self._trained = [_read(means) for means in self._means]
 
     def report(self, epoch: int, seconds: float) -> dict[int, Outcome]:
-        """Return what has become of each member; the seconds are shared out among them."""
+        """Return the outcome of each member; the seconds are divided among them."""
         share, last = seconds / len(self._members), epoch * self.steps_per_epoch
         outcomes = dict[int, Outcome]()
         members = zip(self._order, self._learners, self._trained, self._measure(), strict=True)
@@ -232,7 +237,7 @@ class StackTraining:
 
     @property
     def _members(self) -> list[Member]:
-        """Those that are left, in the order of the stack."""
+        """The remaining members, in the order of the stack."""
         return [self._all[index] for index in self._order]
 
     @property
@@ -250,7 +255,7 @@ class StackTraining:
 
     def _make_step(self) -> StackedStep:
         specs = [member.spec for member in self._members]
-        # (An Adam that is not fused counts its steps on the processor, where nothing is recorded.)
+        # (An Adam that is not fused counts its steps on the CPU, which cannot be recorded.)
         on_cuda = all(
             learner.device.type == "cuda" and learner.optimizer.param_groups[0]["fused"]
             for learner in self._learners
@@ -263,16 +268,16 @@ class StackTraining:
         return [RunningMeans(learner.model, learner.penalty) for learner in learners]
 
     def _measure(self) -> list[_Validated | NonFiniteBatch]:
-        """Measure the members after an epoch, as `training` measures a lone learner."""
+        """Measure the members after an epoch, as `loop` measures a single learner."""
         if any(learner.penalty.coefficients() for learner in self._learners):
             return [self._measure_alone(member) for member in self._members]
         for learner in self._learners:
             learner.model.eval()
         at_once = max(1, MEASURED_IMAGES // min(len(self._validation), MEASURING_BATCH))
-        found: list[_Validated | NonFiniteBatch] = []
+        results: list[_Validated | NonFiniteBatch] = []
         for start in range(0, len(self._members), at_once):
-            found += self._measure_some(slice(start, start + at_once))
-        return found
+            results += self._measure_slots(slice(start, start + at_once))
+        return results
 
     def _measure_alone(self, member: Member) -> _Validated | NonFiniteBatch:
         learner, spec, seed = member.learner, member.spec, member.seed
@@ -283,19 +288,19 @@ class StackTraining:
         except NonFiniteBatch as bad:
             return bad
 
-    def _measure_some(self, slots: slice) -> list[_Validated | NonFiniteBatch]:
+    def _measure_slots(self, slots: slice) -> list[_Validated | NonFiniteBatch]:
         norms = self._gradient_norms(slots)
         means, sums = self._validate(slots)
-        found: list[_Validated | NonFiniteBatch] = []
-        for norm, mean, own in zip(norms, means, sums, strict=True):
+        results: list[_Validated | NonFiniteBatch] = []
+        for norm, mean, row in zip(norms, means, sums, strict=True):
             try:
                 refuse_non_finite(norm)
                 is_density = self._learners[0].model.likelihood.is_density
-                stats = posterior_stats(own, len(self._validation), is_density=is_density)
-                found.append((mean.read(), stats, norm))
+                stats = posterior_stats(row, len(self._validation), is_density=is_density)
+                results.append((mean.read(), stats, norm))
             except NonFiniteBatch as bad:
-                found.append(bad)
-        return found
+                results.append(bad)
+        return results
 
     @torch.no_grad()
     def _validate(self, slots: slice) -> tuple[list[RunningMeans], Tensor]:
@@ -306,23 +311,23 @@ class StackTraining:
         for start in range(0, len(self._validation), MEASURING_BATCH):
             chosen = slice(start, start + MEASURING_BATCH)
             batch = source.batch(self._validation, [chosen] * len(source.draws))
-            found = self._stack.terms(*batch, self._stack.part(slots), slots)
-            weights = weigh(learners, _states(learners), found)
-            rows = row_sums(found.terms, weights.terms(found.terms))
-            for mean, row, own in zip(means, rows, weights.own, strict=True):
-                mean.add_row(row, found.terms.distortion.shape[1], own)
-            sums = sums + _vital_sums(learners, found)
+            stacked = self._stack.terms(*batch, self._stack.part(slots), slots)
+            weights = weigh(learners, _states(learners), stacked)
+            rows = row_sums(stacked.terms, weights.terms(stacked.terms))
+            for mean, row, pair in zip(means, rows, weights.by_learner, strict=True):
+                mean.add_row(row, stacked.terms.distortion.shape[1], pair)
+            sums = sums + _posterior_sums(learners, stacked)
         return means, sums
 
     def _gradient_norms(self, slots: slice) -> list[GradientNorms]:
         source = _Source(self._members[slots], "gradient norms")
         chosen = slice(0, MEASURING_BATCH)
         batch = source.batch(self._validation, [chosen] * len(source.draws))
-        own = self._stack.part(slots)
-        found = self._stack.terms(*batch, own, slots)
+        weights = self._stack.part(slots)
+        stacked = self._stack.terms(*batch, weights, slots)
         learners = self._learners[slots]
-        parts = weigh(learners, _states(learners), found).terms(found.terms)
-        trained = [weight for weight in own.values() if weight.requires_grad]
+        parts = weigh(learners, _states(learners), stacked).terms(stacked.terms)
+        trained = [weight for weight in weights.values() if weight.requires_grad]
         columns = [_norms(part, trained) for part in parts]
         return [GradientNorms(*row) for row in zip(*columns, strict=True)]
 
@@ -331,25 +336,25 @@ _Validated = tuple[SplitReport, PosteriorStats, GradientNorms]
 
 
 def _states(learners: Sequence[Learner]) -> list[State]:
-    """Of their balances."""
+    """Return the states of the learners' balances."""
     return [learner.balance_state for learner in learners]
 
 
-def _vital_sums(learners: Sequence[Learner], found: StackedTerms) -> Tensor:
-    """Return `tally.posterior_sums` of each, [K, 2 + 2Z]."""
+def _posterior_sums(learners: Sequence[Learner], stacked: StackedTerms) -> Tensor:
+    """Return `running_means.posterior_sums` of each learner, [K, 2 + 2Z]."""
     is_density = learners[0].model.likelihood.is_density
-    if found.terms.likelihood is not None:
-        return posterior_sums(found.terms, is_density=is_density)
-    own = (found.of(slot, learner) for slot, learner in enumerate(learners))
-    return torch.stack([posterior_sums(terms, is_density=is_density) for terms in own])
+    if stacked.terms.likelihood is not None:
+        return posterior_sums(stacked.terms, is_density=is_density)
+    terms = (stacked.of(slot, learner) for slot, learner in enumerate(learners))
+    return torch.stack([posterior_sums(row, is_density=is_density) for row in terms])
 
 
 def _norms(part: Tensor, weights: Sequence[Tensor]) -> list[float]:
-    """Of the gradient of each learner's part [K] of the loss; the graph is kept."""
-    if not part.requires_grad:  # the autoencoder's rate
+    """Return the gradient norm of each learner's `part` [K] of the loss, and keep the graph."""
+    if not part.requires_grad:  # the rate of an autoencoder
         return [0.0] * len(part)
-    found = torch.autograd.grad(part.sum(), weights, retain_graph=True, allow_unused=True)
-    norms: list[float] = gradient_norms([g for g in found if g is not None]).tolist()
+    gradients = torch.autograd.grad(part.sum(), weights, retain_graph=True, allow_unused=True)
+    norms: list[float] = gradient_norms([g for g in gradients if g is not None]).tolist()
     return norms
 
 

@@ -1,4 +1,4 @@
-"""What a person asks of a study."""
+"""Options of `vaebalance study`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Choice = int | Literal["best", "knee"]
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks for; neither: run the study."""
+    """Options of the command, at most one; none: run the study."""
 
     list: bool
     promote: Choice | None

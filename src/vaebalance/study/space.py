@@ -135,18 +135,18 @@ class Space:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Convert to plain values."""
-        found: list[dict[str, Any]] = json.loads(json.dumps([asdict(d) for d in self.dimensions]))
-        return found
+        plain: list[dict[str, Any]] = json.loads(json.dumps([asdict(d) for d in self.dimensions]))
+        return plain
 
     @classmethod
     def from_json(cls, dimensions: Sequence[Mapping[str, Any]]) -> Space:
         """Convert back from `to_json`, also after storing it in a file."""
         return cls(
             tuple(
-                Choices(found["knob"], tuple(found["choices"]))
-                if "choices" in found
-                else Range(**found)
-                for found in dimensions
+                Choices(values["knob"], tuple(values["choices"]))
+                if "choices" in values
+                else Range(**values)
+                for values in dimensions
             )
         )
 

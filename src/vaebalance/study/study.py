@@ -1,4 +1,4 @@
-"""Begin or open a study: what it asks, what its trials share, and the search that runs them."""
+"""Begin or open a study: its objective, the settings and data of its trials, and their search."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ COMMAND = "vaebalance study"
 
 
 class Study:
-    """A study: what it asks, the settings and data that its trials share, and their search.
+    """A study: its objective, the settings and data that its trials share, and their search.
 
-    What it asks and searches is what it noted when it began, whatever params.yaml says by now. The
-    settings are read here alone; functions of a study take it or plain data.
+    Objective and space are those that the study noted when it began, whatever params.yaml says now.
+    Only this class reads the settings; other functions take a study or plain data.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal while a command runs.
+"""Terminal output while a command runs.
 
     console   standard output for tables and paragraphs
     progress  the live line of a training

@@ -1,4 +1,4 @@
-"""The live line of a training: D, R, α·D, β·R, images/s, time left."""
+"""The progress line of a training: D, R, α·D, β·R, images per second and time left."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ReportingTraining(Protocol[Report]):
 def progress(training: ReportingTraining[Report], name: str = "train") -> Iterator[Report]:
     """Show a training's progress on stderr, and pass on the reports of its epochs."""
     layout = "{desc} |{bar:12}| {n:.1f}/{total} epochs [{elapsed}<{remaining}{postfix}]"
-    seconds = 0.2 if sys.stderr.isatty() else 10.0  # in a log each showing is a line
+    seconds = 0.2 if sys.stderr.isatty() else 10.0  # a log gets a new line each time
     shown: set[str] = set()
     with tqdm(
         total=training.planned_epochs,
@@ -46,11 +46,11 @@ def progress(training: ReportingTraining[Report], name: str = "train") -> Iterat
         _show_status(bar, training, shown)
         for report in training:
             _show_status(bar, training, shown)
-            at = float(report.epoch)
+            position = float(report.epoch)
             if isinstance(report, StepReport):
-                at += report.batch / report.batches - 1
+                position += report.batch / report.batches - 1
             bar.set_postfix_str(_postfix(report), refresh=False)
-            bar.update(max(0, at - bar.n))
+            bar.update(max(0, position - bar.n))
             if not isinstance(report, StepReport):
                 for verdict in training.verdicts_so_far:
                     line = f"epoch {report.epoch}, so far {verdict}"
@@ -66,7 +66,7 @@ def _show_status(bar: tqdm[NoReturn], training: ReportingTraining[Report], shown
 
 
 def _show_once(bar: tqdm[NoReturn], line: str, key: str, shown: set[str]) -> None:
-    """Write a line above the bar, unless one of this key is there."""
+    """Write a line above the bar, unless a line with the same key was written."""
     if key not in shown:
         bar.write(line, file=sys.stderr)
         shown.add(key)

@@ -1,17 +1,17 @@
-"""Conformance suites: does a class of your own meet the requirements that the rest relies on?
+"""Conformance suites, which check that your own class meets the requirements of its base class.
 
     from vaebalance.testing import check_likelihood
     check_likelihood(StudentT(freedom=4.0))
 
-Each suite raises an AssertionError that lists every violation: what is required, what was found and
-what to do. The project's own tests run them over every member of the unions `Likelihood`,
-`Balance`, `Penalty` and `Architecture`. Neither pytest nor hypothesis is needed.
+Each suite raises an AssertionError that lists every violation: the requirement, the value found and
+the remedy. The project's tests run them on every member of the unions `Likelihood`, `Balance`,
+`Penalty` and `Architecture`. They need neither pytest nor hypothesis.
 
 likelihoods   `check_likelihood`
 balances      `check_balance`
 penalties     `check_penalty`
 networks      `check_network`
-requirements  how requirements are checked and reported
+requirements  functions that check and report requirements
 """
 
 from vaebalance.testing.balances import check_balance

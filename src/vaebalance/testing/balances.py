@@ -1,4 +1,4 @@
-"""The requirements on a balance."""
+"""Check the requirements on a balance."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from vaebalance.vae.elbo import ElboTerms, Weights, weighted_loss
 
 RUN = RunFacts(dimensions=16, latent_size=4, steps=40, steps_per_epoch=4, sigma=0.5)
 STEPS = 60
-"""Some more than are planned."""
+"""Number of steps, more than planned in `RUN`."""
 SPLIT = 5
-"""Steps after which a state is saved."""
+"""Number of steps before a state is saved and loaded."""
 BATCH = 5
 
 
@@ -32,8 +32,8 @@ def check_balance(balance: AbstractBalance, run: RunFacts = RUN) -> None:
     """Check the requirements of `AbstractBalance`.
 
     Args:
-        balance: the rule.
-        run: what it is told of the run that it balances.
+        balance: the balance to check.
+        run: facts about the run, passed to the balance.
 
     Raises:
         AssertionError: lists the violations.
@@ -51,7 +51,7 @@ def _requirements(balance: AbstractBalance, run: RunFacts) -> Iterator[str]:
 
 
 def make_terms(run: RunFacts, step: int) -> ElboTerms:
-    """Make another batch's terms at each step, without a graph."""
+    """Make the terms of a batch, without a graph; they differ from step to step."""
     generator = torch.Generator().manual_seed(step)
     distortion = 60 + 60 * torch.rand(BATCH, generator=generator)
     rates = 3 * torch.rand(BATCH, run.latent_size, generator=generator)
@@ -67,7 +67,7 @@ def _terms(distortion: Tensor, rates: Tensor, mean: Tensor) -> ElboTerms:
 def follow(
     balance: AbstractBalance, run: RunFacts, state: State, steps: range
 ) -> tuple[list[Weights], State]:
-    """Take `steps`; return the weights of each and the state after them."""
+    """Take `steps`; return the weights of each step and the final state."""
     used = []
     for step in steps:
         terms = make_terms(run, step)
@@ -77,7 +77,7 @@ def follow(
 
 
 def _weights(balance: AbstractBalance, run: RunFacts) -> Iterator[str]:
-    """Check values and shapes of α and β; the first step that is wrong is told."""
+    """Check values and shapes of α and β, and report the first step that violates them."""
     used, _ = follow(balance, run, balance.initial_state(run), range(STEPS))
     for step, weights in enumerate(used):
         wrong = list(_wrong_weights(balance, run, weights))
@@ -108,32 +108,32 @@ def _wrong_weights(balance: AbstractBalance, run: RunFacts, weights: Weights) ->
 
 
 def _state(balance: AbstractBalance, run: RunFacts) -> Iterator[str]:
-    """Check that the state is explicit, of tensors, and all that is remembered."""
+    """Check that the state holds only tensors, is not changed in place and is complete."""
     start = balance.initial_state(run)
     wrong = sorted(name for name, value in start.items() if not isinstance(value, Tensor))
     if wrong:
-        yield f"the state holds tensors alone, but not in {wrong}: use `torch.tensor(…)`."
+        yield f"the state holds only tensors, but not in {wrong}: use `torch.tensor(…)`."
         return
     before = {name: value.clone() for name, value in start.items()}
     balance.next_state(start, make_terms(run, 0))
     if start.keys() != before.keys() or not all(
         torch.equal(start[name], value) for name, value in before.items()
     ):
-        yield "`next_state` leaves the state that it gets alone: return a new one (`state | {…}`)."
+        yield "`next_state` does not change its argument: return a new state (`state | {…}`)."
         return
     whole, end = follow(balance, run, start, range(2 * SPLIT))
     if _types(end) != _types(start):
         yield (
             f"the state keeps its names, shapes and dtypes, {_types(start)}, but after "
-            f"{2 * SPLIT} steps has {_types(end)}: begin with all that is needed later."
+            f"{2 * SPLIT} steps has {_types(end)}: let `initial_state` return all entries."
         )
         return
     _, half = follow(balance, run, balance.initial_state(run), range(SPLIT))
     rest, _ = follow(balance, run, _reloaded(half), range(SPLIT, 2 * SPLIT))
     if not all(map(_is_same, rest, whole[SPLIT:])):
         yield (
-            "a training that is resumed goes on exactly, but weights differ after the state is "
-            "saved and loaded: keep all that changes in the state, and draw no random numbers."
+            "a training resumes exactly, but the weights differ after the state is saved and "
+            "loaded: keep everything that changes in the state, and draw no random numbers."
         )
 
 
@@ -155,7 +155,7 @@ def _is_same(first: Weights, second: Weights) -> bool:
 
 
 def _settled(balance: AbstractBalance, run: RunFacts) -> Iterator[str]:
-    """Check the shape of what early stopping waits for."""
+    """Check shape and type of `settled`, which early stopping waits for."""
     for steps in (0, 1, STEPS):
         state = follow(balance, run, balance.initial_state(run), range(steps))[1]
         settled = balance.settled(state)
@@ -185,9 +185,9 @@ def _stacked(balance: AbstractBalance, run: RunFacts) -> Iterator[str]:
         together, after = torch.vmap(step)(stacked, *columns)
     except RuntimeError as error:
         yield (
-            "no number leaves its tensor, so that trials can be trained together and steps "
-            f"compiled; `torch.vmap` says: {str(error).splitlines()[0]} Use `torch.where` in "
-            "place of `if`, and neither `float()` nor `.item()`."
+            "no tensor is converted to a number, so that trials can be trained together and steps "
+            f"compiled; `torch.vmap` reports: {str(error).splitlines()[0]} Use `torch.where` "
+            "instead of `if`, and neither `float()` nor `.item()`."
         )
         return
     for index, (state, row) in enumerate(zip(states, inputs, strict=True)):
@@ -195,7 +195,7 @@ def _stacked(balance: AbstractBalance, run: RunFacts) -> Iterator[str]:
         pairs = [(together[place][index], weights[place]) for place in (0, 1)]
         pairs += [(after[name][index], value) for name, value in following.items()]
         if not all(is_close(first, second) for first, second in pairs):
-            yield "a step under `torch.vmap` is that of the rule alone, but it is another here."
+            yield "a step under `torch.vmap` equals a separate one, but here it differs."
             return
 
 
@@ -205,7 +205,7 @@ def _inputs(terms: ElboTerms) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _advice(balance: AbstractBalance, run: RunFacts) -> Iterator[str]:
-    """Check the knobs that verdicts name."""
+    """Check that the knobs named in advice exist."""
     state = follow(balance, run, balance.initial_state(run), range(STEPS))[1]
     epoch = SplitReport(
         distortion=80.0,

@@ -1,4 +1,4 @@
-"""The requirements on a likelihood."""
+"""Check the requirements on a likelihood."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from vaebalance.vae.likelihoods import AbstractLikelihood
 
 IMAGES, CHANNELS, SIDE = 4, 2, 5
 SPREADS = (0.3, 3.0, 30.0, 1000.0)
-"""Of the raw outputs by which normalisation is checked."""
+"""Standard deviations of the raw outputs for which normalisation is checked."""
 REACH = 20.0
-"""Densities are integrated to sinh(REACH), 2·10⁸, scales from the mean: tails may be heavy."""
+"""Densities are integrated to sinh(REACH) = 2·10⁸ scales from the mean, for heavy tails."""
 POINTS = 10_001
 BINARISATIONS = ("threshold", "static", "dynamic")
 
@@ -30,8 +30,7 @@ BINARISATIONS = ("threshold", "static", "dynamic")
 def check_likelihood(likelihood: AbstractLikelihood) -> None:
     """Check the requirements of `AbstractLikelihood`.
 
-    A density is taken to be one on the real line, unless its distribution says otherwise in
-    `support`.
+    A density is assumed to be on the real line unless its distribution has another `support`.
 
     Raises:
         AssertionError: lists the violations.
@@ -54,7 +53,7 @@ def _requirements(likelihood: AbstractLikelihood) -> Iterator[str]:
 
 
 def read(likelihood: AbstractLikelihood, raw: Tensor, training: bool = False) -> Distribution:
-    """Return p(x|z) as the likelihood has it before its first step."""
+    """Return the likelihood's p(x|z) with its initial parameters."""
     return likelihood.distribution(raw, likelihood.make_parameters().train(training))
 
 
@@ -70,7 +69,7 @@ def _x() -> Tensor:
 
 
 def _scores(likelihood: AbstractLikelihood, training: bool) -> Iterator[str]:
-    """Check shapes, the mean's range, and that gradients reach every raw channel."""
+    """Check shapes, the range of the mean, and that every raw channel has a gradient."""
     raw, x = _raw(likelihood).requires_grad_(), _x()
     distribution = read(likelihood, raw, training)
     shapes = tuple(distribution.batch_shape), tuple(distribution.event_shape)
@@ -100,7 +99,7 @@ def _scores(likelihood: AbstractLikelihood, training: bool) -> Iterator[str]:
 
 
 def _extremes(likelihood: AbstractLikelihood, training: bool) -> Iterator[str]:
-    """Check that nothing overflows where an untrained decoder, or a diverging one, may come to."""
+    """Check that nothing overflows for extreme raw outputs, as of a diverging decoder."""
     for extreme in (-1e3, -30.0, 0.0, 30.0, 1e3):
         for pixel in (0.0, 0.5, 1.0):
             if not _is_finite_at(likelihood, training, extreme, pixel):
@@ -133,19 +132,19 @@ def _is_finite_at(
 
 
 def _leading_dimensions(likelihood: AbstractLikelihood) -> Iterator[str]:
-    """Check that [K, B, …] raw output scores as K batches would."""
+    """Check that raw output [K, B, …] has the same log_prob as K separate batches."""
     raw, x = _raw(likelihood), _x()
     together = read(likelihood, torch.stack([raw, raw + 1])).log_prob(x)
     alone = torch.stack([read(likelihood, value).log_prob(x) for value in (raw, raw + 1)])
     if not is_close(together, alone):
         yield (
-            f"raw output [K, B, …] scores as K batches would, {shown(alone)}, not "
+            f"raw output [K, B, …] has the log_prob of K separate batches, {shown(alone)}, not "
             f"{shown(together)}: count dimensions from the end (-3 is the channel)."
         )
 
 
 def _statements(likelihood: AbstractLikelihood) -> Iterator[str]:
-    """Check what it says of itself."""
+    """Check that `is_density`, `is_mass` and `misfit` are consistent."""
     kind = likelihood.model_dump().get("kind", "")
     masses = [likelihood.is_mass(binarised=binarised) for binarised in (True, False)]
     if any(masses) and not likelihood.is_density:
@@ -166,7 +165,7 @@ def _statements(likelihood: AbstractLikelihood) -> Iterator[str]:
 
 
 def _normalisation(likelihood: AbstractLikelihood, spread: float) -> Iterator[str]:
-    """Check that p(x|z) sums or integrates to one, and that `variance` is its variance."""
+    """Check that p(x|z) sums or integrates to 1, and that `variance` is its variance."""
     raw = _raw_of_pixels(likelihood, spread)
     pixels = read(likelihood, raw)
     levels = _levels(likelihood)
@@ -183,7 +182,7 @@ def _normalisation(likelihood: AbstractLikelihood, spread: float) -> Iterator[st
         return
     mean = (mass * x).sum(0)
     expected = (mass * (x - mean).square()).sum(0)
-    # A mass's variance may be that of coarser levels, which is off by the square of a level.
+    # The variance of a mass may be that of coarser levels, with an error of a level squared.
     absolute = 1 / 32**2 if levels is not None else 1e-7
     actual = pixels.variance.flatten().double()
     relative = 0.01 if levels is not None else 1e-3
@@ -195,14 +194,14 @@ def _normalisation(likelihood: AbstractLikelihood, spread: float) -> Iterator[st
 
 
 def _raw_of_pixels(likelihood: AbstractLikelihood, spread: float, pixels: int = 40) -> Tensor:
-    """Raw output of images of one pixel, in float64."""
+    """Draw the raw output of images of one pixel, in float64."""
     generator = torch.Generator().manual_seed(5)
     shape = (pixels, likelihood.raw_channels(1), 1, 1)
     return torch.randn(shape, generator=generator, dtype=torch.float64) * spread
 
 
 def _levels(likelihood: AbstractLikelihood) -> Tensor | None:
-    """All values of a pixel, [L, 1]; None: there are not finitely many."""
+    """Return all values of a pixel, [L, 1]; None: a pixel is continuous."""
     if likelihood.is_mass(binarised=False):
         return (torch.arange(256, dtype=torch.float64) / 255)[:, None]
     if likelihood.is_mass(binarised=True):
@@ -211,16 +210,16 @@ def _levels(likelihood: AbstractLikelihood) -> Tensor | None:
 
 
 def _grid(pixels: Distribution) -> tuple[Tensor, Tensor]:
-    """Grids [POINTS, B] over the support of densities of one pixel, and their weights."""
+    """Return grids [POINTS, B] over the support of one-pixel densities, and quadrature weights."""
     mean = pixels.mean.detach().flatten().double()
     t = torch.linspace(0, 1, POINTS, dtype=torch.float64)[:, None]
-    rule = torch.full_like(t, 2.0)  # Simpson's
+    rule = torch.full_like(t, 2.0)  # Simpson's rule
     rule[1::2], rule[0], rule[-1] = 4.0, 1.0, 1.0
     rule = rule / (3 * (POINTS - 1))
     if _is_on_unit_interval(pixels):
         return t.expand(-1, len(mean)), rule
     peak = pixels.log_prob(pixels.mean).flatten().double()
-    scale = (-peak).exp() / math.sqrt(2 * math.pi)  # a normal density's, from its height
+    scale = (-peak).exp() / math.sqrt(2 * math.pi)  # of a normal density with this peak
     u = REACH * (2 * t - 1)
     return mean + scale * u.sinh(), 2 * REACH * rule * scale * u.cosh()
 

@@ -1,4 +1,4 @@
-"""The requirements on an encoder and a decoder."""
+"""Check the requirements on an encoder and a decoder."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def check_network(
     latent_size: int,
     raw_shape: Sequence[int] | None = None,
 ) -> None:
-    """Check that an encoder and a decoder can be those of a Gaussian VAE.
+    """Check that an encoder and a decoder can serve a Gaussian VAE.
 
     Args:
         encoder: [B, *shape] -> [B, 2·latent_size], means before log-variances.
         decoder: [B, latent_size] -> [B, *raw_shape].
-        shape: of an example, such as (1, 28, 28).
-        latent_size: Z.
-        raw_shape: of what the likelihood reads; by default `shape`, one output a pixel.
+        shape: shape of an example, such as (1, 28, 28).
+        latent_size: number of latents Z.
+        raw_shape: shape of the likelihood's raw input; None: `shape`, one output per pixel.
 
     Raises:
         AssertionError: lists the violations.
@@ -35,7 +35,10 @@ def check_network(
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(BATCH, *shape, generator=generator)
     z = torch.randn(BATCH, latent_size, generator=generator)
-    encoder, decoder = copy.deepcopy(encoder), copy.deepcopy(decoder)  # running statistics move
+    encoder, decoder = (
+        copy.deepcopy(encoder),
+        copy.deepcopy(decoder),
+    )  # calls change running statistics
     with torch.random.fork_rng():
         report(encoder, _requirements("encoder", encoder, x, (2 * latent_size,)))
         report(decoder, _requirements("decoder", decoder, z, tuple(raw_shape or shape)))
@@ -59,7 +62,7 @@ def _requirements(
 
 
 def _gradients(name: str, network: nn.Module, output: Tensor) -> Iterator[str]:
-    """Check that every parameter is trained."""
+    """Check that every parameter has a finite gradient."""
     named = [(path, value) for path, value in network.named_parameters() if value.requires_grad]
     if not named or not output.requires_grad:
         return
@@ -80,7 +83,7 @@ def _gradients(name: str, network: nn.Module, output: Tensor) -> Iterator[str]:
 
 
 def _range(name: str, output: Tensor) -> Iterator[str]:
-    """Check that no activation follows the last layer."""
+    """Check that no activation bounds the last layer's output."""
     if not output.isfinite().all():
         yield f"the {name}'s output is finite, not {shown(output)}."
     elif output.numel() >= 8 and (output >= 0).all():
@@ -91,7 +94,7 @@ def _range(name: str, output: Tensor) -> Iterator[str]:
 
 
 def _repeats(name: str, network: nn.Module, x: Tensor) -> Iterator[str]:
-    """Check that in evaluation an example's output depends on the example alone."""
+    """Check that in evaluation mode an example's output depends only on the example."""
     with torch.no_grad():
         whole, again = network(x), network(x)
         alone = torch.cat([network(x[index : index + 1]) for index in range(len(x))])

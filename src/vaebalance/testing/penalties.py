@@ -1,4 +1,4 @@
-"""The requirements on a penalty."""
+"""Check the requirements on a penalty."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def _normal(mean: Tensor, std: Tensor) -> Independent[Distribution]:
 
 
 class Moments(NamedTuple):
-    """Of a batch of posteriors, [B, Z] each."""
+    """Moments of a batch of posteriors and the noise of their samples, [B, Z] each."""
 
     mean: Tensor
     std: Tensor
     noise: Tensor
-    """Of which z is the sample mean + std·noise."""
+    """The posterior samples are z = mean + std·noise."""
 
 
 def _moments(batch: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Moments:
@@ -58,13 +58,13 @@ def _moments(batch: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> M
 
 def _measure(penalty: AbstractPenalty, moments: Moments, seed: int = 1) -> Components:
     mean, std, noise = moments
-    torch.manual_seed(seed)  # of what the penalty draws itself
+    torch.manual_seed(seed)  # for draws of the penalty
     prior = _normal(torch.zeros_like(mean[0]), torch.ones_like(mean[0]))
     return penalty.measure(Codes(_normal(mean, std), mean + noise * std, prior, IMAGES))
 
 
 def _components(penalty: AbstractPenalty, batch: int) -> Iterator[str]:
-    """Check names, shapes and values of what is measured, and its cost."""
+    """Check names, shapes and values of the components, and their costs."""
     with torch.random.fork_rng():
         components = _measure(penalty, _moments(batch))
     costs = penalty.coefficients()
@@ -88,7 +88,7 @@ def _components(penalty: AbstractPenalty, batch: int) -> Iterator[str]:
 
 
 def _draws(penalty: AbstractPenalty) -> Iterator[str]:
-    """Check `draws`: what draws nothing is the same for any seed."""
+    """Check `draws`: without draws the components are the same for any seed."""
     moments = _moments(8)
     with torch.random.fork_rng():
         first, second = (_measure(penalty, moments, seed) for seed in (1, 2))
@@ -101,7 +101,7 @@ def _draws(penalty: AbstractPenalty) -> Iterator[str]:
 
 
 def _gradient(penalty: AbstractPenalty) -> Iterator[str]:
-    """Check the gradient in the posterior's moments against finite differences."""
+    """Check the gradient with respect to the posterior's moments against finite differences."""
     if not penalty.coefficients():
         return
     mean, std, noise = _moments(5, seed=3, dtype=torch.float64)
@@ -138,12 +138,13 @@ def _stacked(penalty: AbstractPenalty) -> Iterator[str]:
             together = torch.vmap(alone, randomness="same")(*columns)
         except RuntimeError as error:
             yield (
-                "no number leaves its tensor, so that trials can be trained together; `torch.vmap` "
-                f"says: {str(error).splitlines()[0]} Use `torch.where` in place of `if`."
+                "no tensor is converted to a number, so that trials can be trained together; "
+                f"`torch.vmap` reports: {str(error).splitlines()[0]} Use `torch.where` instead of "
+                "`if`."
             )
             return
         for index, row in enumerate(rows):
             torch.manual_seed(0)
             for name, value in alone(*row).items():
                 if not is_close(together[name][index], value):
-                    yield f"{name} under `torch.vmap` is that of one batch, but it is another here."
+                    yield f"{name} under `torch.vmap` equals that of one batch, but differs here."

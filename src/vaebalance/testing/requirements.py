@@ -1,4 +1,4 @@
-"""How requirements are checked and reported, and those of every `Spec`."""
+"""Report violated requirements, and check those of every `Spec`."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from vaebalance.base.specs import Spec
 def report(subject: object, violations: Iterable[str]) -> None:
     """Raise an AssertionError that lists the violations, if there are any.
 
-    A check that fails with an exception of its own is one more violation, the last.
+    A check that raises an exception counts as one more violation and ends the list.
     """
-    found: list[str] = []
+    listed: list[str] = []
     try:
-        found.extend(violations)
+        listed.extend(violations)
     except Exception as error:
-        found += [f"a check ended in {type(error).__name__}: {error}"]
-        raise AssertionError(_listed(subject, found)) from error
-    if found:
-        raise AssertionError(_listed(subject, found))
+        listed += [f"a check ended in {type(error).__name__}: {error}"]
+        raise AssertionError(_message(subject, listed)) from error
+    if listed:
+        raise AssertionError(_message(subject, listed))
 
 
-def _listed(subject: object, found: list[str]) -> str:
-    return "\n  - ".join([f"{subject!r} violates {len(found)} requirement(s):", *found])
+def _message(subject: object, violations: list[str]) -> str:
+    return "\n  - ".join([f"{subject!r} violates {len(violations)} requirement(s):", *violations])
 
 
 def spec_requirements(spec: Spec) -> Iterator[str]:
-    """Check that params.yaml and model.json can name it, and that a copy of that is equal."""
+    """Check that files can name the object by `kind`, and that it is equal when read back."""
     kind = type(spec).model_fields.get("kind")
     if kind is None or get_origin(kind.annotation) is not Literal:
         yield (
@@ -43,31 +43,31 @@ def spec_requirements(spec: Spec) -> Iterator[str]:
         yield f"`kind` has one value, its default, not {kind.annotation} = {kind.default!r}."
     if type(spec).model_validate_json(spec.model_dump_json()) != spec:
         yield (
-            f"what is saved builds an equal object, but {spec.model_dump_json()} does not: keep "
-            "all that it knows in fields."
+            f"a saved object is equal when read back, but {spec.model_dump_json()} is not: keep "
+            "all its data in fields."
         )
 
 
 def knob_requirements(spec: Spec, section: str, advice: Iterable[str]) -> Iterator[str]:
-    """Check that what advice names as `section.knob` is a field of `spec`."""
+    """Check that every `section.knob` in advice is a field of `spec`."""
     for text in advice:
         unknown = set(re.findall(rf"\b{section}\.(\w+)", text)) - set(type(spec).model_fields)
         if unknown:
             yield (
-                f"advice names knobs that there are, but {sorted(unknown)} are none of "
-                f"{sorted(type(spec).model_fields)}: mend {text!r}."
+                f"advice names existing knobs, but {sorted(unknown)} are none of "
+                f"{sorted(type(spec).model_fields)}: correct {text!r}."
             )
 
 
 def is_close(first: Tensor, second: Tensor, tolerance: float = 1e-4) -> bool:
-    """Whether two tensors have the same shape and about the same values, NaN being none."""
+    """Return whether two tensors have the same shape and close values; NaN equals nothing."""
     return first.shape == second.shape and torch.allclose(
         first.double(), second.double(), rtol=tolerance, atol=tolerance
     )
 
 
 def shown(value: Tensor) -> str:
-    """A tensor in a few characters."""
+    """Format a tensor briefly."""
     flat = value.detach().flatten()
     numbers = ", ".join(f"{number:.6g}" for number in flat[:4].tolist())
     return f"[{numbers}{', …' if len(flat) > 4 else ''}] of shape {tuple(value.shape)}"

@@ -1,9 +1,10 @@
-"""The step and the loop.
+"""The training step and the epoch loop.
 
-step           one optimizer update; compiled and recorded forms of it
-loop           `train`: a generator of reports
+step           `train_step`: one optimizer update
+graph_steps    the step as one graph, compiled or recorded
+cuda_graphs    a function recorded once and replayed on a CUDA device
+loop           `run_epochs`: a generator of reports
 running_means  D, R and their weighted values, averaged over a split
-loader         stored images to batches
-precision      bf16, compilation and threads: what is used when
-cuda_graphs    a step recorded once and replayed on a CUDA device
+loader         batches of stored images
+precision      choice of bf16, compilation and threads
 """

@@ -1,8 +1,8 @@
 """Training steps that run as one graph: recorded on a CUDA device, or compiled.
 
-A small model's step waits for its operations to be called one after the other. As one graph the
-whole of `updates.train_step` (forward, backward, clipping, Adam) is called at once: the same draws
-and the same numbers, but for float rounding where it is compiled.
+Most of a small model's step is the overhead of calling its operations one by one. A graph of the
+whole `step.train_step` (forward, backward, clipping, Adam) is called once. It draws the same random
+numbers and gives the same results, up to rounding if compiled.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from vaebalance.training.loader import Images
 from vaebalance.training.step import Learner, Step, StepResult, train_step
 
 OTHER_ADAMS = ("weight_decay", "amsgrad", "maximize")
-"""Options of torch's Adam that make it another algorithm."""
+"""Options of torch's Adam that change the algorithm."""
 
 
 class GraphAdam:
-    """Adam within a graph, in the place of an optimizer whose weights and state it updates.
+    """Adam within a graph. It updates the weights and the state of the optimizer that it replaces.
 
-    Its learning rate is a tensor, lest each rate need a graph of its own.
+    The learning rate is a tensor, so that one graph serves all rates.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, **changes: Any) -> None:
-        """Take the place of `optimizer`, whose state must stay where it is from now on.
+        """Replace `optimizer`, whose state must keep its addresses from now on.
 
         Args:
-            optimizer: a plain Adam of one group.
-            changes: to the optimizer's options.
+            optimizer: a plain Adam with one parameter group.
+            changes: options that differ from the optimizer's.
 
         Raises:
-            RecordingError: it is another optimizer.
+            RecordingError: `optimizer` is not a plain Adam with one group.
         """
         self.param_groups = optimizer.param_groups
         self._group = self.param_groups[0]
@@ -56,7 +56,7 @@ class GraphAdam:
         self._changes = {"lr": self._rate, "capturable": True, **changes}
 
     def prepare(self) -> None:
-        """Write down what the next step needs. Call it before each, outside of the graph."""
+        """Copy the learning rate to the device. Call this before each step, outside the graph."""
         if self._rate_is != self._group["lr"]:
             self._rate_is = self._group["lr"]
             self._rate.fill_(self._rate_is)
@@ -82,27 +82,27 @@ class GraphAdam:
 
 
 class CorrectedAdam(GraphAdam):
-    """Adam (Kingma and Ba 2015, algorithm 1), its bias corrections computed before the graph runs.
+    """Adam (Kingma and Ba 2015, algorithm 1) with bias corrections computed outside the graph.
 
-    Torch's own, compiled for a processor, raises β₁ and β₂ to the step's power anew for every 16
-    weights: a tenth of a step of 784-400-20.
+    Torch's Adam, compiled for a CPU, recomputes β₁ᵗ and β₂ᵗ for every 16 weights, which takes a
+    tenth of a step of 784-400-20.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         """See `GraphAdam`.
 
         Raises:
-            RecordingError: it is another optimizer, or weights have taken different numbers of
-                steps, so that one correction does not serve all.
+            RecordingError: `optimizer` is not a plain Adam with one group, or its weights have
+                taken different numbers of steps, so that one correction does not serve all.
         """
         super().__init__(optimizer)
         self._size, self._scale = torch.zeros(()), torch.zeros(())
         self._counter: Tensor | None = None
-        if len(set(self._taken())) > 1:
+        if len(set(self._steps_taken())) > 1:
             raise RecordingError("its weights have taken different numbers of steps")
 
     def prepare(self) -> None:
-        """Write down the next step's size, rate / (1 − β₁ᵗ), and √(1 − β₂ᵗ)."""
+        """Compute the next step's size, rate / (1 − β₁ᵗ), and √(1 − β₂ᵗ)."""
         if self._counter is None:
             *_, steps = self._moments
             self._counter = next((step for step in steps if step > 0), None)
@@ -111,8 +111,8 @@ class CorrectedAdam(GraphAdam):
         self._size.fill_(self._group["lr"] / (1 - beta1**step))
         self._scale.fill_((1 - beta2**step) ** 0.5)
 
-    def _taken(self) -> list[float]:
-        """Return the steps of the weights that have taken any: one may be idle for ever."""
+    def _steps_taken(self) -> list[float]:
+        """Return the step counts that are not 0: a weight without a gradient takes no steps."""
         *_, steps = self._moments
         return [step.item() for step in steps if step > 0]
 
@@ -128,23 +128,23 @@ class CorrectedAdam(GraphAdam):
 
 
 class _GraphStep(Step, ABC):
-    """A step by a graph that is made for batches of the first one's size.
+    """A step whose graph is made for batches of the first batch's size.
 
-    Other batches go operation by operation. So does everything where no graph can be made: see
-    `failure`.
+    Batches of another size run operation by operation, and so do all batches if no graph can be
+    made: see `failure`.
     """
 
     def __init__(self, learner: Learner, images: Images, gradient_clip: float | None) -> None:
-        """See `updates.train_step`; the first call makes the graph.
+        """See `step.train_step`; the first call makes the graph.
 
-        No operation of the step may depend on the value of a tensor.
+        Control flow must not depend on the value of a tensor.
         """
         super().__init__(learner, images, gradient_clip)
         self._shape: torch.Size | None = None
         self._adam: GraphAdam | None = None
         self._graph: Callable[[Tensor, State], StepResult] | None = None
         self.failure: str | None = None
-        """Why there is no graph after all."""
+        """Why no graph could be made; None: a graph exists or has not been tried."""
 
     def __call__(self, batch: Tensor, state: State) -> StepResult:
         """Take one optimizer step on a batch, with the balance in `state`."""
@@ -163,7 +163,7 @@ class _GraphStep(Step, ABC):
             return super().__call__(batch, state)
 
     def _first(self, batch: Tensor, state: State) -> StepResult:
-        # Not before the first call, since a resume gives the optimizer another state.
+        # Wait for the first call, since a resume replaces the optimizer's state.
         self._adam = self._make_adam()
         learner = replace(self._learner, optimizer=cast("torch.optim.Optimizer", self._adam))
         self._graph = self._make_graph(partial(train_step, learner, self._images, self._clip))
@@ -173,13 +173,13 @@ class _GraphStep(Step, ABC):
 
     @abstractmethod
     def _make_adam(self) -> GraphAdam:
-        """Return what takes the place of the learner's optimizer."""
+        """Return the replacement of the learner's optimizer."""
 
     @abstractmethod
     def _make_graph(
         self, step: Callable[[Tensor, State], StepResult]
     ) -> Callable[[Tensor, State], StepResult]:
-        """Return `step` as a graph, which may be made when it is first called."""
+        """Return `step` as a graph, which may be built at the first call."""
 
     def _first_call(self) -> AbstractContextManager[Any]:
         return nullcontext()
@@ -189,11 +189,11 @@ class _GraphStep(Step, ABC):
 
 
 class RecordedStep(_GraphStep):
-    """The kernels of the plain step on a CUDA device as one graph: bit for bit the same numbers."""
+    """The kernels of the plain step on a CUDA device as one graph, with identical results."""
 
     @property
     def status(self) -> str:
-        """Why the step is not recorded; empty where it is."""
+        """Why the step is not recorded; empty if it is."""
         return f"the training step is not recorded: {self.failure}" if self.failure else ""
 
     def _make_adam(self) -> GraphAdam:
@@ -206,7 +206,7 @@ class RecordedStep(_GraphStep):
 
 
 class CompiledStep(_GraphStep):
-    """The step as one graph that torch's compiler makes."""
+    """The step as one graph, compiled by torch."""
 
     def __init__(
         self,
@@ -215,13 +215,13 @@ class CompiledStep(_GraphStep):
         gradient_clip: float | None,
         backend: str = "inductor",
     ) -> None:
-        """See `updates.train_step`; the first call compiles.
+        """See `step.train_step`; the first call compiles.
 
         Args:
-            learner: whose terms, balance and penalty torch can trace.
-            images: see `updates.train_step`.
-            gradient_clip: likewise.
-            backend: of `torch.compile`.
+            learner: a learner whose terms, balance and penalty torch can trace.
+            images: see `step.train_step`.
+            gradient_clip: see `step.train_step`.
+            backend: backend of `torch.compile`.
         """
         super().__init__(learner, images, gradient_clip)
         self._backend = backend
@@ -230,7 +230,7 @@ class CompiledStep(_GraphStep):
 
     @property
     def status(self) -> str:
-        """Whether the step is compiled, and how long that took or why it is not."""
+        """Whether the step is compiled, with the time that took or the reason why it is not."""
         if self.failure is not None:
             return f"the training step is not compiled: {self.failure}"
         if self._graph is None:
@@ -245,16 +245,16 @@ class CompiledStep(_GraphStep):
     def _make_graph(
         self, step: Callable[[Tensor, State], StepResult]
     ) -> Callable[[Tensor, State], StepResult]:
-        # What is read beside the arguments stays, and these have one shape (see `__call__`): torch
-        # need not look at each step, which takes a tenth of a small model's.
+        # All tensors that the step reads keep their addresses and shapes (see `__call__`), so skip
+        # torch's checks at each step, which take a tenth of a small model's step.
         options: Any = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
         if self._backend == "inductor":
-            options["fallback_random"] = True  # the generator's own draws, as the plain step's
+            options["fallback_random"] = True  # draw what the plain step draws
 
         def one(batch: Tensor, state: State) -> StepResult:
             return step(batch, state)
 
-        # Torch keeps graphs by code, eight for each at most, for as long as the code is there.
+        # Torch keeps at most eight graphs for each code object, as long as that object lives.
         one.__code__ = one.__code__.replace()
         compiled: Callable[[Tensor, State], StepResult] = torch.compile(
             one, fullgraph=True, dynamic=False, backend=self._backend, options=options

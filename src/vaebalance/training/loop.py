@@ -1,11 +1,11 @@
-"""The loop over epochs, `run_epochs`: a generator of reports. The caller decides what to do.
+"""The epoch loop, `run_epochs`: a generator of reports. The caller decides what to do with them.
 
-Early stopping is `break`, pruning is a `raise` in the loop body; MLflow, progress line and
-checkpoint consume reports. There is no callback and no trainer.
+Early stopping is `break` and pruning is `raise` in the caller's loop. MLflow, the progress line and
+checkpoints consume reports. There are no callbacks.
 
-The random numbers of an epoch are derived from (seed, epoch), so that a training that resumes at an
-epoch's end draws what one that was never interrupted draws. A consumer that draws from torch's
-generators on a `StepReport`, within an epoch, must fork them (`randomness.forked`).
+The random state of an epoch is derived from (seed, epoch), so a training that resumes at the end of
+an epoch draws the same random numbers as one that was never interrupted. A caller that draws from
+torch's generators at a `StepReport`, within an epoch, must fork them (`seeds.forked`).
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from vaebalance.training.step import Learner, Step, penalty_components
 from vaebalance.vae.elbo import elbo_terms, rate_by_latent, weighted_terms
 
 STEP_REPORT_SECONDS = 0.5
-"""Between two `StepReport`s, at least."""
+"""Minimum time between two `StepReport`s."""
 
 MEASURING_BATCH = 1000
-"""Images that are measured at once, after an epoch."""
+"""Batch size of the measurements after an epoch."""
 
 ADVICE = "bring the weights in balance nearer to each other"
-"""What else may keep a training of one α and β finite."""
+"""Advice on a non-finite loss of a training with one balance."""
 
 Batch = TypeVar("Batch")
 Report = TypeVar("Report")
@@ -62,7 +62,7 @@ class TrainSpec(Spec):
     epochs: int = Field(ge=1)
     """Passes over the training images, at most."""
     batch_size: int = Field(ge=1)
-    """Images a step."""
+    """Images per step."""
     learning_rate: float = Field(gt=0)
     """Adam's step size."""
     gradient_clip: float | None = Field(gt=0)
@@ -72,28 +72,29 @@ class TrainSpec(Spec):
     Epochs in which the balance's schedule runs, or its controller is off its target, don't count.
     """
     checkpoint_every: int = Field(ge=1)
-    """Epochs between checkpoints, from which a killed training resumes exactly; a second at least
-    lies between two."""
+    """Epochs between checkpoints, from which a killed training resumes exactly. Checkpoints are at
+    least one second apart."""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """auto: cuda, else mps, else cpu."""
     precision: Precision
-    """Of the networks' products in training; auto: bf16 where hardware has it and it pays."""
+    """Precision of the networks' matrix products in training. auto: bf16 if the hardware supports
+    it and the step is large enough to benefit."""
     compile: Compile
-    """Whether the training step is compiled; auto: where there are steps enough to pay for it.
-    Where it is not, it is recorded on a CUDA device, but with off."""
+    """Whether to compile the training step. auto: if there are enough steps to repay it. off:
+    neither compile the step nor record it as a CUDA graph."""
 
 
 class NonFiniteError(UserError):
-    """A term of the loss became NaN or infinite."""
+    """Error of a training in which a term of the loss became NaN or infinite."""
 
 
 def make_step(learner: Learner, images: Images, spec: TrainSpec, steps: int) -> Step:
-    """Return the step that suits a training of so many steps: compiled, recorded or neither."""
+    """Return a compiled, recorded or plain step, whichever suits a training of `steps` steps."""
     clip = spec.gradient_clip
     if not is_compiled(spec.compile, learner.model, steps):
         recorded = learner.device.type == "cuda" and spec.compile != "off"
         return (RecordedStep if recorded else Step)(learner, images, clip)
-    # torch looks up once how two types diverge, which its compiler cannot trace.
+    # torch looks up the KL divergence of two types at the first call, which it cannot trace.
     model = learner.model
     features = model.prior_mean.new_zeros(1, 2 * model.latent_size)
     rate_by_latent(model.posterior(features), model.prior)
@@ -101,7 +102,7 @@ def make_step(learner: Learner, images: Images, spec: TrainSpec, steps: int) -> 
 
 
 def steps_per_epoch(images: int, spec: TrainSpec) -> int:
-    """Return the optimizer updates in an epoch of so many images; the last batch may be smaller."""
+    """Return the number of steps in an epoch of `images`; the last batch may be smaller."""
     return -(-images // spec.batch_size)
 
 
@@ -110,44 +111,44 @@ class Trainee(Protocol[Batch, Report_co]):
 
     @property
     def planned_epochs(self) -> int:
-        """Epochs if nothing stops it early."""
+        """Number of epochs if nothing stops the training early."""
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer updates in an epoch."""
+        """Number of optimizer steps in an epoch."""
 
     @property
     def images_per_epoch(self) -> int:
-        """Training images in an epoch."""
+        """Number of training images in an epoch."""
 
     @property
     def threads(self) -> int | None:
-        """Threads that it is trained on; None: all."""
+        """Number of CPU threads; None: all."""
 
     @property
     def advice(self) -> str:
-        """What else may keep it finite, besides the learning rate and clipping."""
+        """Advice on a non-finite loss, besides the learning rate and clipping."""
 
     def seed_of(self, epoch: int) -> int:
         """Return the seed of an epoch's random numbers."""
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Begin an epoch, and iterate over its batches."""
+        """Begin an epoch and iterate over its batches."""
 
     def step(self, batch: Batch) -> None:
         """Take an optimizer step on a batch."""
 
     def means(self) -> SplitReport | None:
-        """Return the means over the epoch so far, after waiting for the device.
+        """Wait for the device and return the means over the epoch so far.
 
-        None: it trains several models, whose means only `report` has.
+        None: several models are trained; only `report` has their means.
 
         Raises:
             NonFiniteBatch: a term became NaN or infinite.
         """
 
     def report(self, epoch: int, seconds: float) -> Report_co:
-        """Measure what an epoch's steps, which took so many seconds, have led to.
+        """Measure the models after an epoch whose steps took `seconds`.
 
         Raises:
             NonFiniteBatch: a number is NaN or infinite.
@@ -157,12 +158,12 @@ class Trainee(Protocol[Batch, Report_co]):
 def run_epochs(
     trainee: Trainee[Batch, Report], epochs_done: int = 0
 ) -> Generator[StepReport | Report]:
-    """Train for the epochs after `epochs_done`, yielding a report after each.
+    """Train the epochs after `epochs_done` and yield a report after each.
 
-    Within an epoch, a `StepReport` is yielded at most twice a second.
+    Within an epoch, yield a `StepReport` at most twice a second.
 
     Raises:
-        NonFiniteError: a term became NaN or infinite; names epoch, step and term.
+        NonFiniteError: a term became NaN or infinite; the message names epoch, step and term.
     """
     return on_threads(trainee.threads, _run_epochs(trainee, epochs_done))
 
@@ -185,7 +186,7 @@ def _run_epochs(
 
 
 def _run_steps(trainee: Trainee[Batch, Report], epoch: int) -> Generator[StepReport, None, float]:
-    """Train for an epoch; return the seconds that it took."""
+    """Train one epoch and return its duration in seconds."""
     started = last_report = time.perf_counter()
     with forked(trainee.seed_of(epoch)):
         for number, batch in enumerate(trainee.batches(epoch), start=1):
@@ -222,8 +223,8 @@ class _LearnerTraining:
         self, learner: Learner, images: Images, validation: Images, spec: TrainSpec, seed: int
     ) -> None:
         self._learner, self._spec, self._seed = learner, spec, seed
-        self._images = images.near(learner.device)
-        self._validation = validation.near(learner.device)
+        self._images = images.to(learner.device)
+        self._validation = validation.to(learner.device)
         self.planned_epochs = spec.epochs
         self.images_per_epoch = len(images)
         self.steps_per_epoch = steps_per_epoch(len(images), spec)
@@ -258,7 +259,7 @@ class _LearnerTraining:
 
 
 class Measured(NamedTuple):
-    """The measurements of an epoch."""
+    """Measurements of an epoch."""
 
     train: SplitReport
     validation: SplitReport
@@ -269,7 +270,7 @@ class Measured(NamedTuple):
 def make_report(
     learner: Learner, measured: Measured, epoch: int, step: int, seconds: float, images: int
 ) -> EpochReport:
-    """Return the report of the epoch that has just ended; its steps on `images` took `seconds`."""
+    """Return the report of the epoch that just ended, whose steps on `images` took `seconds`."""
     return EpochReport(
         epoch=epoch,
         step=step,
@@ -284,7 +285,7 @@ def make_report(
 
 
 def non_finite(bad: NonFiniteBatch, epoch: int, step: int, advice: str) -> NonFiniteError:
-    """Return the error that names where a training became NaN or infinite."""
+    """Return an error that names the epoch and step at which a term became NaN or infinite."""
     return NonFiniteError(
         f"the {bad.term} is NaN or infinite at epoch {epoch}, step {step}. Lower "
         f"train.learning_rate, set train.gradient_clip, or {advice}. What was saved after earlier "
@@ -293,10 +294,10 @@ def non_finite(bad: NonFiniteBatch, epoch: int, step: int, advice: str) -> NonFi
 
 
 def refuse_non_finite(norms: GradientNorms) -> None:
-    """Check the norms of the gradients.
+    """Check that the gradient norms are finite.
 
     Raises:
-        NonFiniteBatch: one is NaN or infinite.
+        NonFiniteBatch: a norm is NaN or infinite.
     """
     if not all(map(math.isfinite, norms.metrics().values())):
         raise NonFiniteBatch(0, "gradient")
@@ -323,8 +324,11 @@ def validate(
 
 
 def gradient_norms(learner: Learner, images: Images, spec: TrainSpec, seed: int) -> GradientNorms:
-    """Compute ‖∇ α·D‖, ‖∇ β·R‖ and the penalty's over all weights, on a split's first images."""
-    learner.model.eval()  # measuring must not move what a likelihood keeps of training batches
+    """Compute ‖∇ α·D‖, ‖∇ β·R‖ and the norm of the penalty's gradient over all parameters.
+
+    They are those of one batch: the first images of the split.
+    """
+    learner.model.eval()  # measuring must not update a likelihood's running statistics
     with forked(derive_seed(seed, "gradient norms")):
         x = images.pixels(slice(0, measuring_batch(learner, spec)), learner.device)
         terms = elbo_terms(learner.model, x)
@@ -336,13 +340,13 @@ def gradient_norms(learner: Learner, images: Images, spec: TrainSpec, seed: int)
 
 
 def measuring_batch(learner: Learner, spec: TrainSpec) -> int:
-    """Return the batch size of measuring: that of training if a penalty may depend on it."""
+    """Return the batch size of measurements: that of training if a penalty may depend on it."""
     return spec.batch_size if learner.penalty.coefficients() else MEASURING_BATCH
 
 
 def _norm(learner: Learner, term: Tensor | float) -> float:
-    """Return the norm of the gradient of a part of the loss; the graph is kept."""
-    if not isinstance(term, Tensor) or not term.requires_grad:  # the autoencoder's rate
+    """Return the norm of the gradient of a part of the loss and keep the graph."""
+    if not isinstance(term, Tensor) or not term.requires_grad:  # the rate of an autoencoder
         return 0.0
     parameters = list(learner.model.parameters())
     gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)

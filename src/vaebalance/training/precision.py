@@ -1,9 +1,8 @@
-"""How the terms of a training batch are computed: in which precision, compiled, on which threads.
+"""Choose precision, compilation and number of threads for the terms of a training batch.
 
-bf16 is for the networks' matrix products and convolutions, and what β does to them, alone: what
-they put out is read as float32, so that log-probabilities, rates, sums and the optimizer's weights
-stay float32. Measuring (validation, evaluation) is float32 and not compiled, whatever the training
-is.
+Only the networks run in bf16: their matrix products and convolutions, and the layers that condition
+them on β. Their outputs are converted to float32, so log-probabilities, rates, sums and the
+optimizer's weights stay float32. Validation and evaluation always use float32 without compilation.
 """
 
 from __future__ import annotations
@@ -22,30 +21,31 @@ Precision = Literal["auto", "fp32", "bf16"]
 Compile = Literal["auto", "on", "off"]
 
 Terms = Callable[[EncoderDecoder, Tensor], ElboTerms]
-"""As `elbo_terms`."""
+"""Function with the signature of `elbo_terms`."""
 
 BF16_WORK = 40_000_000
-"""Multiplications of a step's forward pass from which bf16 pays: a smaller step waits for its
-operations to be called, and bf16 calls more of them. (One thread of a shared processor; on 8×8
-images at batch 512, 52 million, 1.2 times; on 28×28 at batch 64, 30 million, nothing.)"""
+"""Multiply–accumulate operations of a step's forward pass from which bf16 is faster. In a smaller
+step the overhead of calling operations dominates, and bf16 calls more of them. (Speed-up on one
+thread of a shared CPU: 1.2 for 8×8 images in batches of 512, 52 million; none for 28×28 images in
+batches of 64, 30 million.)"""
 
 
 COMPILED_STEPS = 10_000
-"""Steps from which a compiled training is the faster one, its compilation included: with an empty
-cache (17 s) 6,000 (784-512-256-16) to 9,000 (784-400-20) and 19,000 (8×8 images), with the graph in
-the cache (2 s) 800 to 2,800. (One thread of a shared processor.)"""
+"""Number of steps from which a compiled training is faster, including the time to compile. (One
+thread of a shared CPU. With an empty cache, 17 s to compile: 6,000 for 784-512-256-16, 9,000 for
+784-400-20, 19,000 for 8×8 images. With the graph in the cache, 2 s: 800 to 2,800.)"""
 
 COMPILED_CUDA_STEPS = 50_000
-"""The same on a CUDA device, where a step that is not compiled is recorded. (An H100: 10 s against
-0.2 ms a step.)"""
+"""The same on a CUDA device, where a step that is not compiled is recorded. (On an H100 compiling
+takes 10 s and saves 0.2 ms per step.)"""
 
 THREADS_WORK = 30_000_000
-"""Multiplications of a step's forward pass from which more threads than one are used: those of a
-smaller step wait for each other longer than they compute. (Two threads of a busy processor, steps
-on one and on both in turn, the fastest of some hundred each: one thread took 0.4 to 0.9 of the time
-at 0.6 to 26 million, fully connected, 0.3 to 0.6 with convolutions; 0.9 at 42 and 84 million, where
-more cores may pay; 1.6 at 138 million. By the median it was ahead everywhere, since threads also
-wait for the other processes.)"""
+"""Multiply–accumulate operations of a step's forward pass from which a step uses more than one
+thread. In a smaller step threads wait for each other longer than they compute. (Two threads of a
+busy CPU; steps on one and on two threads in turn, the fastest of about a hundred each. Time on one
+thread relative to two: 0.4 to 0.9 at 0.6 to 26 million, fully connected, and 0.3 to 0.6 with
+convolutions; 0.9 at 42 and 84 million, where more cores may be faster; 1.6 at 138 million. By the
+median one thread was faster everywhere, since threads also wait for other processes.)"""
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 
@@ -53,16 +53,17 @@ CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
 def is_compiled(wanted: Compile, model: nn.Module, steps: int) -> bool:
-    """Whether the training step is to be compiled.
+    """Return whether to compile the training step.
 
-    By the settings and the device alone and not by the clock: a compiled step rounds otherwise, and
-    the same settings must give the same numbers. On a processor convolutions take nearly all of a
-    step's time: compiled, those of 28×28 are up to a tenth faster and those of 64×64 slower.
+    The choice depends on settings and device, not on timings: a compiled step rounds differently,
+    and the same settings must give the same numbers. On a CPU convolutions take nearly all of a
+    step's time, and compiling speeds up those of 28×28 images by at most a tenth and slows down
+    those of 64×64 images.
 
     Args:
         wanted: `train.compile`.
-        model: that is trained, on its device.
-        steps: planned.
+        model: model to train, on its device.
+        steps: planned number of steps.
     """
     if wanted != "auto":
         return wanted == "on"
@@ -73,12 +74,12 @@ def is_compiled(wanted: Compile, model: nn.Module, steps: int) -> bool:
 
 
 def uses_bf16(wanted: Precision, device: torch.device, work: int) -> bool:
-    """Whether the networks multiply in bf16.
+    """Return whether the networks run in bf16.
 
     Args:
         wanted: `train.precision`.
-        device: of the training.
-        work: multiplications of a step's forward pass.
+        device: device of the training.
+        work: multiply–accumulate operations of a step's forward pass.
     """
     if wanted != "auto":
         return wanted == "bf16"
@@ -86,14 +87,15 @@ def uses_bf16(wanted: Precision, device: torch.device, work: int) -> bool:
 
 
 def choose_threads(work: int, device: torch.device) -> int | None:
-    """Threads of the processor that such steps are computed on; None: all that there are.
+    """Return the number of CPU threads for a training; None: all.
 
-    By the settings alone and not by the clock: another number of threads may round otherwise, and
-    the same settings must give the same numbers. What a user has set in `OMP_NUM_THREADS` stands.
+    The choice depends on the settings, not on timings: another number of threads may round
+    differently, and the same settings must give the same numbers. `OMP_NUM_THREADS` takes
+    precedence.
 
     Args:
-        work: multiplications of a step's forward pass.
-        device: of the training.
+        work: multiply–accumulate operations of a step's forward pass.
+        device: device of the training.
     """
     if device.type != "cpu" or THREADS_VARIABLE in os.environ:
         return None
@@ -101,7 +103,7 @@ def choose_threads(work: int, device: torch.device) -> int | None:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 in hardware, not by way of float32."""
+    """Return whether the device supports bf16 matrix products in hardware."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
@@ -110,34 +112,34 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def bf16_terms(model: EncoderDecoder, x: Tensor) -> ElboTerms:
-    """`elbo_terms` with the networks in bf16."""
+    """Compute `elbo_terms` with the networks in bf16."""
     with torch.autocast(x.device.type, torch.bfloat16):
         return elbo_terms(model, x)
 
 
 def make_terms(wanted: Precision, model: VAE, batch_size: int) -> Terms:
-    """The computation that `train.precision` asks for, or that pays for such batches."""
+    """Return the function that computes the terms: in the wanted precision, or the faster one."""
     work = work_of(model, batch_size)
     return bf16_terms if uses_bf16(wanted, model.prior_mean.device, work) else elbo_terms
 
 
 def name_of(terms: Terms) -> str:
-    """Of the precision that the networks multiply in."""
+    """Return the name of the precision in which `terms` runs the networks."""
     return "bf16" if terms is bf16_terms else "fp32"
 
 
 def work_of(model: VAE, batch_size: int) -> int:
-    """Multiplications of a step's forward pass."""
+    """Return the multiply–accumulate operations of a step's forward pass."""
     return batch_size * multiplications(model)
 
 
 @torch.no_grad()
 def multiplications(model: VAE) -> int:
-    """Of weights with what they act on, for one image through encoder and decoder."""
+    """Return the multiply–accumulate operations of one example's forward pass."""
     counts: list[int] = []
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        # A strided convolution's weights act once at each place of its smaller side.
+        # A strided convolution applies its weights once at each position of its smaller side.
         places = min(inputs[0].shape[2:].numel(), output.shape[2:].numel())
         counts.append(places * sum(p.numel() for p in layer.parameters(recurse=False)))
 

@@ -1,4 +1,4 @@
-"""Means over a split or an epoch, summed on the device and read seldom."""
+"""Means over a split or an epoch, accumulated on the device."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from vaebalance.vae.elbo import ElboTerms, Weights, weighted_terms
 from vaebalance.vae.model import VAE
 
 TERMS = ("distortion", "distortion", "rate", "weighted distortion", "weighted rate")
-"""The first numbers of a row of sums, as messages name them."""
+"""Names, for messages, of the first numbers in a row of sums."""
 
 
 class NonFiniteBatch(Exception):  # noqa: N818 - caught by `run_epochs`, which knows the epoch
-    """A batch (counted from 1 within its epoch) whose `term` is NaN or infinite."""
+    """Raised for a batch (counted from 1 within its epoch) whose `term` is NaN or infinite."""
 
     def __init__(self, batch: int, term: str) -> None:
         super().__init__(f"{term}, batch {batch}")
@@ -33,7 +33,7 @@ class RunningMeans:
         self._dimensions = math.prod(model.image_shape)
         self._costs = penalty.coefficients()
         self._names = (*TERMS, *self._costs)
-        self._pending: list[Tensor] = []  # of [5 + components], a batch each: see `add`
+        self._pending: list[Tensor] = []  # [5 + components] for each batch, see `batch_sums`
         self._sums = torch.zeros(len(self._names), dtype=torch.float64)
         self._alpha: float | Tensor = 0.0
         self._beta: float | Tensor = 0.0
@@ -41,21 +41,21 @@ class RunningMeans:
         self._batches = 0
 
     def add(self, terms: ElboTerms, weights: Weights, components: Components) -> None:
-        """Add a batch by its detached terms, its weights and the penalty's components."""
+        """Add a batch: its detached terms, its weights and the penalty's components."""
         self.add_row(batch_sums(terms, weights, components), len(terms.distortion), weights)
 
     def add_row(self, row: Tensor, images: int, weights: Weights) -> None:
-        """Add a batch of so many images by its `batch_sums`."""
+        """Add a batch of `images` whose `batch_sums` are `row`."""
         self._pending.append(row)
         self._alpha = self._alpha + images * _mean(weights.alpha)
         self._beta = self._beta + images * _mean(weights.beta)
         self._images += images
 
     def read(self) -> SplitReport:
-        """Return the means over the images added so far, after waiting for the device.
+        """Wait for the device and return the means over the images added so far.
 
         Raises:
-            NonFiniteBatch: a batch since the last reading had a NaN or an infinity.
+            NonFiniteBatch: a batch added since the last call has a NaN or infinite term.
         """
         if self._pending:
             rows = torch.stack(self._pending).cpu().double()  # [batches, 5 + components]
@@ -91,7 +91,7 @@ class RunningMeans:
 
 
 def batch_sums(terms: ElboTerms, weights: Weights, components: Components) -> Tensor:
-    """Return the sums of a batch that `RunningMeans` adds up: [5 + components], without a graph."""
+    """Return the sums over a batch that `RunningMeans` adds up: [5 + components], detached."""
     images = len(terms.distortion)
     weighted_distortion, weighted_rate = weighted_terms(terms, weights)
     row = [
@@ -108,8 +108,9 @@ def batch_sums(terms: ElboTerms, weights: Weights, components: Components) -> Te
 def posterior_sums(terms: ElboTerms, *, is_density: bool) -> Tensor:
     """Sum over a batch what `posterior_stats` needs: [2 + 2Z] float64, on the CPU.
 
-    Squared error and variance of p(x|z) (0 for what is no density), each a mean over pixels; rates
-    and variances of q(z|x) by latent. Of the terms of K stacked models [K, 2 + 2Z].
+    They are the squared error and the variance of p(x|z) (0 if it is no density), each averaged
+    over pixels, then the rate and the variance of q(z|x) for each latent. The terms of K stacked
+    models give [K, 2 + 2Z].
     """
     predicted = terms.predicted_variance if is_density else torch.zeros_like(terms.distortion)
     columns = [terms.mean_squared_error[..., None], predicted[..., None]]
@@ -130,5 +131,5 @@ def posterior_stats(sums: Tensor, images: int, *, is_density: bool) -> Posterior
 
 
 def _mean(weight: float | Tensor) -> float | Tensor:
-    """Average a weight that latents or images have each their own of."""
+    """Average a weight over latents or images if it differs between them."""
     return weight.mean() if isinstance(weight, Tensor) and weight.ndim else weight

@@ -1,6 +1,6 @@
 """The training step in one look: `train_step`.
 
-A step that runs as one graph, recorded or compiled, wraps that function: see `graph_steps`.
+`graph_steps` wraps that function to run it as one graph, recorded or compiled.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from vaebalance.vae.model import VAE
 
 
 class StepResult(NamedTuple):
-    """What a step returns to the loop."""
+    """Result of a step, for the loop."""
 
-    sums: Tensor  # [5 + components]: see `tally.batch_sums`
+    sums: Tensor  # [5 + components], see `running_means.batch_sums`
     weights: Weights  # used in this step
-    state: State  # of the balance, for the next step
+    state: State  # balance's state for the next step
 
 
 @dataclass
@@ -44,20 +44,20 @@ class Learner:
     balance_state: State
     penalty: AbstractPenalty = field(default_factory=NoPenalty)
     terms: Terms = elbo_terms
-    """Computes the terms of a training batch: see `arithmetic`."""
+    """Computes the terms of a training batch: see `precision.make_terms`."""
     step: Step | None = None
-    """Takes the steps; None: `training.train` makes a step that suits the settings."""
+    """Takes the steps; None: `loop.train` makes a step that suits the settings."""
     threads: int | None = None
-    """Threads that the training runs on; None: all."""
+    """Number of CPU threads that the training uses; None: all."""
 
     @property
     def device(self) -> torch.device:
-        """Where the model lives."""
+        """Device of the model."""
         return self.model.prior_mean.device
 
     def take_step(self, batch: Tensor) -> StepResult:
-        """Train on a batch of `Images.batches`, and keep the next state of the balance."""
-        assert self.step is not None  # see `training.make_step`
+        """Train on a batch from `Images.batches` and update the balance's state."""
+        assert self.step is not None  # see `loop.make_step`
         result = self.step(batch, self.balance_state)
         self.balance_state = result.state
         return result
@@ -71,9 +71,9 @@ def train_step(
     Args:
         learner: the model and everything that trains it; any optimizer.
         images: the training images.
-        gradient_clip: the largest norm of the whole gradient; None: no clipping.
-        batch: the images of this step, as `Images.batches` gives them.
-        state: of the balance, before this step.
+        gradient_clip: largest norm of the whole gradient; None: no clipping.
+        batch: images of this step, from `Images.batches`.
+        state: the balance's state before this step.
     """
     x = to_pixels(images.read(batch), images.binarisation)
     terms = learner.terms(learner.model, x)
@@ -91,35 +91,35 @@ def train_step(
 
 
 class Step:
-    """`train_step` of one learner on its images, operation by operation."""
+    """Takes steps of one learner on its images, operation by operation."""
 
     def __init__(self, learner: Learner, images: Images, gradient_clip: float | None) -> None:
         """See `train_step`."""
         self._learner, self._images, self._clip = learner, images, gradient_clip
-        learner.optimizer.zero_grad()  # a step adds to the gradients that it finds, and leaves none
+        learner.optimizer.zero_grad()  # a step accumulates gradients, and clears them afterwards
 
     def __call__(self, batch: Tensor, state: State) -> StepResult:
-        """Take one optimizer step on a batch, with the balance in `state`."""
+        """Take one optimizer step on a batch; `state` is the balance's state."""
         return train_step(self._learner, self._images, self._clip, batch, state)
 
     @property
     def status(self) -> str:
-        """How the step runs, where that is worth a line to the user; else empty."""
+        """How the step runs, if the user should know; else empty."""
         return ""
 
 
 def penalty_components(learner: Learner, terms: ElboTerms, images: int) -> Components:
-    """Measure the learner's penalty on a batch of a split of so many images: [] each."""
-    assert terms.posterior is not None  # `elbo_terms` gives both
+    """Measure the components [] of the learner's penalty on a batch from a split of `images`."""
+    assert terms.posterior is not None  # `elbo_terms` sets both
     assert terms.z is not None
     return learner.penalty.measure(Codes(terms.posterior, terms.z, learner.model.prior, images))
 
 
 def backward(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    """Compute the gradients of the optimizer's weights: `loss.backward()`.
+    """Compute the gradients of the optimizer's weights, as `loss.backward()` does.
 
-    Torch's compiler would turn that call into an operation for each weight that it cannot fuse, a
-    tenth of a small model's step, so that a compiled step takes the gradients by themselves.
+    Torch's compiler turns that call into an operation per weight that it cannot fuse, which takes a
+    tenth of a small model's step. A compiled step therefore uses `torch.autograd.grad`.
     """
     if not torch.compiler.is_compiling():
         loss.backward()
@@ -131,12 +131,13 @@ def backward(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
 
 
 def clip_gradients(optimizer: torch.optim.Optimizer, largest: float) -> None:
-    """Scale the gradients so that their common norm is at most `largest`, as torch does."""
+    """Scale the gradients so that their total norm is at most `largest`, as torch does."""
     gradients = [weight.grad for weight in optimized(optimizer) if weight.grad is not None]
     factor = (largest / (get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
-    # Products by 1 are a tenth of a small model's step. (Looking would make other devices wait.)
-    looks = factor.device.type == "cpu" and not torch.compiler.is_compiling()
-    if not looks or factor != 1:
+    # Multiplying by 1 takes a tenth of a small model's step. Reading the factor would make other
+    # devices wait.
+    is_readable = factor.device.type == "cpu" and not torch.compiler.is_compiling()
+    if not is_readable or factor != 1:
         torch._foreach_mul_(gradients, factor)
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="session")
 def asking() -> Callable[..., Settings]:
-    """Makes settings: `asking({"objective": …}, balance={…})`."""
+    """Return a function that makes settings: `asking({"objective": …}, balance={…})`."""
 
     def make(tune: dict[str, Any] | None = None, **sections: dict[str, Any]) -> Settings:
         raw = copy.deepcopy(read_yaml(ROOT / "params.yaml"))

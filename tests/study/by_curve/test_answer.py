@@ -1,4 +1,4 @@
-"""Which β an objective picks, of rows that are given."""
+"""The β that an objective chooses among given rows."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from vaebalance.study.by_curve.question import COLUMNS, Question
 
 
 def row(beta, **numbers):
-    """D = β, R = 1/β, and everything else the same at every β."""
+    """Make a row with D = β and R = 1/β; other numbers are the same at every β."""
     same = {
         "split": "validation",
         "distortion": beta,

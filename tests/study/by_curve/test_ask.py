@@ -35,7 +35,7 @@ SMALL = {
 
 
 def edit(**values):
-    """Other values of knobs of params.yaml whose names occur once, or first in `tune`."""
+    """Edit knobs of params.yaml whose names occur once, or first in `tune`."""
     text = Path(PARAMS).read_text("utf-8")
     start = text.index("\ntune:")
     for name, value in values.items():
@@ -51,7 +51,7 @@ def edit(**values):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, fresh_database):
-    """A project after its first `vaebalance study`, and what that printed."""
+    """Make a project, run `vaebalance study` once, and return the folder and the output."""
     root = tmp_path_factory.mktemp("project")
     (root / ".dvc").mkdir()
     shutil.copy(fresh_database, root)
@@ -62,7 +62,7 @@ def made(tmp_path_factory, fresh_database):
         patch.chdir(root)
         for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
             patch.delenv(name, raising=False)
-        patch.setattr(show, "show", lambda *_: None)  # the page has tests of its own
+        patch.setattr(show, "show", lambda *_: None)  # other tests cover the page
         patch.setattr("sys.argv", ["tune.py"])
         edit(method="curve", **SMALL)
         settings = load(Settings)
@@ -73,7 +73,7 @@ def made(tmp_path_factory, fresh_database):
 
 @pytest.fixture
 def project(made, monkeypatch):
-    """The process in that project, whose params.yaml is put back afterwards."""
+    """Enter that project, and restore its params.yaml afterwards."""
     root, _ = made
     monkeypatch.chdir(root)
     monkeypatch.delenv("DVC_ROOT", raising=False)

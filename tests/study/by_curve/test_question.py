@@ -1,4 +1,4 @@
-"""What a curve can be asked, and in which range of β at α = 1."""
+"""The questions that a curve can answer, and their ranges of β at α = 1."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which trial, why, and its weight in params.yaml."""
+"""The chosen trial, the reason, and its weight in params.yaml."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is shown."""
+"""The table of a study in the terminal."""
 
 import io
 

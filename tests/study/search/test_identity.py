@@ -1,4 +1,4 @@
-"""A study stays about what it was begun with."""
+"""A study keeps the settings and the data with which it began."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ def dataset(prepared):
 
 @pytest.fixture
 def beginning(settings, dataset, tmp_path):
-    """As it comes back from the study's notes."""
+    """Return a beginning that was written to a study's notes and read back."""
     journal = Journal(tmp_path / "s")
     assert Beginning.read(journal) is None
     Beginning(identity_of(settings, dataset), {"balance.beta": 1.0}, None).write(journal)
@@ -38,7 +38,7 @@ def beginning(settings, dataset, tmp_path):
 
 
 def test_the_note_is_laid_out_as_in_studies_on_disk(settings, dataset, tmp_path):
-    """Else a study that was begun by an earlier version could not go on."""
+    """Otherwise a study of an earlier version could not continue."""
     journal, identity = Journal(tmp_path / "s"), identity_of(settings, dataset)
     Beginning(identity, {"balance.beta": 1.0}, 27.5).write(journal)
     content = json.loads(json.dumps(identity.content))
@@ -54,7 +54,7 @@ def identity_of(settings, dataset):
 
 
 def spanning(settings, **spans):
-    """The settings with `balance_beta={…}` and so on as the searched knobs."""
+    """Return settings whose searched knobs are the keywords, such as `balance_beta={…}`."""
     space = {knob.replace("_", ".", 1): span for knob, span in spans.items()}
     raw = settings.model_dump(mode="json")
     raw["tune"]["space"] = space
@@ -107,7 +107,7 @@ def test_other_settings_are_refused(settings, dataset, beginning, section, chang
     with pytest.raises(UserError, match=message) as raised:
         beginning.identity.refuse_other(identity_of(other, dataset), "s")
     assert "begin another study by a new name in tune.study" in str(raised.value)
-    if "space" in changes:  # that other knobs differ follows from this
+    if "space" in changes:  # the differences in other knobs follow from this
         assert "balance.beta: " not in str(raised.value)
 
 
@@ -135,7 +135,7 @@ def test_the_hypervolumes_reference_point_is_remembered(settings, dataset, tmp_p
 
 
 def test_what_an_objective_reads_of_the_evaluation_counts(settings, dataset):
-    """And nothing else of it."""
+    """Other settings of the evaluation do not count."""
     more = settings.evaluate.replace(latent_samples=99)
     for objective, counts in (
         ({"kind": "negative_elbo"}, False),

@@ -1,4 +1,4 @@
-"""Any knob by its path, refused before anything runs where it does not fit."""
+"""Any knob can be searched by its path; invalid values are refused before anything runs."""
 
 import pytest
 
@@ -97,7 +97,7 @@ def test_what_does_not_fit_is_refused(settings, space, words):
 
 
 def test_combinations_that_do_not_fit_are_refused(settings):
-    """Each alone is fine: a kind without σ, and σ of the other kind."""
+    """Each is valid by itself: a kind without σ, and σ of the other kind."""
     gaussian = {"likelihood": Gaussian(sigma=0.2)}
     sigma = {"low": 0.05, "high": 0.5, "log": True}
     space = {
@@ -136,7 +136,7 @@ def test_a_point_out_of_range_is_no_start(settings):
 
 
 def test_a_searched_kind_has_its_defaults_whatever_params_say(settings):
-    """Or a trial would depend on what has been promoted meanwhile."""
+    """Otherwise a trial would depend on promotions in the meantime."""
     space = {"likelihood.kind": {"choices": ["gaussian", "laplace"]}}
     other = spanning(settings, space, likelihood=Gaussian(sigma=0.2))
     assert with_values(other, {"likelihood.kind": "gaussian"}).likelihood == Gaussian()

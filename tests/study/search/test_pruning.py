@@ -1,4 +1,4 @@
-"""Successive halving, with one number, several, and a target."""
+"""Successive halving with one number, with several, and with a target."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_point_that_many_beat_in_both_stops():
 
 
 def test_less_that_misses_the_target_by_more_is_no_reason_to_stop():
-    """Early on no one meets it; the better number alone would keep the wrong ones."""
+    """Early no trial meets the target, and the number alone would keep the wrong trials."""
     near, far = Reading((9.0,), 0.1), Reading((1.0,), 3.0)
     assert not is_hopeless(near, [far] * 5, LOWER)
     assert is_hopeless(Reading((9.5,), 0.2), [near, far], LOWER)
@@ -65,7 +65,7 @@ def test_less_that_misses_the_target_by_more_is_no_reason_to_stop():
 
 
 def pruned_study(folder, trials=14, stop_at=None):
-    """A valley that is seen through its first third."""
+    """Run a study of a valley whose trials are judged at epochs 1 and 3."""
     search = Search(Journal(folder), Plan(toy.SPACE, "gp", 0, trials, {toy.BETA: 1.0}))
 
     def objective(trial):

@@ -20,7 +20,7 @@ SAMPLERS = ["gp", "tpe", "quasi_random"]
 
 
 def valley(weight):
-    """Least at 0.7."""
+    """Return a value that is least at 0.7."""
     return 100 + math.log(weight / 0.7) ** 2
 
 
@@ -88,7 +88,7 @@ def test_running_trials_are_not_suggested_again(sampler):
 
 
 def test_a_diverged_weight_counts_as_the_worst():
-    """Seen as missing, the lowest weight would look best again and again."""
+    """If it were ignored, the lowest weight would be suggested again and again."""
     history = [finished(i, RANGE.at(0.3 + i / 15), 100.0 + i) for i in range(8)]
     tried = []
     for number in range(8, 14):
@@ -124,7 +124,7 @@ WIDE = Space(
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_several_knobs_of_several_types(sampler):
-    """Least at β = 0.7, 6 latents, y."""
+    """The value is least at β = 0.7, 6 latents, y."""
     history = []
     for number in range(26):
         point = suggest(sampler, WIDE, history, 0, number)
@@ -155,7 +155,7 @@ def test_the_first_points_fill_the_square():
 
 
 def line(weight):
-    """A convex frontier: D and R of a weight."""
+    """Return D and R of a weight on a convex frontier."""
     return (100 / (1 + 4 / weight**0.5), 30 / (1 + weight**0.5))
 
 
@@ -183,7 +183,7 @@ def test_higher_is_better_where_it_is(sampler):
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe"])
 def test_a_target_is_kept_to(sampler):
-    """The least of ln β where β must be at least 3; a diverged and a running trial are there."""
+    """Minimise ln β for β of at least 3, with a diverged and a running trial in the history."""
     history = [trial(0, {BETA: 0.06}, None, "diverged"), trial(1, {BETA: 15.0}, None, "running")]
     for number in range(2, 18):
         point = suggest(sampler, SPACE, history, 0, number)

@@ -1,4 +1,4 @@
-"""Whoever starts, stops or is killed: the same trials."""
+"""Starts, stops and kills of processes do not change the trials."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ SAMPLERS = ["gp", "tpe", "quasi_random"]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The trials of studies that were never stopped."""
+    """Return the trials of a study that was never stopped, for each sampler."""
     folder = tmp_path_factory.mktemp("whole")
     return {name: toy.pairs(toy.run(folder / name, name, 14)) for name in SAMPLERS}
 
@@ -54,7 +54,7 @@ def test_sigkill_then_again_ends_as_never_killed(whole, tmp_path, place):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_an_interrupted_trial_is_run_again(sampler, whole, tmp_path, place):
-    """At once: nobody waits for the heartbeat of a process that ended in order."""
+    """It runs without delay, since a process that ends normally gives up its heartbeat."""
     for stop_at in (0, 5, 12):
 
         def interrupted(trial, stop_at=stop_at):
@@ -70,7 +70,7 @@ def test_an_interrupted_trial_is_run_again(sampler, whole, tmp_path, place):
 
 
 def test_two_starts_at_once_share_the_work(tmp_path, place):
-    folders = {"a": "a", "b": "a" if place is None else "b"}  # of one machine, or of two
+    folders = {"a": "a", "b": "a" if place is None else "b"}  # one machine, or two
     processes = [
         spawn(tmp_path / folder / "s", "tpe", 12, name, 2, place)
         for name, folder in folders.items()
@@ -97,7 +97,7 @@ def test_a_trial_of_a_living_process_is_left_alone_and_waited_for(tmp_path):
             assert search.is_running(theirs)
     assert not search.is_running(theirs)
     with journal.heartbeat() as me:
-        assert [trial.number for trial in search.claim(me)] == [0]  # they are gone
+        assert [trial.number for trial in search.claim(me)] == [0]  # the other workers are gone
         assert [trial.number for trial in search.claim(me)] == [1]
         assert search.claim(me) == []
     assert len(journal.trials()) == 2

@@ -1,4 +1,4 @@
-"""A trial's picture: the same bytes from the same model, and what there is to see."""
+"""A trial's picture: its content, and the same bytes for the same model."""
 
 import io
 
@@ -25,7 +25,7 @@ def model_of(posterior: str = "gaussian", seed: int = 0) -> VAE:
 
 
 def cells(content: bytes, rows: int) -> np.ndarray:
-    """Grey values [rows, columns, 8, 8] as they stand on the paper, names left out."""
+    """Return the grey values [rows, columns, 8, 8] of the cells, without the names."""
     pixels = np.asarray(Image.open(io.BytesIO(content)).convert("L"))
     assert pixels.shape[0] == rows * (CELL + GAP) - GAP + 2 * MARGIN
     left = pixels.shape[1] - MARGIN - COLUMNS * (CELL + GAP) + GAP
@@ -69,7 +69,7 @@ def test_an_autoencoder_is_not_sampled(digits):
 
 @pytest.mark.parametrize("name", ["image", "reconstruction", "prior sample"])
 def test_rows_are_named_outside_of_the_pictures(digits, name):
-    """The names take room to the left."""
+    """The names are to the left of the pictures."""
     picture = Image.open(io.BytesIO(draw(model_of(), digits, 0))).convert("L")
     row = ["image", "reconstruction", "prior sample"].index(name)
     top = MARGIN + row * (CELL + GAP)

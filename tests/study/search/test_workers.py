@@ -1,4 +1,4 @@
-"""Several processes on one study: killed, stopped, refused; nothing lost and nothing twice."""
+"""Several processes on one study: kills, stops and refusals lose and repeat nothing."""
 
 import os
 import signal
@@ -32,13 +32,13 @@ def spawn(folder, script=ROOT / "pipelines" / "tune.py"):
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
-        # Whoever starts the tests in the background hands down that Ctrl-C is ignored.
+        # A shell that starts the tests in the background makes them ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
 def workers_of(process):
-    """Its worker processes (and not Python's resource tracker)."""
+    """Return the worker processes of a process (without Python's resource tracker)."""
     return [
         child
         for child in psutil.Process(process.pid).children()
@@ -47,7 +47,7 @@ def workers_of(process):
 
 
 def running(journal):
-    """Trials whose process is at work."""
+    """Return the trials whose process is alive."""
     trials = journal.trials()
     left = journal.stale(trials)
     return [trial for trial in trials if trial.state == "running" and trial not in left]
@@ -70,9 +70,9 @@ def runs_of(folder, study):
 def test_kills_of_a_worker_and_of_the_parent_lose_nothing_and_run_nothing_twice(
     project, place, monkeypatch
 ):
-    """First a worker, then the parent, whose other worker stops; then the same command goes on.
+    """Kill a worker, then the parent, whose other worker stops; then run the same command again.
 
-    It goes on in one process, which is as good as two.
+    It continues in one process, with the same result as two.
     """
     study = "shared" if place is None else "shared_by_machines"
     asked = {
@@ -108,7 +108,7 @@ def test_kills_of_a_worker_and_of_the_parent_lose_nothing_and_run_nothing_twice(
     assert [trial.number for trial in trials] == list(range(5))
     assert [trial.state for trial in trials] == ["finished"] * 5
     assert len({trial.point["balance.beta"] for trial in trials}) == 5
-    assert [trials[trial.number] for trial in done] == done  # none ran again
+    assert [trials[trial.number] for trial in done] == done  # no finished trial ran again
     client, found = runs_of(folder, study)
     names = sorted(one.info.run_name for one in found)
     assert names == [study, *(f"trial {number}" for number in range(5))]

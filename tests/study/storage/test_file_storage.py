@@ -1,4 +1,4 @@
-"""Who is still there."""
+"""The heartbeat of a study in a file."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def test_another_process_is_alive_until_killed(tmp_path):
     assert process.stdout is not None
     name = process.stdout.readline().strip()
     assert is_alive(tmp_path, name)
-    os.kill(process.pid, signal.SIGSTOP)  # stopped is not dead
+    os.kill(process.pid, signal.SIGSTOP)  # a stopped process is alive
     assert is_alive(tmp_path, name)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

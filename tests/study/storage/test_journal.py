@@ -1,4 +1,4 @@
-"""A study on disk."""
+"""A study's notes and trials, in a file and in a database."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ def journal(tmp_path):
 
 @pytest.fixture
 def open_study(tmp_path, place):
-    """Opens a study, in either place."""
+    """Return a function that opens a study, in a file or a database."""
     return lambda goals=("lower",): toy.open_journal(tmp_path / "s", place, goals)
 
 
@@ -170,7 +170,7 @@ def artifacts_of(journal, number):
 
 
 def test_a_file_is_kept_with_a_trial_once_however_often_it_runs(journal):
-    """A kill between Optuna's note of an artifact and its file leaves a note without one."""
+    """A kill between Optuna's note of an artifact and its file leaves a note without a file."""
     first = journal.add(SPACE, {BETA: 1.0}, "me")
     journal.attach(first, "picture.png", b"one")
     (meta,) = artifacts_of(journal, 0)

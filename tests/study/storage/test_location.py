@@ -1,4 +1,4 @@
-"""Where a study lies, and what of that is shown."""
+"""The storage of a study, and messages that show it without a password."""
 
 import runpy
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_a_url_of_the_environment_that_is_refused_is_named_without_its_password(
 def test_a_study_in_a_database_from_begin_to_promotion_and_its_password_nowhere(
     project, server, database, monkeypatch, capfd
 ):
-    """The password is in the URL; other things that are written or printed are searched for it."""
+    """The password is in the URL; search all files and output for it."""
     folder = project(study="in_database", trials="2", objective="{kind: negative_elbo}")
     name = database.partition("?")[0].rpartition("/")[2]
     monkeypatch.setenv("VAEBALANCE_STORAGE", server.tcp_url(name, PASSWORD))
@@ -93,7 +93,7 @@ def test_a_database_that_cannot_be_reached_is_one_line_and_no_traceback(
 def test_a_machine_that_tracks_elsewhere_is_told_so(
     project, database, monkeypatch, capsys, tmp_path
 ):
-    """And one with other data is refused."""
+    """A machine with other data is refused."""
     folder = project(study="apart", storage=database, trials="1", epochs="1")
     run(RUN)
     run(RUN)

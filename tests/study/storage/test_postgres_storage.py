@@ -1,4 +1,4 @@
-"""A study in PostgreSQL: workers that vanish, sleep or lose the server, and URLs that are wrong."""
+"""A study in PostgreSQL: workers that vanish, sleep or lose the server, and invalid URLs."""
 
 import os
 import signal
@@ -185,7 +185,7 @@ def test_a_server_that_stays_away_is_an_error_and_the_study_goes_on_later(
 
 
 def refused(url):
-    """What is said of a URL; never on several lines, nor with its password."""
+    """Return the error for a URL, and check that it is one line without the password."""
     with pytest.raises(UserError) as caught:
         DatabaseStorage(url, "s", "params.yaml: tune.storage")
     whole = "".join(traceback.format_exception(caught.value))

@@ -95,16 +95,16 @@ class CurveStudy:
         )
         seed = self.settings.seed
         cost = {"batch_size": self.settings.evaluate.batch_size, "seed": seed}
-        found = find(self.curve, self.asked_rows, target, self.dataset, **cost)
+        met = find(self.curve, self.asked_rows, target, self.dataset, **cost)
         images = measured_images(self.dataset, "validation", seed)
-        model = self.curve.model_at(found.beta)
+        model = self.curve.model_at(met.beta)
         least = measure_quantity(model, objective.minimise, images, **cost)
         why = (
-            f"β = {found.beta:.6g} (at α = 1), the least {objective.minimise}, {least:.4f} nats "
-            f"per image, with {objective.target}, which it meets with {found.value:.4f}"
+            f"β = {met.beta:.6g} (at α = 1), the least {objective.minimise}, {least:.4f} nats "
+            f"per image, with {objective.target}, which it meets with {met.value:.4f}"
         )
-        values: dict[str, float] = {objective.minimise: least, target.quantity: found.value}
-        return Chosen(found.beta, objective.kind, why, values)
+        values: dict[str, float] = {objective.minimise: least, target.quantity: met.value}
+        return Chosen(met.beta, objective.kind, why, values)
 
     def describe_volume(self, largest_rate: float) -> str:
         """Describe how much the curve dominates, as for the frontier of trials."""

@@ -1,4 +1,4 @@
-"""Choose a trial by the objective's own rule, not by the last digit where noise decides."""
+"""Choose a trial by the objective's rule, which does not compare numbers within the noise."""
 
 from __future__ import annotations
 

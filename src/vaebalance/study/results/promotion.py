@@ -97,8 +97,8 @@ def _by_rule(trials: Sequence[Trial], choice: Choice, objective: AbstractObjecti
             else f"--promote knee: only a frontier has one, and tune.objective.kind is "
             f"{objective.kind!r}; give best, or the number of a trial."
         )
-    found = chosen(trials, objective)
-    if found is None:
+    trial = chosen(trials, objective)
+    if trial is None:
         if is_frontier:
             raise UserError(
                 "--promote knee: the Pareto set has no knee (three points at least, with a bend); "
@@ -110,7 +110,7 @@ def _by_rule(trials: Sequence[Trial], choice: Choice, objective: AbstractObjecti
             f"{nearest.number}, misses it by {nearest.violation:.4g}. Widen tune.space, or give "
             "that number."
         )
-    return found
+    return trial
 
 
 def explain(

@@ -74,8 +74,8 @@ def _numbers(study: Study, trials: Sequence[Trial]) -> dict[str, float | None]:
 def write_table(path: Path, trials: Sequence[Trial], space: Space) -> None:
     """Write one row for each trial; nats per image."""
     kept = [key for trial in trials for key in trial.results]
-    own = [key for key in dict.fromkeys(kept) if key not in (*FIXED, *LAST)]
-    header = ["trial", *space.names, "state", *own, *FIXED, *ENDING, *LAST]
+    results = [key for key in dict.fromkeys(kept) if key not in (*FIXED, *LAST)]
+    header = ["trial", *space.names, "state", *results, *FIXED, *ENDING, *LAST]
     rows: list[dict[str, Any]] = [
         {
             "trial": trial.number,
@@ -83,7 +83,7 @@ def write_table(path: Path, trials: Sequence[Trial], space: Space) -> None:
             "state": trial.state,
             "violation": trial.violation,
             "pruned_at": max(trial.rungs) if trial.state == "pruned" else None,
-            **{name: trial.results.get(name) for name in (*own, *FIXED, *LAST)},
+            **{name: trial.results.get(name) for name in (*results, *FIXED, *LAST)},
         }
         for trial in trials
     ]

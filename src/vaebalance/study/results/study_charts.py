@@ -36,7 +36,7 @@ def charts(
     """Return a study's charts by file name; a trial must be finished."""
     import altair as alt
 
-    found: dict[str, alt.TopLevelMixin] = {
+    charts_by_name: dict[str, alt.TopLevelMixin] = {
         "frontier": _plane(trials, space, objective, reference),
         "history": alt.hconcat(*(_history(trials, objective, i) for i in _goals(objective))),
         "slices": alt.vconcat(
@@ -52,8 +52,8 @@ def charts(
         if (shares := importances(trials, space, i))
     ]
     if bars:
-        found["importance"] = alt.vconcat(*bars)
-    return found
+        charts_by_name["importance"] = alt.vconcat(*bars)
+    return charts_by_name
 
 
 def together(drawn: Mapping[str, alt.TopLevelMixin]) -> alt.VConcatChart:

@@ -70,16 +70,16 @@ def _mark(trial: Trial, objective: AbstractObjective, *, is_best: bool, on_front
 
 def _cells(trial: Trial, view: View, mark: str) -> list[str]:
     first = [str(trial.number), *(shown(trial.point[knob]) for knob in view.space.names)]
-    own = _own_columns(view.objective)
+    columns = _own_columns(view.objective)
     if trial.values is None:
         word: str = trial.state
         if word == "running" and not view.is_running(trial):
             word = "stopped"
-        return [*first, "", "", *("" for _ in own), word, ""]
+        return [*first, "", "", *("" for _ in columns), word, ""]
     results = trial.results
     numbers = [
         *(f"{results[key]:.2f}" for key in ("distortion", "rate")),
-        *(f"{results[key]:.5g}" for key in own),
+        *(f"{results[key]:.5g}" for key in columns),
     ]
     return [*first, *numbers, mark, f"{results['seconds']:.1f}"]
 
@@ -188,8 +188,8 @@ class Screen:
         text = f"{ended} of {self._wanted} ended"
         if left <= 0 or not self._ended or self._began is None:
             return text
-        each = (time.perf_counter() - self._began) / self._ended
-        return f"{text}, about {duration(each * left)} left"
+        seconds = (time.perf_counter() - self._began) / self._ended
+        return f"{text}, about {duration(seconds * left)} left"
 
     def render(self) -> Group:
         """Render what a terminal shows now."""

@@ -194,13 +194,13 @@ def open_prepared() -> Dataset:
     if not LOCK.exists():
         return dataset
     stage = read_yaml(LOCK).get("stages", {}).get("prepare", {})
-    made = flatten(stage.get("params", {}).get(PARAMS.name, {}), ".")
+    prepared = flatten(stage.get("params", {}).get(PARAMS.name, {}), ".")
     now = flatten(read_yaml(PARAMS), ".")
-    changed = [key for key in made if made[key] != now.get(key)]
+    changed = [key for key in prepared if prepared[key] != now.get(key)]
     if changed:
         key = changed[0]
         raise UserError(
-            f"{PREPARED} was made with {key} = {_value(made, key)}, and {PARAMS} now says "
+            f"{PREPARED} was made with {key} = {_value(prepared, key)}, and {PARAMS} now says "
             f"{_value(now, key)}; run `dvc repro prepare`."
         )
     return dataset

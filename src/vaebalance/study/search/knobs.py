@@ -68,11 +68,11 @@ def with_values(settings: Settings, point: Point) -> TrainSettings:
             section.clear()
         section[last] = point[knob]
     try:
-        found = parse(raw)
+        parsed = parse(raw)
     except UserError as error:
         values = ", ".join(f"{knob} = {value}" for knob, value in point.items())
         raise UserError(f"tune.space allows {values}, which is refused:\n       {error}") from error
-    return view_of(TrainSettings, found)
+    return view_of(TrainSettings, parsed)
 
 
 def edit_point(text: str, point: Point, name: str = PARAMS.name) -> str:
@@ -124,7 +124,7 @@ def _dimension(sections: Sections, knob: str, span: Span) -> Dimension:
 
 def _annotation(sections: Sections, knob: str) -> Any:
     """Return the type of the knob at a path."""
-    found: Any = None
+    value: Any = None
     fields = {name: Settings.model_fields[name] for name in SECTIONS}
     for part in knob.split("."):
         if part not in fields:
@@ -135,9 +135,9 @@ def _annotation(sections: Sections, knob: str) -> Any:
                 f"There: {', '.join(fields) or 'nothing below it'}."
             )
         annotation = fields[part].annotation
-        found = sections[part] if found is None else getattr(found, part)
-        fields = type(found).model_fields if isinstance(found, Spec) else {}
-    if isinstance(found, Spec | tuple):
+        value = sections[part] if value is None else getattr(value, part)
+        fields = type(value).model_fields if isinstance(value, Spec) else {}
+    if isinstance(value, Spec | tuple):
         raise UserError(f"tune.space.{knob}: not a single value; name a knob below it.")
     if knob.endswith(".kind") and knob.count(".") > 1:
         raise UserError(

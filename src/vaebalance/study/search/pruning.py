@@ -39,8 +39,8 @@ class PrunedError(Exception):
 
 def rungs(epochs: int) -> tuple[int, ...]:
     """Return the epochs, ascending, after which a training is judged; never its last one."""
-    found = {math.ceil(epochs / FACTOR**power) for power in range(1, RUNGS + 1)}
-    return tuple(sorted(found - {epochs}))
+    judged = {math.ceil(epochs / FACTOR**power) for power in range(1, RUNGS + 1)}
+    return tuple(sorted(judged - {epochs}))
 
 
 def is_hopeless(reading: Reading, others: Sequence[Reading], better: Sequence[Better]) -> bool:

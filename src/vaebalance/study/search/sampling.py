@@ -83,16 +83,16 @@ def _suggest(
     if sampler == "quasi_random" or position < startup(sampler, space):
         return _spread(space, seed, position)
     build = {"gp": _gaussian_process, "tpe": _parzen}[sampler]
-    made = build(derive_seed(seed, "sampler", position) % 2**32)
-    scratch = optuna.create_study(sampler=made, directions=["minimize"] * len(better))
+    optuna_sampler = build(derive_seed(seed, "sampler", position) % 2**32)
+    scratch = optuna.create_study(sampler=optuna_sampler, directions=["minimize"] * len(better))
     seen = _as_seen(history, space, better)
     scratch.add_trials(_few_enough(seen) if sampler == "gp" else seen)
     # Its matrices are small: more threads wait for each other, and round differently.
     with threads(1), warnings.catch_warnings():
         # Optuna warns that some trials (running ones) have no constraints.
         warnings.simplefilter("ignore", UserWarning)
-        found = scratch.ask(distributions(space)).params
-    return space.rounded(found)
+        point = scratch.ask(distributions(space)).params
+    return space.rounded(point)
 
 
 def startup(sampler: str, space: Space) -> int:

@@ -59,11 +59,11 @@ class Evaluator:
         """
         validation, model = training.best.validation, kept_model(training)
         trained = Trained(model, validation, self.dataset, self.evaluate, self.seed)
-        found = self.objective.measure(trained)
-        for goal, value in zip(self.objective.goals, found.values, strict=True):
+        measured = self.objective.measure(trained)
+        for goal, value in zip(self.objective.goals, measured.values, strict=True):
             if not math.isfinite(value):
                 raise NonFiniteError(f"the {goal.name} of the trained model is {value}.")
-        return found
+        return measured
 
     def outcome(self, training: Training) -> Outcome:
         """Measure a finished training.
@@ -71,11 +71,11 @@ class Evaluator:
         Raises:
             NonFiniteError: a number is NaN or infinite.
         """
-        best, found = training.best, self.measure(training)
-        goals = zip(self.objective.goals, found.values, strict=True)
+        best, measured = training.best, self.measure(training)
+        goals = zip(self.objective.goals, measured.values, strict=True)
         results = {
             **{goal.key: value for goal, value in goals},
-            **found.results,
+            **measured.results,
             "distortion": best.validation.distortion,
             "rate": best.validation.rate,
             "negative_elbo": best.validation.negative_elbo,
@@ -85,7 +85,7 @@ class Evaluator:
             "verdict": names(training.verdicts),
             "threads": training.threads,
         }
-        return Outcome(found.values, results, found.violation)
+        return Outcome(measured.values, results, measured.violation)
 
 
 class TrackedTrainer:
@@ -152,8 +152,8 @@ class TrackedTrainer:
         run.log_epoch(report)
         self._on_epoch(trial.number, report)
         if report.epoch in self._judged:
-            found = self._evaluator.measure(training)
-            reading = Reading(found.values, found.violation)
+            measured = self._evaluator.measure(training)
+            reading = Reading(measured.values, measured.violation)
             if self._study.search.should_stop(trial, report.epoch, reading):
                 raise PrunedError(f"after epoch {report.epoch}, where others do better")
 

@@ -1,4 +1,4 @@
-"""Where a study lies.
+"""Keep a study in a file or a database.
 
 journal           the study's notes and trials in an Optuna study
 storage           what a study needs from its storage

@@ -129,14 +129,14 @@ class Journal:
 
     def trials(self) -> list[Trial]:
         """Return all trials by number, without any that another program added."""
-        found = self.with_retries(lambda: self._study.get_trials(deepcopy=False))
-        return [_plain(trial) for trial in found if WORKER in trial.user_attrs]
+        trials = self.with_retries(lambda: self._study.get_trials(deepcopy=False))
+        return [_plain(trial) for trial in trials if WORKER in trial.user_attrs]
 
     def stale(self, trials: Sequence[Trial]) -> list[Trial]:
         """Return the running ones of `trials` whose worker is gone."""
         running = {self._id(trial.number): trial for trial in trials if trial.state == "running"}
-        found = self._storage.stale({key: trial.worker for key, trial in running.items()})
-        return [trial for key, trial in running.items() if key in found]
+        stale = self._storage.stale({key: trial.worker for key, trial in running.items()})
+        return [trial for key, trial in running.items() if key in stale]
 
     def lease(self, trial: Trial) -> AbstractContextManager[None]:
         """Keep the trial for its worker; an exception that leaves the block gives it up."""
@@ -175,8 +175,8 @@ class Journal:
         kept = FileSystemArtifactStore(self.folder / ARTIFACTS)
 
         def keep() -> None:
-            found = self._study.get_trials(deepcopy=False)[trial.number]
-            for known in get_all_artifact_meta(found, storage=self._optuna):
+            optuna_trial = self._study.get_trials(deepcopy=False)[trial.number]
+            for known in get_all_artifact_meta(optuna_trial, storage=self._optuna):
                 if known.filename == name:
                     kept.write(known.artifact_id, io.BytesIO(content))
                     return
@@ -186,7 +186,7 @@ class Journal:
                 upload_artifact(
                     artifact_store=kept,
                     file_path=str(path),
-                    study_or_trial=found,
+                    study_or_trial=optuna_trial,
                     storage=self._optuna,
                 )
 

@@ -227,7 +227,7 @@ def _parse(url: str, origin: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
     """Split a URL into one without a password and the driver's arguments."""
     try:
         parsed = sqlalchemy.make_url(url).set(drivername=DIALECT)
-        found = dict(parsed.get_dialect()().create_connect_args(parsed)[1])
+        arguments = dict(parsed.get_dialect()().create_connect_args(parsed)[1])
     except (ArgumentError, ValueError):  # their messages may contain a part of the URL
         raise UserError(
             f"{origin}: not a URL of a database (is its port a number, and is each of : / @ in "
@@ -235,7 +235,7 @@ def _parse(url: str, origin: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
         ) from None
     secret = [key for key in parsed.query if "password" in key.lower()]
     shown = parsed._replace(password=None).difference_update_query(secret)  # set() ignores None
-    return shown, {**CONNECTION, **found}
+    return shown, {**CONNECTION, **arguments}
 
 
 def _agree_on_the_time(engine: sqlalchemy.Engine) -> None:

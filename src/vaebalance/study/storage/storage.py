@@ -1,4 +1,4 @@
-"""Define what a study needs from its storage: see `file_storage` and `database_storage`."""
+"""Define what a study needs from its storage: see `file_storage` and `postgres_storage`."""
 
 from __future__ import annotations
 
