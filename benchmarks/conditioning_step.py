@@ -28,7 +28,7 @@ GROUPS = (1, 8)
 
 
 def contestants(kind: str, dataset: Dataset, compile: str) -> dict[str, AbstractCurveTraining]:
-    """The plain model, and conditioned ones by images that share a β."""
+    """Build the plain model, and conditioned ones by images that share a β."""
 
     def settings_of(method: dict[str, Any]) -> CurveSettings:
         found = curve.settings_of(kind, method, None, seed=0)
@@ -51,7 +51,7 @@ def seconds(training: AbstractCurveTraining, x: torch.Tensor) -> float:
 
 
 def measure(kind: str, compile: str, rounds: int) -> list[dict[str, Any]]:
-    """A row for each contestant; `compile` as in params.yaml."""
+    """Measure a row for each contestant; `compile` as in params.yaml."""
     few = {"max_images": 1000} if kind in ("mnist", "conv") else {}
     dataset = trainings.data("mnist" if kind == "conv" else kind, **(curve.DATA[kind] | few))
     trainings_ = contestants(kind, dataset, compile)

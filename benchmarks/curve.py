@@ -110,7 +110,7 @@ def settings_of(kind: str, method: dict[str, Any], epochs: int | None, seed: int
 
 
 def separate(settings: CurveSettings, dataset: Dataset, factor: float) -> list[VAE]:
-    """A plain VAE for each β, trained for `factor` times the epochs."""
+    """Train a plain VAE for each β, for `factor` times the epochs."""
     curve = settings.curve.replace(factor=factor)
     training = SeparateTraining(settings.replace(curve=curve), dataset, BETAS)
     for _ in training:
@@ -129,7 +129,7 @@ def cost_of_one(settings: CurveSettings, dataset: Dataset, factor: float) -> flo
 
 
 def trained(settings: CurveSettings, dataset: Dataset) -> tuple[AbstractCurve, float]:
-    """A curve, and the seconds that it took."""
+    """Train a curve; return it with its seconds."""
     started = trainings.cost_clock()
     training = curve_training(settings, dataset)
     for _ in training:
@@ -144,7 +144,7 @@ def terms_of(models: list[VAE], test: MeasuredImages) -> list[tuple[float, float
 
 
 def best_nll(models: list[VAE], test: MeasuredImages, samples: int) -> tuple[float, float]:
-    """The least importance-weighted nll, and its β."""
+    """Find the least importance-weighted nll, and its β."""
     cost = {"batch_size": 4096, "seed": 0}
     found = [importance_weighted_nll(m, test, samples=samples, **cost).mean for m in models]
     least = min(found)
@@ -160,7 +160,7 @@ def gaps(terms: list[tuple[float, float]], against: list[tuple[float, float]]) -
 
 
 def compare(kind: str, seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for the separate runs and one for each method."""
+    """Measure a row for the separate runs and one for each method."""
     changes = DATA[kind] | ({} if options.images is None else {"max_images": options.images})
     dataset = trainings.data("mnist" if kind == "conv" else kind, **changes)
     test = measured_images(dataset, "test", seed=0)

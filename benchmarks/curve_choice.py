@@ -46,7 +46,7 @@ TABLES = {
 
 
 def grid(settings: CurveSettings, dataset: Dataset) -> Models:
-    """A plain VAE for each β, of one length each."""
+    """Train a plain VAE for each β, all equally long."""
     spec = settings.curve.replace(factor=1.0)
     training = SeparateTraining(settings.replace(curve=spec), dataset, BETAS)
     for _ in training:
@@ -55,7 +55,7 @@ def grid(settings: CurveSettings, dataset: Dataset) -> Models:
 
 
 def along(settings: CurveSettings, dataset: Dataset) -> Models:
-    """The curve's models at the same β."""
+    """Return the curve's models at the same β."""
     training = curve_training(settings, dataset)
     for _ in training:
         pass
@@ -65,7 +65,7 @@ def along(settings: CurveSettings, dataset: Dataset) -> Models:
 def chosen(
     models: Models, dataset: Dataset, settings: CurveSettings, samples: int
 ) -> tuple[CurveRow, CurveRow]:
-    """What is chosen on validation images, and it measured on test images."""
+    """Choose on validation images, and measure the choice on test images."""
     cheap = settings.evaluate.replace(nll_samples=samples, sample_images=0)
     whole = settings.evaluate.replace(nll_samples=samples)
     rows = [measure(m, b, dataset, "validation", cheap, 0) for b, m in models.items()]
@@ -74,7 +74,7 @@ def chosen(
 
 
 def compare(kind: str, seed: int, samples: int) -> list[dict[str, Any]]:
-    """A row for the grid, for each method, and for the grid's model at each method's β."""
+    """Measure a row for the grid, each method, and the grid's model at each method's β."""
     dataset = trainings.data("mnist" if kind == "conv" else kind, **curves.DATA[kind])
     rows: list[dict[str, Any]] = []
     alone: Models = {}

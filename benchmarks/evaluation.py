@@ -33,7 +33,7 @@ PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 
 
 def settings(root: str, nll_samples: int) -> Settings:
-    """The default ones, on dynamically binarised MNIST, with 16 latents."""
+    """Return the default settings on dynamically binarised MNIST, with 16 latents."""
     raw = read_yaml(PARAMS)
     raw["data"] |= {"source": {"kind": "mnist"}, "root": root, "binarisation": "dynamic"}
     raw["model"]["latent_size"] = 16

@@ -44,7 +44,7 @@ CHUNK = 10_000  # images written at once
 
 
 def settings(device: str) -> Settings:
-    """The default ones, with a small net and a short training."""
+    """Return the default settings, with a small network and a short training."""
     raw = read_yaml(trainings.ROOT / "params.yaml")
     raw["model"] |= {"latent_size": 8, "architecture": {"kind": "mlp", "hidden": [64]}}
     raw["train"] |= {"epochs": 1, "batch_size": 512, "device": device}
@@ -53,7 +53,7 @@ def settings(device: str) -> Settings:
 
 
 def write_images(folder: Path, count: int) -> None:
-    """Prepared data of so many random images, written bit by bit."""
+    """Prepare `count` random images, written in chunks."""
     chosen = settings("cpu")
     prepare(chosen.data, chosen.seed, folder)  # digits, for all that is told of the data
     info = DatasetInfo.from_json(json.loads((folder / INFO).read_text(encoding="utf-8")))
@@ -73,7 +73,7 @@ def write_images(folder: Path, count: int) -> None:
 
 @contextmanager
 def watched() -> Iterator[dict[str, float]]:
-    """The largest memory within, in MB: the process's own, and of files that it has mapped."""
+    """Measure the largest memory within, in MB: the process's own, and that of mapped files."""
     peak = {"own": 0.0, "mapped": 0.0}
     done = threading.Event()
 
@@ -94,7 +94,7 @@ def watched() -> Iterator[dict[str, float]]:
 
 
 def measure(folder: Path, images: int, device: str) -> dict[str, Any]:
-    """A row: memory of training and of evaluating, and what they took."""
+    """Measure a row: memory and seconds of training and of evaluating."""
     write_images(folder, images)
     keep_freed()  # as a command does
     chosen, dataset = settings(device), open_dataset(folder)

@@ -48,7 +48,7 @@ def terms(vae: NaiveVAE, x: Tensor) -> tuple[Tensor, Tensor]:
 def naive_epoch(
     vae: NaiveVAE, images: Tensor, batch_size: int, alpha: float = 1.0, beta: float = 1.0
 ) -> Epoch:
-    """What trains for an epoch on images [N, C, H, W] uint8."""
+    """Build a function that trains for an epoch on images [N, C, H, W] uint8."""
     loader = DataLoader(TensorDataset(images.float() / 255), batch_size, shuffle=True)
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
     device = next(vae.parameters()).device
@@ -71,7 +71,7 @@ def naive_epoch(
 def naive_validation(
     vae: NaiveVAE, images: Tensor, batch_size: int
 ) -> Callable[[], tuple[float, float]]:
-    """What measures D and R, nats per image."""
+    """Build a function that measures D and R, nats per image."""
     loader = DataLoader(TensorDataset(images.float() / 255), batch_size)
     device = next(vae.parameters()).device
 

@@ -23,7 +23,7 @@ from vaebalance.evaluation.diagnosis import COLLAPSED, KL_IGNORED, MISSPECIFIED
 
 
 def fixed(alpha: float, beta: float) -> dict[str, Any]:
-    """A balance of fixed weights."""
+    """Return a balance of fixed weights."""
     return {"kind": "fixed", "alpha": alpha, "beta": beta}
 
 

@@ -100,7 +100,7 @@ class Clone:
 
 
 def make_clone(folder: Path, data: str, epochs: int | None) -> Clone:
-    """What is committed, with params.yaml for these data."""
+    """Copy the committed project, with params.yaml for these data."""
     clone = Clone(folder)
     subprocess.run(["git", "clone", "--quiet", trainings.ROOT, clone.root], check=True)
     raw = read_yaml(clone.root / "params.yaml")

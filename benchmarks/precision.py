@@ -39,7 +39,7 @@ WAYS = (("fp32", "off"), ("bf16", "off"), ("fp32", "on"), ("bf16", "on"))
 def train_all(
     kind: str, precision: str, compile: str, seeds: int, changes: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """A row for each seed."""
+    """Measure a row for each seed."""
     dataset = trainings.data("mnist", binarisation="dynamic")
     found = []
     for seed in range(seeds):

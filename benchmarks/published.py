@@ -35,7 +35,7 @@ BATCH = 100
 
 
 def trained(binarisation: str, epochs: int) -> tuple[Training, Any, float]:
-    """The last stage's training, its data, and the seconds of all stages' steps."""
+    """Return the last stage's training, its data, and the seconds of all stages' steps."""
     dataset = trainings.data("mnist", max_images=None, binarisation=binarisation)
     weights, total = None, 0.0
     for stage, rate in enumerate(RATES):
@@ -58,7 +58,7 @@ def trained(binarisation: str, epochs: int) -> tuple[Training, Any, float]:
 
 
 def measured(binarisation: str, epochs: int, samples: int) -> dict[str, Any]:
-    """The row of a binarisation."""
+    """Measure the row of a binarisation."""
     training, dataset, seconds = trained(binarisation, epochs)
     model = training.learner.model
     model.load_state_dict(training.best_weights)

@@ -131,7 +131,7 @@ def picture(rows: list[dict[str, Any]]) -> dict[str, bytes]:
 
 
 def _name(section: dict[str, Any]) -> str:
-    """The kind, and what else was said."""
+    """Return the kind, and what else was said."""
     rest = ", ".join(f"{key} {value}" for key, value in section.items() if key != "kind")
     return f"{section['kind']} ({rest})" if rest else str(section["kind"])
 

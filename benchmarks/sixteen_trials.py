@@ -122,7 +122,7 @@ def settings_of(case: Case, question: Question, way: dict[str, dict[str, Any]]) 
 
 
 def project(folder: Path, case: Case) -> None:
-    """A folder with prepared images and an MLflow store."""
+    """Make a folder with prepared images and an MLflow store."""
     (folder / ".dvc").mkdir(parents=True)
     (folder / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     (folder / "curve").mkdir()
@@ -184,7 +184,7 @@ def studied(
 def compare(
     name: str, case: Case, question: Question, rounds: int, ways: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """A row for the naive runs, and one for each way."""
+    """Measure a row for the naive runs, and one for each way."""
     folder = Path(tempfile.mkdtemp(prefix="vaebalance-")) / name
     project(folder, case)
     betas = betas_of(question.weight, question.trials)
@@ -218,7 +218,7 @@ def times(way: str, seconds: list[float], naive: list[float]) -> dict[str, Any]:
 
 
 def quality(found: list[Terms] | float, naive: list[Terms], betas: list[float]) -> dict[str, float]:
-    """The least D + R; of what has the naive runs' β also the gaps to them, in percent."""
+    """Return the least D + R, and at the naive runs' β the gaps to them, in percent."""
     if isinstance(found, float):
         return {"best D + R": found}
     gaps = [

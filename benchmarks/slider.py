@@ -67,7 +67,7 @@ SWEEP = """async (sweeps) => {
 
 
 def settings_of(source: str, root: Path, beta: float) -> Settings:
-    """A small model, trained for a moment."""
+    """Train a small model briefly."""
     raw = copy.deepcopy(read_yaml(ROOT / "params.yaml"))
     raw["data"] |= {"source": {"kind": source}, "root": str(root), "max_images": 2000, "workers": 1}
     raw["model"]["latent_size"] = 32
@@ -87,7 +87,7 @@ def trained(source: str, root: Path, dataset: Dataset, beta: float) -> VAE:
 
 
 def spread(models: list[VAE], count: int) -> Iterator[tuple[float, VAE]]:
-    """The models at `count` values of β, each at its neighbours' as well."""
+    """Return the models at `count` values of β, each at its neighbours' as well."""
     for index in range(count):
         yield 10 ** (-2 + 3 * index / (count - 1)), models[index * len(models) // count]
 

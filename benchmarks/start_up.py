@@ -54,7 +54,7 @@ def measure(code: str) -> tuple[float, dict[str, float]]:
 
 
 def refusals(root: Path, runs: int) -> list[dict[str, Any]]:
-    """A row for torch alone and each script of the project at `root`: seconds until it refuses."""
+    """Measure torch alone and each script of the project at `root`: seconds until it refuses."""
     cases = {TORCH: ["-c", "import torch"]}
     cases |= {script.name: [str(script)] for script in sorted((root / "pipelines").glob("*.py"))}
     seconds: dict[str, list[float]] = {name: [] for name in cases}

@@ -151,7 +151,7 @@ class OneByOne:
 def study(
     data: str, dataset: Dataset, objective: str, seed: int, sampler: str = "gp", **tune: Any
 ) -> dict[str, Any]:
-    """A study by the project's own search."""
+    """Run a study by the project's own search."""
     settings = settings_for(data, objective, seed, sampler=sampler, **tune)
     better = tuple(goal.better for goal in settings.tune.objective.goals)
     folder = Path(tempfile.mkdtemp(prefix="vaebalance-")) / "study"
@@ -190,7 +190,7 @@ def study(
 def grid_choice(
     rows: list[dict[str, Any]], objective: str, asked: AbstractObjective
 ) -> dict[str, Any] | None:
-    """The grid's best point by the number alone (a frontier: by the knee); None: none will do."""
+    """Find the grid's best point by the number alone (a frontier: the knee); None: none will do."""
     if objective == "frontier":
         index = knee([(row["distortion"], row["rate"]) for row in rows])
         return None if index is None else rows[index]

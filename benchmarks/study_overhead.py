@@ -44,7 +44,7 @@ TRIVIAL = {
 def project(
     folder: Path, trials: int, workers: int, sections: dict[str, dict[str, Any]], **data: Any
 ) -> None:
-    """A project on digits with no study yet."""
+    """Make a project on digits with no study yet."""
     (folder / ".dvc").mkdir(parents=True)
     (folder / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     yaml = YAML()
@@ -100,7 +100,7 @@ def with_store(folder: Path) -> None:
 
 
 def tried(folder: Path) -> list[str]:
-    """The weights of the study's trials."""
+    """Return the weights of the study's trials."""
     return [str(trial.point[BETA]) for trial in Journal(folder / "studies" / "balance").trials()]
 
 
@@ -138,7 +138,7 @@ def compare(rounds: int, trials: int) -> list[dict[str, Any]]:
 
 
 def many(trials: int, sampler: str) -> dict[str, Any]:
-    """A study of a trivial model."""
+    """Run a study of a trivial model."""
     folder = Path(tempfile.mkdtemp(prefix="vaebalance-")) / "many"
     sections = TRIVIAL | {"tune": {"sampler": sampler}}
     project(folder, trials, 1, sections, max_images=60)

@@ -39,18 +39,18 @@ def rises(values: Values) -> bool:
 
 
 def comes_to_nothing(values: Values) -> bool:
-    """The last is under a twentieth of the first."""
+    """Return whether the last is under a twentieth of the first."""
     return abs(values[-1]) < 0.05 * abs(values[0])
 
 
 def best_near_one(values: Values) -> bool:
-    """The least is at one of the two β nearest to 1."""
+    """Return whether the least is at one of the two β nearest to 1."""
     nearest = sorted(BETAS, key=lambda beta: abs(beta - 1))[:2]
     return BETAS[values.index(min(values))] in nearest
 
 
 def best_above_the_bounds(values: Values, bounds: Values) -> bool:
-    """The least is at a larger β than that of the bound."""
+    """Return whether the least is at a larger β than that of the bound."""
     return values.index(min(values)) > bounds.index(min(bounds))
 
 

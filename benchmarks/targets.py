@@ -40,7 +40,7 @@ def started_at(dataset: Dataset, beta: float, epochs: int = 5) -> dict[str, Tens
 def held(
     dataset: Dataset, balance: dict[str, Any], start: dict[str, Tensor], epochs: int
 ) -> Training:
-    """A training in which the balance takes over from `start`."""
+    """Train with a balance that takes over from `start`."""
     changed = {"balance": balance, "train": {"epochs": epochs, "patience": None}}
     training = Training(
         trainings.settings_of(trainings.SCALES["mnist"], BERNOULLI, changed), dataset
@@ -52,7 +52,7 @@ def held(
 
 
 def controllers(dataset: Dataset, epochs: int) -> list[dict[str, Any]]:
-    """A row for each controller, target and side."""
+    """Measure a row for each controller, target and side."""
     starts = {side: started_at(dataset, beta) for side, beta in SIDES.items()}
     cases = [("geco", "distortion", target) for target in DISTORTIONS]
     cases += [("control_vae", "rate", target) for target in RATES]
@@ -79,7 +79,7 @@ def controllers(dataset: Dataset, epochs: int) -> list[dict[str, Any]]:
 
 
 def settled_since(training: Training) -> int | None:
-    """The first epoch of those, up to the last, in which the controller held its target."""
+    """Find the first epoch from which the controller held its target to the end."""
     since = None
     for epoch in reversed(training.history):
         if not epoch.settled:
@@ -89,7 +89,7 @@ def settled_since(training: Training) -> int | None:
 
 
 def optimal_sigma(dataset: Dataset, epochs: int, seeds: int) -> list[dict[str, Any]]:
-    """A row for each σ of the grid and each way to leave σ to maximum likelihood."""
+    """Measure a row for each σ of the grid and each way to leave σ to maximum likelihood."""
     ones = {"kind": "fixed", "alpha": 1.0, "beta": 1.0}
     cases: dict[str, trainings.Sections] = {
         f"σ = {sigma:g}": {"likelihood": {"kind": "gaussian", "sigma": sigma}, "balance": ones}

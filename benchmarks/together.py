@@ -53,7 +53,7 @@ FOREVER = 10**6
 
 
 def make_model(case: Case, device: torch.device) -> VAE:
-    """The same weights for all."""
+    """Build a model with the same weights for all."""
     torch.manual_seed(0)
     spec = ModelSpec(
         architecture=case.architecture, latent_size=case.latent_size, posterior="gaussian"
@@ -62,7 +62,7 @@ def make_model(case: Case, device: torch.device) -> VAE:
 
 
 def make_member(case: Case, number: int, device: torch.device) -> Member:
-    """A training that has not begun."""
+    """Make a training that has not begun."""
     model = make_model(case, device)
     optimizer = Adam(model.parameters(), lr=1e-3, fused=True)
     spec = TrainSpec(
@@ -82,7 +82,7 @@ def make_member(case: Case, number: int, device: torch.device) -> Member:
 
 
 def epochs(case: Case, models: int, device: torch.device) -> tuple[Callable[[], None], ...]:
-    """An epoch of so many trainings: naive, one by one, together."""
+    """Time an epoch of `count` trainings: naive, one by one, together."""
     pixels = torch.randint(0, 256, (case.images, *case.shape), dtype=torch.uint8)
     images, validation = Images(pixels, "none"), Images(pixels[: case.validation], "none")
     nets = (make_model(case, device) for _ in range(models))

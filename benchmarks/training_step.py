@@ -124,7 +124,7 @@ EVERYONES = {"OMP_WAIT_POLICY": None, "GOMP_SPINCOUNT": None, "THP_MEM_ALLOC_ENA
 
 
 def make_model(case: Case, device: torch.device) -> VAE:
-    """The same weights for all."""
+    """Build a model with the same weights for all."""
     torch.manual_seed(0)
     spec = ModelSpec(
         architecture=case.architecture, latent_size=case.latent_size, posterior="gaussian"
@@ -211,7 +211,7 @@ def our_epoch(
 
 
 def limit_epoch(model: VAE, case: Case, dtype: torch.dtype) -> Epoch:
-    """The products and convolutions of a pass, forward and backward, and nothing else."""
+    """Build the products and convolutions of a pass, forward and backward, and nothing else."""
     calls: list[Callable[[], Any]] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -315,7 +315,7 @@ class Contender:
         )
 
     def hear(self) -> Any:
-        """What it says next."""
+        """Return the next line of its output."""
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:

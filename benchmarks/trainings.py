@@ -38,7 +38,7 @@ SCALES: dict[str, Sections] = {
 
 
 def data(kind: str, **changes: Any) -> Dataset:
-    """The source prepared in a temporary folder; MNIST with 10,000 images for train and validation.
+    """Prepare the source in a temporary folder; MNIST with 10,000 images for train and validation.
 
     (The folder is left to the system: the images may be memory-mapped as long as Python runs.)
     """
@@ -67,7 +67,7 @@ def settings_of(*layers: Sections, seed: int = 0) -> TrainSettings:
 
 
 def train(dataset: Dataset, settings: TrainSettings) -> tuple[Training, float]:
-    """A finished training, and the seconds that its steps took."""
+    """Train to the end; return the training with the seconds of its steps."""
     training = Training(settings, dataset)
     for _ in training:
         pass
@@ -77,7 +77,7 @@ def train(dataset: Dataset, settings: TrainSettings) -> tuple[Training, float]:
 def row_of(
     training: Training, seconds: float, dataset: Dataset, samples: int, images: int
 ) -> dict[str, Any]:
-    """The numbers of the kept epoch's model on the first test images, in nats per image."""
+    """Measure the kept epoch's model on the first test images, in nats per image."""
     model = training.learner.model
     model.load_state_dict(training.best_weights)
     model.eval()

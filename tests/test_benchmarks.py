@@ -36,7 +36,7 @@ def tables(monkeypatch):
 
 @pytest.fixture
 def document(results, tmp_path):
-    """A document whose table, of the script `together`, is not yet filled."""
+    """Write a document whose table, of the script `together`, is not yet filled."""
     results.write_result("together", ROWS, tmp_path)
     path = tmp_path / "page.md"
     path.write_text("Before.\n\n<!-- table: together -->\n<!-- /table -->\n\nAfter.\n")

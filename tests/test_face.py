@@ -20,7 +20,7 @@ FACE = ROOT / "src" / "vaebalance" / "__init__.py"
 
 
 def python(code: str) -> str:
-    """What the code prints in a process of its own."""
+    """Return what the code prints in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True

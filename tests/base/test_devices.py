@@ -116,7 +116,7 @@ def test_threads_stay_as_they_were_started(arguments, outside, within):
 
 
 def speaking(fails):
-    """Yields the threads that it has, twice; returns or fails."""
+    """Yield the number of threads twice; return or fail."""
     try:
         yield torch.get_num_threads()
         yield torch.get_num_threads()

@@ -40,7 +40,7 @@ run_stage(main)
 
 
 def in_shell(tmp_path, command, **environment):
-    """The exit status of a shell's line in which $RUN prints much, its stderr, and if it did."""
+    """Return exit status and stderr of a shell line in which $RUN prints much, and if it did."""
     script, done = tmp_path / "prints.py", tmp_path / "done"
     script.write_text(PRINTS, encoding="utf-8")
     run = {"RUN": f"{sys.executable} {script} {done}"}

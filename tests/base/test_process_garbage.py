@@ -8,7 +8,7 @@ import pytest
 
 
 def run(text):
-    """What a script prints."""
+    """Return what a script prints."""
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     return done.stdout.split()
 

@@ -35,7 +35,7 @@ needs_glibc = pytest.mark.skipif(not IS_GLIBC, reason="another malloc than glibc
 
 
 def run(text, *arguments, **environment):
-    """What a script prints."""
+    """Return what a script prints."""
     inherited = {k: v for k, v in os.environ.items() if k not in memory.OWN}
     done = subprocess.run(
         [sys.executable, "-c", text, *arguments],

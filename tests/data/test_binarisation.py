@@ -13,13 +13,13 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 def grey_levels(copies: int) -> tuple[np.ndarray, list[bytes]]:
-    """[copies, 1, 16, 16]: all 256 levels in each image."""
+    """Make images [copies, 1, 16, 16] with all 256 levels in each."""
     images = np.tile(np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16), (copies, 1, 1, 1))
     return images, [hashlib.sha256(bytes([i % 256, i // 256])).digest() for i in range(copies)]
 
 
 def assert_probabilities(white: np.ndarray, draws: int) -> None:
-    """The share of white at each grey level g is g/255 within five standard deviations."""
+    """Expect the share of white at grey level g to be g/255 within five standard deviations."""
     probability = np.arange(256) / 255
     tolerance = 5 * np.sqrt(probability * (1 - probability) / draws)
     assert (np.abs(white - probability) <= tolerance).all()  # exact at 0 and at 255

@@ -50,7 +50,7 @@ def write_noise(root: Path, count: int, first: int = 0) -> None:
 
 @pytest.fixture
 def folder_spec(data_spec: MakeSpec, tmp_path: Path) -> MakeSpec:
-    """Makes the spec of an image folder of 8x8 at `tmp_path / "raw"`."""
+    """Make the spec of an image folder of 8x8 at `tmp_path / "raw"`."""
 
     def make(**changes: object) -> DataSpec:
         source = {"kind": "image_folder", "size": 8} | changes.pop("source", {})
@@ -61,7 +61,7 @@ def folder_spec(data_spec: MakeSpec, tmp_path: Path) -> MakeSpec:
 
 @pytest.fixture
 def placed(tmp_path: Path) -> Callable[[Path], dict[str, str]]:
-    """The split of each picture, by path."""
+    """Return the split of each picture, by path."""
 
     def read(folder: Path) -> dict[str, str]:
         manifest = pd.read_parquet(folder / "manifest.parquet")
@@ -389,7 +389,7 @@ class TestKilled:
         return folder_spec(validation_fraction=0.0, test_fraction=0.0, workers=2)
 
     def wait_for_workers(self, process: subprocess.Popen[str]) -> list[psutil.Process]:
-        """The processes that decode, once they do."""
+        """Return the processes that decode, once they do."""
         for _ in range(600):
             assert process.poll() is None
             with contextlib.suppress(psutil.NoSuchProcess):

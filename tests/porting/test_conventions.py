@@ -108,7 +108,7 @@ PUBLISHED: dict[str, Callable[[Pass, float], Tensor]] = {
 
 
 def make(likelihood) -> VAE:
-    """A linear VAE in float64."""
+    """Build a linear VAE in float64."""
     torch.manual_seed(0)
     spec = ModelSpec(architecture=Mlp(hidden=()), latent_size=Z, posterior="gaussian")
     return VAE(spec, likelihood, SHAPE).double()
@@ -134,7 +134,7 @@ def gradient(model: VAE, loss: Tensor) -> Tensor:
 
 
 def theirs(convention: Convention, weight: float, span: float) -> tuple[Tensor, float]:
-    """The gradient of their loss, and the RMSE of the batch in pixels of the unit range."""
+    """Compute the gradient of their loss, and the RMSE of the batch in pixels of the unit range."""
     model = make(Gaussian())
     found = forward(model, images(), span)
     rmse = F.mse_loss(found.recon, found.x).sqrt().item() / span
@@ -142,7 +142,7 @@ def theirs(convention: Convention, weight: float, span: float) -> tuple[Tensor, 
 
 
 def ours(convention: Convention, weight: float, scene: Scene) -> Tensor:
-    """The gradient of α·D + β·R with the ported likelihood and weights."""
+    """Compute the gradient of α·D + β·R with the ported likelihood and weights."""
     ported = port(convention, weight, scene)
     model = make(ported.likelihood)
     torch.manual_seed(SEED)

@@ -22,7 +22,7 @@ SIZES = "--shape 3x64x64 --latents 8 --batch 64 --rmse 0.1"
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A folder with the real params.yaml, and the working directory in it."""
+    """Make a folder with the real params.yaml, and change the working directory to it."""
     shutil.copy(ROOT / PARAMS, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -30,7 +30,7 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def port(project, capsys):
-    """Runs a command line; returns what it printed."""
+    """Run a command line; return what it printed."""
 
     def run_line(line):
         run(parse(["port", *line.split()])[1])

@@ -163,7 +163,7 @@ SEARCH = "/ajax-api/2.0/mlflow/runs/search"
 
 
 def requests(run):
-    """What a page may ask: method, path, body, part of the answer."""
+    """List what a page may ask: method, path, body, part of the answer."""
     ours = {"experiment_ids": [run.store.experiment_id]}
     query = f'{{mlflowGetExperiment(input: {{experimentId: "{run.store.experiment_id}"}}) '
     query += "{experiment {name}}}"

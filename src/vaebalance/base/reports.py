@@ -29,7 +29,7 @@ class SplitReport:
     components: dict[str, float] = field(default_factory=dict)  # of the penalty, unweighted
 
     def metrics(self) -> dict[str, float]:
-        """The numbers by name; those of a penalty only where there is one."""
+        """Return the numbers by name; those of a penalty only if there is one."""
         values: dict[str, float] = asdict(self) | self.components
         del values["components"]
         if not self.components:
@@ -47,7 +47,7 @@ class PosteriorStats:
     sigma_by_latent: tuple[float, ...]  # [Z] root of the mean variance of q(z_j|x)
 
     def metrics(self) -> dict[str, float]:
-        """The numbers of the whole split by name."""
+        """Return the numbers of the whole split by name."""
         known = {"rmse": self.rmse, "predicted_sigma": self.predicted_sigma}
         return {name: value for name, value in known.items() if value is not None}
 
@@ -61,7 +61,7 @@ class GradientNorms:
     penalty: float | None = None  # of what it adds; None: there is none
 
     def metrics(self) -> dict[str, float]:
-        """The norms by name."""
+        """Return the norms by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
@@ -83,7 +83,7 @@ class EpochReport:
     finding: Verdict | None = None  # what keeps the balance from its target or schedule
 
     def metrics(self) -> dict[str, float]:
-        """The deterministic numbers under their names in MLflow and in history.csv."""
+        """Return the deterministic numbers under their names in MLflow and in history.csv."""
         groups = {
             "train": self.train.metrics(),
             "validation": self.validation.metrics() | self.posterior_stats.metrics(),

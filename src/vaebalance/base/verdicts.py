@@ -33,7 +33,7 @@ class Verdict:
 
 
 def read_verdicts(path: Path) -> list[Verdict]:
-    """The verdicts that the train stage wrote.
+    """Read the verdicts that the evaluate stage wrote.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -49,7 +49,7 @@ def read_verdicts(path: Path) -> list[Verdict]:
 
 
 def names(verdicts: Iterable[Verdict]) -> str:
-    """The verdicts in a few words."""
+    """Return the names of the verdicts in one line."""
     return "; ".join(verdict.name for verdict in verdicts) or HEALTHY
 
 

@@ -91,7 +91,7 @@ def trace(
 def measure(
     model: VAE, beta: float, dataset: Dataset, split: str, evaluate: EvaluateSpec, seed: int
 ) -> CurveRow:
-    """The row of a plain VAE that belongs to `beta`, whether of a curve or trained alone."""
+    """Measure a plain VAE of a curve, or trained alone with `beta`, and return its row."""
     context = EvaluationContext(model, dataset, evaluate, seed)
     batch = evaluate.batch_size
     images = encoded(model, context.images(split), batch)
