@@ -44,7 +44,7 @@ LEVEL = {name: level for level, line in enumerate(ROOMS) for name in line.split(
 
 
 def test_every_room_has_a_level():
-    found = {room_of(path) for path in SOURCE.rglob("*.py")} - {"__init__.py", "__main__.py"}
+    found = {room_of(path) for path in SOURCE.rglob("*.py")} - {"__init__.py"}
     assert found == set(LEVEL)
 
 
@@ -53,8 +53,6 @@ def test_imports_point_down(path):
     own = room_of(path).removesuffix(".py")
     if own == "__init__":  # the face, whose names are loaded on first use: see test_face
         return
-    if path.name == "__main__.py":  # another spelling of a command
-        own = "cli"
     others = {module.split(".")[1] for module in imported(path)} - {own}
     assert {other for other in others if LEVEL[other] >= LEVEL[own]} == set()
 

@@ -19,7 +19,6 @@ SPELLINGS = {
     "curve": [str(PIPELINES / "curve.py")],
     "compare": [str(PIPELINES / "compare.py")],
     "port": [str(PIPELINES / "port.py")],
-    "ui": ["-m", "vaebalance.tracking"],
 }
 """Each command by its script, as before `vaebalance` existed."""
 HELP_SECONDS = 0.3
@@ -39,7 +38,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_command_is_listed_with_its_summary():
-    shown = " ".join(python("-m", "vaebalance", "--help").stdout.split())
+    shown = " ".join(python("-m", "vaebalance.cli", "--help").stdout.split())
     for name, command in cli.COMMANDS.items():
         assert f"{name} {command.SUMMARY}" in shown
 
@@ -62,7 +61,7 @@ def test_help_waits_for_no_heavy_import(command):
 def test_help_is_quick():
     """Measure CPU time, which a busy machine hardly changes."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert python("-m", "vaebalance", "--help").returncode == 0
+    assert python("-m", "vaebalance.cli", "--help").returncode == 0
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert seconds < HELP_SECONDS
@@ -79,7 +78,7 @@ def test_help_is_quick():
     ],
 )
 def test_a_wrong_argument_is_one_line_and_exit_code_2(arguments, message):
-    done = python("-m", "vaebalance", *arguments)
+    done = python("-m", "vaebalance.cli", *arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
@@ -89,7 +88,7 @@ def test_a_wrong_argument_is_one_line_and_exit_code_2(arguments, message):
 
 @pytest.mark.parametrize("command", SPELLINGS)
 def test_an_older_spelling_has_the_same_options(command):
-    expected = python("-m", "vaebalance", command, "--help")
+    expected = python("-m", "vaebalance.cli", command, "--help")
     done = python(*SPELLINGS[command], "--help")
     assert (done.returncode, done.stdout) == (0, expected.stdout)
     wrong = python(*SPELLINGS[command], "--wrong")
@@ -112,13 +111,13 @@ def test_an_error_that_a_person_can_mend_is_one_line(tmp_path, monkeypatch, caps
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_shell_completes_commands_and_options(shell):
-    script = python("-m", "vaebalance", "completion", shell).stdout
+    script = python("-m", "vaebalance.cli", "completion", shell).stdout
     for word in (*cli.COMMANDS, "promote", "distill", "target-rate", "port"):
         assert word in script
 
 
 def test_bash_completes():
-    script = python("-m", "vaebalance", "completion", "bash").stdout
+    script = python("-m", "vaebalance.cli", "completion", "bash").stdout
     typed = "COMP_WORDS=(vaebalance st); COMP_CWORD=1; _shtab_vaebalance; echo ${COMPREPLY[@]}"
     done = subprocess.run(
         ["bash", "-c", f"{script}\n{typed}"], capture_output=True, text=True, check=True

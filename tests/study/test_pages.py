@@ -147,7 +147,7 @@ def test_mlflow_shows_the_figures_of_the_study_and_the_picture_of_a_trial(folder
     experiment = client.get_experiment_by_name("vaebalance").experiment_id
     found = client.search_runs([experiment], "tags.`vaebalance.study` = 'seen'")
     runs = {run.info.run_name: run.info.run_id for run in found}
-    command = [sys.executable, "-m", "vaebalance.tracking"]
+    command = [sys.executable, "-m", "vaebalance.cli", "ui"]
     with serving(folder, command, "/health") as address:
 
         def visit(run, path):

@@ -31,7 +31,7 @@ def free_port():
 
 
 def start(port):
-    command = [sys.executable, "-m", "vaebalance.tracking", "--port", str(port)]
+    command = [sys.executable, "-m", "vaebalance.cli", "ui", "--port", str(port)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

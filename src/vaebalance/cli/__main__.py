@@ -1,4 +1,4 @@
-"""`python -m vaebalance`: the command `vaebalance`."""
+"""`python -m vaebalance.cli`: the command `vaebalance`."""
 
 from vaebalance.cli import main
 
