@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(FOLDER.glob("*.py"))
 RESULTS = sorted((FOLDER / "results").glob("*"))
 DOCUMENTS = [*FOLDER.parent.glob("*.md"), *(FOLDER.parent / "docs").rglob("*.md")]
-SHARED = ("naive", "results", "tables", "trainings")
+SHARED = ("naive", "results", "separate", "tables", "trainings")
 """Modules that measure nothing."""
 ROWS = [{"case": "a", "seed": seed, "seconds": 1 + seed / 3, "nll": None} for seed in (0, 1)]
 

@@ -8,7 +8,8 @@ import pytest
 CODE = """
 from pathlib import Path
 import torch
-from vaebalance.evaluation import MeasuredImages, elbo_parts
+from vaebalance.evaluation.bounds import elbo_parts
+from vaebalance.evaluation.measured_images import MeasuredImages
 from vaebalance.vae.likelihoods import Bernoulli
 from vaebalance.vae.model import VAE, ModelSpec
 from vaebalance.vae.networks import Mlp

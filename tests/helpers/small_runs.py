@@ -11,7 +11,9 @@ import numpy as np
 from PIL import Image
 
 from vaebalance.base.provenance import make_provenance
+from vaebalance.base.verdicts import write_verdicts
 from vaebalance.data import open_dataset, prepare
+from vaebalance.evaluation.diagnosis import diagnose_trained
 from vaebalance.evaluation.results import write
 from vaebalance.evaluation.stage import evaluate
 from vaebalance.pages.report.build import build
@@ -106,6 +108,7 @@ def make_run(root: Path, changes: dict[str, Any]) -> Run:
     model = load_model(root / "artifacts/model")
     found = evaluate(model, dataset, settings.evaluate, settings.seed)
     write(found, root / "metrics/evaluation.json", root / "artifacts/evaluation")
+    write_verdicts(root / "artifacts/verdicts.json", diagnose_trained(root / "artifacts"))
     return Run(root)
 
 

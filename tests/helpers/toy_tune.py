@@ -15,10 +15,10 @@ database_storage.RHYTHM = database_storage.Rhythm(heartbeat=1, grace=3, patience
 validate = training.validate
 
 
-def validate_slowly(*arguments):
+def validate_slowly(*arguments, **keywords):
     """Keep a trial running until the other worker has started."""
     time.sleep(0.04)
-    return validate(*arguments)
+    return validate(*arguments, **keywords)
 
 
 training.validate = validate_slowly

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
 
 import mlflow
 import pytest
 
 from vaebalance import tracking
 from vaebalance.base.errors import UserError
+from vaebalance.settings.params_file import rewrite
 from vaebalance.tracking.registry import (
     FILE,
     CurveOrigin,
@@ -118,7 +121,8 @@ def test_a_trial_and_a_place_on_a_curve_are_promoted_alike(project, of):
     params.write_text("beta: 2.0\n", encoding="utf-8")
 
     def promote():
-        return tracking.promote(selection, provenance, lambda text: text.replace("2.0", "1.0"))
+        write = partial(rewrite, Path("params.yaml"), lambda text: text.replace("2.0", "1.0"))
+        return tracking.promote(selection, provenance, write)
 
     first = promote()
     assert params.read_text(encoding="utf-8") == "beta: 1.0\n"

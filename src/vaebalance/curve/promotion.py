@@ -9,7 +9,7 @@ from vaebalance.base.provenance import TRAINING_ROOMS, Provenance, stage_provena
 from vaebalance.curve.chosen_beta import Chosen
 from vaebalance.data import Dataset
 from vaebalance.settings import PARAMS, Settings, TrainSettings, load, parse, view_of
-from vaebalance.settings.params_file import content, edit_section
+from vaebalance.settings.params_file import content, edit_section, rewrite
 from vaebalance.tracking import CurveOrigin, Selection
 from vaebalance.tracking import promote as promote_selection
 
@@ -35,8 +35,8 @@ def promote(chosen: Chosen, origin: Provenance, dataset: Dataset) -> str:
     wanted = parse(load(Settings).model_dump(mode="json") | {"balance": balance})
     params = view_of(TrainSettings, wanted).model_dump(mode="json")
     provenance = stage_provenance(params, dataset.info.to_json(), TRAINING_ROOMS)
-    edit = partial(_edit_balance, wanted=wanted)
-    return promote_selection(_selection(chosen, origin), provenance, edit).report()
+    write = partial(rewrite, PARAMS, partial(_edit_balance, wanted=wanted))
+    return promote_selection(_selection(chosen, origin), provenance, write).report()
 
 
 def _selection(chosen: Chosen, origin: Provenance) -> Selection:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from vaebalance.base.errors import UserError
 from vaebalance.base.files import write_json
 from vaebalance.base.provenance import Provenance
-from vaebalance.settings.params_file import NAME
 from vaebalance.tracking.packaging import find_models
 from vaebalance.tracking.store import Store, experiment_name
 
@@ -100,7 +99,7 @@ class Promoted:
         registers = ", which registers the model" if self.address is None else ""
         lines = [
             self.promotion.why,
-            self.diff or f"{NAME} has these values already.",
+            self.diff or "params.yaml has these values already.",
             f"Train with it: `{prefix}dvc repro`{registers}.",
         ]
         if self.address is not None:

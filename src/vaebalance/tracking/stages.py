@@ -24,8 +24,6 @@ from vaebalance.base.errors import UserError
 from vaebalance.base.provenance import FILE as PROVENANCE
 from vaebalance.base.provenance import Provenance, read_provenance
 from vaebalance.base.verdicts import read_verdicts
-from vaebalance.settings.params_file import NAME as PARAMS
-from vaebalance.settings.params_file import rewrite
 from vaebalance.tracking.packaging import delete_models
 from vaebalance.tracking.points import read_curves, read_metrics
 from vaebalance.tracking.registry import (
@@ -114,18 +112,18 @@ def run(provenance: Provenance, stage: str, folder: Path = Path()) -> Iterator[T
             _mirror(tracker, provenance, through, folder)
 
 
-def promote(selection: Selection, provenance: Provenance, edit: Callable[[str], str]) -> Promoted:
+def promote(selection: Selection, provenance: Provenance, write: Callable[[], str]) -> Promoted:
     """Write a selection to params.yaml and promotion.json, and register its model if it exists.
 
     Args:
         selection: what was chosen.
         provenance: provenance of the training that the edited params.yaml describes.
-        edit: edits the text of params.yaml.
+        write: writes params.yaml, and returns the difference.
 
     Raises:
         UserError: params.yaml cannot be edited so.
     """
-    diff = rewrite(Path(PARAMS), edit)
+    diff = write()
     promotion = Promotion(
         **vars(selection),
         at=datetime.now(UTC).isoformat(timespec="milliseconds"),

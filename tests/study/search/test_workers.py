@@ -12,7 +12,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from tests.helpers import toy_study, toy_tune
+from tests.helpers import toy_study
 from tests.helpers import toy_workers as toy
 from vaebalance.base.errors import UserError
 from vaebalance.study.command import run
@@ -22,6 +22,8 @@ from vaebalance.study.storage import postgres_storage as database_storage
 from vaebalance.study.storage.journal import Journal
 
 ROOT = Path(__file__).parents[3]
+TOY_TUNE = str(ROOT / "tests" / "helpers" / "toy_tune.py")
+"""Started as a process of its own; importing it here would slow down other tests' validation."""
 
 
 def spawn(folder, script=ROOT / "pipelines" / "tune.py"):
@@ -83,7 +85,7 @@ def test_kills_of_a_worker_and_of_the_parent_lose_nothing_and_run_nothing_twice(
         "sampler": "quasi_random",
     }
     folder = project(**asked, workers="2")
-    process = spawn(folder, toy_tune.__file__)
+    process = spawn(folder, TOY_TUNE)
     journal = toy_study.open_journal(folder / "studies" / study, place)
     wait_until(lambda: len(running(journal)) == 2, process)
     victim = running(journal)[0]

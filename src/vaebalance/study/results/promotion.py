@@ -10,6 +10,8 @@ from vaebalance.evaluation.metrics import NATS
 from vaebalance.objectives.frontier import KNEE_RULE, hypervolume
 from vaebalance.objectives.objectives import AbstractObjective, Constrained, Frontier, Nll
 from vaebalance.run.training_run import Training, provenance_of
+from vaebalance.settings import PARAMS
+from vaebalance.settings.params_file import rewrite
 from vaebalance.study.options import BEST, KNEE, Choice
 from vaebalance.study.results.choice import (
     RULES,
@@ -46,7 +48,7 @@ def promote(study: Study, choice: Choice) -> str:
     promoted = promote_selection(
         _selection(study, trial),
         provenance_of(settings, study.dataset),
-        partial(edit_point, point=trial.point),
+        partial(rewrite, PARAMS, partial(edit_point, point=trial.point)),
     )
     at = promoted.promotion.at
     study.note(PROMOTED, {"trial": trial.number, **trial.point, "at": at})
